@@ -1,5 +1,55 @@
-"""Point-cloud data sets as weighted measures."""
+"""Point-cloud data sets as weighted measures.
+
+A measure is points (..., n, d) and weights (..., n) that sum to 1; padding is weight 0.
+"""
 
 from importlib.metadata import version
 
+from ddeq_data import transforms
+from ddeq_data.batch import Cloud, PointBatch
+from ddeq_data.collation import collate
+from ddeq_data.datasets import CloudDataset, Digits, MNISTPointCloud, stratified_holdout
+from ddeq_data.errors import DataError
+from ddeq_data.packed import PackedClouds
+from ddeq_data.readers import read_cloud, read_idx
+from ddeq_data.sampler import SizeBuckets
+from ddeq_data.transforms import (
+    Compose,
+    DropPoints,
+    Jitter,
+    RandomRotation,
+    RandomScale,
+    RandomShear,
+    RandomShift,
+    Transform,
+    UnitSphere,
+    ZScore,
+)
+
 __version__ = version("ddeq-data")
+
+__all__ = [
+    "Cloud",
+    "CloudDataset",
+    "Compose",
+    "DataError",
+    "Digits",
+    "DropPoints",
+    "Jitter",
+    "MNISTPointCloud",
+    "PackedClouds",
+    "PointBatch",
+    "RandomRotation",
+    "RandomScale",
+    "RandomShear",
+    "RandomShift",
+    "SizeBuckets",
+    "Transform",
+    "UnitSphere",
+    "ZScore",
+    "collate",
+    "read_cloud",
+    "read_idx",
+    "stratified_holdout",
+    "transforms",
+]

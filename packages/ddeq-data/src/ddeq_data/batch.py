@@ -1,0 +1,149 @@
+"""One cloud, and a padded batch of clouds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddeq_data.transforms.base import Transform
+
+__all__ = ["Cloud", "PointBatch"]
+
+
+class Cloud(NamedTuple):
+    """One weighted point cloud with its label, without padding.
+
+    Attributes:
+        points: (n, d) floating.
+        weights: (n,) floating, summing to 1; shape (0,) for an empty cloud.
+        label: Index into the `classes` of the data set.
+    """
+
+    points: Tensor
+    weights: Tensor
+    label: int
+
+
+@dataclass(frozen=True, eq=False)
+class PointBatch:
+    """A batch of measures: padded points, weights that sum to 1 per cloud, labels.
+
+    A row of weight 0 is padding and holds the point 0. A cloud without points has weights that
+    are all 0. Shapes, dtypes and devices are checked at construction; the values are promised by
+    `collate` and by the data sets and can be checked with `check`, which reads them and therefore
+    waits for the device.
+
+    Attributes:
+        points: (B, n, d) floating.
+        weights: (B, n), of the dtype of `points`.
+        labels: (B,) int64.
+
+    Raises:
+        ValueError: If a shape, dtype or device does not fit, naming what was expected and found.
+    """
+
+    points: Tensor
+    weights: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        points, weights, labels = self.points, self.weights, self.labels
+        if points.ndim != 3 or not points.is_floating_point():
+            raise ValueError(
+                "points must be floating of shape (B, n, d), "
+                f"got {points.dtype} of shape {tuple(points.shape)}"
+            )
+        if weights.shape != points.shape[:2] or weights.dtype != points.dtype:
+            raise ValueError(
+                f"weights must be {points.dtype} of shape {tuple(points.shape[:2])} like the "
+                f"points, got {weights.dtype} of shape {tuple(weights.shape)}"
+            )
+        if labels.shape != points.shape[:1] or labels.dtype != torch.int64:
+            raise ValueError(
+                f"labels must be torch.int64 of shape {tuple(points.shape[:1])}, one for each "
+                f"cloud, got {labels.dtype} of shape {tuple(labels.shape)}"
+            )
+        if not points.device == weights.device == labels.device:
+            raise ValueError(
+                "points, weights and labels must be on one device, "
+                f"got {points.device}, {weights.device} and {labels.device}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        clouds, rows, dim = self.points.shape
+        return (
+            f"PointBatch({clouds} clouds, padded to {rows} points of dimension {dim}, "
+            f"{self.points.dtype}, {self.points.device})"
+        )
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, n) bool: True where a row is a point, False where it is padding."""
+        return self.weights > 0
+
+    @property
+    def sizes(self) -> Tensor:
+        """(B,) int64: the number of points of each cloud."""
+        return self.mask.sum(-1)
+
+    def to(
+        self,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        non_blocking: bool = False,
+    ) -> PointBatch:
+        """Return the batch on `device`, points and weights in `dtype`; labels remain int64."""
+        return PointBatch(
+            self.points.to(device=device, dtype=dtype, non_blocking=non_blocking),
+            self.weights.to(device=device, dtype=dtype, non_blocking=non_blocking),
+            self.labels.to(device=device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> PointBatch:
+        """Return the batch in page-locked memory, as `DataLoader(pin_memory=True)` asks for."""
+        return PointBatch(
+            self.points.pin_memory(), self.weights.pin_memory(), self.labels.pin_memory()
+        )
+
+    def map(self, transform: Transform, generator: torch.Generator | None = None) -> PointBatch:
+        """Return the batch with every cloud transformed.
+
+        Args:
+            transform: Any transform of `ddeq_data.transforms`.
+            generator: Source of chance, needed by random transforms.
+        """
+        points, weights = transform(self.points, self.weights, generator)
+        return PointBatch(points, weights, self.labels)
+
+    def check(self, atol: float = 1e-4) -> PointBatch:
+        """Check the values and return the batch itself. Waits for the device.
+
+        Args:
+            atol: By how much the weights of a cloud may miss 1.
+
+        Raises:
+            ValueError: If a weight is negative or not finite, the weights of a cloud sum neither
+                to 1 nor to 0, a point is not finite, or padding is not 0; naming the cloud.
+        """
+        total, mask = self.weights.sum(-1), self.mask
+        laws = {
+            "has a weight that is negative or not finite": (
+                ~torch.isfinite(self.weights) | (self.weights < 0)
+            ).any(-1),
+            "has weights that do not sum to 1": mask.any(-1) & ~((total - 1).abs() <= atol),
+            "has a point that is not finite": (mask & ~torch.isfinite(self.points).all(-1)).any(-1),
+            "has padding (rows of weight 0) that is not 0": (
+                ~mask & ~(self.points == 0).all(-1)
+            ).any(-1),
+        }
+        for broken, which in laws.items():
+            if which.any():
+                raise ValueError(f"cloud {int(which.nonzero()[0])} of the batch {broken}")
+        return self

@@ -1,0 +1,8 @@
+"""Data sets of point clouds."""
+
+from ddeq_data.datasets.base import CloudDataset
+from ddeq_data.datasets.digits import Digits
+from ddeq_data.datasets.mnist import MNISTPointCloud
+from ddeq_data.datasets.splits import stratified_holdout
+
+__all__ = ["CloudDataset", "Digits", "MNISTPointCloud", "stratified_holdout"]

@@ -1,0 +1,114 @@
+"""The data set that every other one is: packed clouds with classes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ddeq_data.batch import Cloud, PointBatch
+from ddeq_data.packed import PackedClouds
+from ddeq_data.transforms.base import Transform, is_random
+
+__all__ = ["CloudDataset"]
+
+
+class CloudDataset(Dataset[Cloud]):
+    """A map-style data set of labelled clouds that is held in memory.
+
+    `dataset[i]` is a `Cloud`. A `DataLoader` asks for a whole batch at once and gets a
+    `PointBatch`, gathered without a loop over the clouds; give it `collate_fn=ddeq_data.collate`.
+
+    Args:
+        clouds: The clouds.
+        classes: Name of each class; labels are indices into it.
+        transform: Applied to each cloud that is taken out, without a generator. It may not be
+            random: workers would share one state, and a resumed run would not repeat. Draw in
+            the training loop, `batch.map(transform, generator)`.
+
+    Raises:
+        ValueError: If a label is no index into `classes`, or `transform` is random.
+
+    Attributes:
+        classes: list of the names of the classes.
+        class_to_idx: dict from name to label.
+        transform: The transform, or None.
+    """
+
+    def __init__(
+        self, clouds: PackedClouds, classes: Sequence[str], transform: Transform | None = None
+    ) -> None:
+        if len(clouds) and not 0 <= int(clouds.labels.min()) <= int(clouds.labels.max()) < len(
+            classes
+        ):
+            raise ValueError(
+                f"labels must be in 0..{len(classes) - 1}, one of {len(classes)} classes, got "
+                f"{int(clouds.labels.min())}..{int(clouds.labels.max())}"
+            )
+        if transform is not None and is_random(transform):
+            raise ValueError(
+                f"a data set takes no random transform, got {transform}; apply it in the training "
+                "loop with a generator of its own: batch.map(transform, generator)"
+            )
+        self._clouds = clouds
+        self.classes = list(classes)
+        self.class_to_idx = {name: i for i, name in enumerate(self.classes)}
+        self.transform = transform
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the points."""
+        return self._clouds.dim
+
+    @property
+    def labels(self) -> Tensor:
+        """(C,) int64: the label of each cloud."""
+        return self._clouds.labels
+
+    @property
+    def sizes(self) -> Tensor:
+        """(C,) int64: the number of points of each cloud; for `SizeBuckets`."""
+        return self._clouds.sizes
+
+    def __len__(self) -> int:
+        return len(self._clouds)
+
+    def __getitem__(self, index: int) -> Cloud:
+        points, weights, label = self._clouds.cloud(self._checked(index))
+        if self.transform is not None:
+            points, weights = self.transform(points, weights)
+        return Cloud(points, weights, label)
+
+    def __getitems__(self, indices: Sequence[int]) -> PointBatch:
+        """Return the clouds `indices` as one padded batch."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        if len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
+            raise IndexError(
+                f"indices must be in 0..{len(self) - 1}, "
+                f"got {int(chosen.min())}..{int(chosen.max())}"
+            )
+        batch = self._clouds.gather(torch.where(chosen < 0, chosen + len(self), chosen))
+        return batch if self.transform is None else batch.map(self.transform)
+
+    def _checked(self, index: int) -> int:
+        i = operator.index(index)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"index must be in 0..{len(self) - 1}, got {i}")
+        return i + len(self) if i < 0 else i
+
+    def __repr__(self) -> str:
+        body = "\n".join(f"    {key}: {value}" for key, value in self._facts().items())
+        return f"{type(self).__name__}\n{body}"
+
+    def _facts(self) -> dict[str, str]:
+        # What __repr__ tells, one line each.
+        sizes = self.sizes
+        spread = f"{int(sizes.min())} to {int(sizes.max())}" if len(sizes) else "no"
+        return {
+            "clouds": f"{len(self):,} in {len(self.classes)} classes",
+            "points": f"{spread} per cloud, dimension {self.dim}",
+            "transform": repr(self.transform),
+        }

@@ -1,0 +1,40 @@
+"""The one error of this package for everything that is wrong with a file."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+
+__all__ = ["DataError"]
+
+
+class DataError(ValueError):
+    """A file or folder of data is missing, damaged or not what it was taken for.
+
+    The message is one sentence that names the file, the place in it, what was expected, what was
+    found and what to do; a program may print it as it stands.
+    """
+
+    # A plain message is all there is: a data loader's worker rebuilds the exception from its
+    # text alone, which an __init__ with further arguments would break.
+
+    @classmethod
+    def at(
+        cls,
+        path: str | PathLike[str],
+        *,
+        expected: str,
+        found: str,
+        remedy: str,
+        place: str = "",
+    ) -> DataError:
+        """Put a message together from its parts.
+
+        Args:
+            path: The file or folder.
+            expected: What should have been there, completing "expected ...".
+            found: What was there, completing "found ...".
+            remedy: What the reader of the message can do, as an imperative.
+            place: Line, byte, row or key within the file; empty where the whole file is meant.
+        """
+        where = f"{fspath(path)}, {place}" if place else fspath(path)
+        return cls(f"{where}: expected {expected}, found {found}; {remedy}.")

@@ -1,0 +1,95 @@
+"""Points as lines of text."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddeq_data.errors import DataError
+
+__all__ = ["read_table"]
+
+
+def read_table(
+    path: str | PathLike[str], content: bytes, *, header: bool = False
+) -> NDArray[np.float64]:
+    """Parse rows of numbers, separated by semicolons, commas, or blanks and tabs.
+
+    The first line of numbers decides on the separator. `#` starts a comment, blank lines are
+    skipped, line ends may be of any kind.
+
+    Args:
+        path: Named in errors.
+        content: The text, UTF-8 with or without a byte-order mark.
+        header: Skip the first line if none of its cells is a number.
+
+    Returns:
+        (n, d) float64; (0, 0) if there is no row.
+
+    Raises:
+        DataError: For a cell that is no number or rows of unequal length, naming the line; or if
+            the file is not text, naming the byte.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError.at(
+            path,
+            place=f"byte {error.start}",
+            expected="text in UTF-8",
+            found=f"the byte {content[error.start]:02x}",
+            remedy="write the numbers as plain text, or use npy for binary data",
+        ) from error
+    numbers: list[int] = []  # of the lines, counted from 1
+    rows: list[list[str]] = []
+    separator: str | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        body = line.split("#", 1)[0].strip()
+        if not body:
+            continue
+        if not rows:
+            separator = next((mark for mark in ";," if mark in body), None)
+        cells = body.split(separator)
+        if header:
+            header = False
+            if not any(map(_is_number, cells)):
+                continue
+        rows.append(cells)
+        numbers.append(number)
+    if not rows:
+        return np.empty((0, 0))
+    width = len(rows[0])
+    for number, cells in zip(numbers, rows, strict=True):
+        if len(cells) != width:
+            raise DataError.at(
+                path,
+                place=f"line {number}",
+                expected=f"{width} numbers as in line {numbers[0]}",
+                found=f"{len(cells)}",
+                remedy="give every point the same number of coordinates",
+            )
+    try:
+        return np.array(rows, dtype=np.float64)
+    except ValueError:
+        pass  # found below, cell by cell
+    for number, cells in zip(numbers, rows, strict=True):
+        for cell in cells:
+            if not _is_number(cell):
+                raise DataError.at(
+                    path,
+                    place=f"line {number}",
+                    expected="a number",
+                    found=repr(cell.strip()),
+                    remedy="write coordinates only, and '#' before any other text",
+                )
+    raise AssertionError("numpy and float() disagree on what a number is")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,26 @@
+"""Transforms of measures: callables `(points, weights, generator=None) -> (points, weights)`.
+
+They act on any leading batch shape, on each measure by itself; padding (weight 0) never takes
+part, whatever it holds, and comes out as the point 0. Random ones need a `torch.Generator`.
+"""
+
+from ddeq_data.transforms.base import RandomTransform, Transform, is_random
+from ddeq_data.transforms.compose import Compose
+from ddeq_data.transforms.motions import RandomRotation, RandomScale, RandomShear, RandomShift
+from ddeq_data.transforms.normalise import UnitSphere, ZScore
+from ddeq_data.transforms.points import DropPoints, Jitter
+
+__all__ = [
+    "Compose",
+    "DropPoints",
+    "Jitter",
+    "RandomRotation",
+    "RandomScale",
+    "RandomShear",
+    "RandomShift",
+    "RandomTransform",
+    "Transform",
+    "UnitSphere",
+    "ZScore",
+    "is_random",
+]

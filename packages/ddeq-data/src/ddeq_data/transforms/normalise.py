@@ -1,0 +1,106 @@
+"""Normalisation of each cloud by its own mean and size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddeq_data.transforms.base import check, clean
+
+__all__ = ["UnitSphere", "ZScore"]
+
+
+@dataclass(frozen=True)
+class ZScore:
+    """Centre each cloud and divide each axis by its standard deviation, as the DDEQ paper does.
+
+        x_ia <- (x_ia - m_a) / s_a,   m_a = sum_i w_i x_ia,   s_a^2 = sum_i w_i (x_ia - m_a)^2
+
+    Mean and deviation are those of the measure: weighted, and without Bessel's correction, so
+    that a doubled weight equals a duplicated point. The proportions of the axes are lost. An axis
+    without spread (deviation at most 16 eps times the largest coordinate of the cloud, which is
+    what rounding leaves of a constant) is only centred; a cloud without points remains so.
+
+    Source: J. Geuter, C. Bonet, A. Korba and D. Alvarez-Melis, "DDEQs: Distributional Deep
+    Equilibrium Models through Wasserstein Gradient Flows", arXiv 2503.01140.
+    """
+
+    def __call__(
+        self, points: Tensor, weights: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Normalise each measure.
+
+        Args:
+            points: (..., n, d) floating.
+            weights: (..., n), 0 in padding.
+            generator: Not used.
+
+        Returns:
+            Normalised points, 0 in padding, and the weights as they were.
+
+        Raises:
+            ValueError: If the shapes do not fit.
+        """
+        check(points, weights)
+        centred, share = _centre(points, weights)
+        variance = (share * centred.square()).sum(-2, keepdim=True)
+        flat = variance <= _rounding(points, weights).square()
+        return centred / torch.where(flat, 1.0, variance).sqrt(), weights
+
+
+@dataclass(frozen=True)
+class UnitSphere:
+    """Centre each cloud and scale it into the unit ball, its farthest point on the sphere.
+
+        x_i <- (x_i - m) / max_j |x_j - m|,   m = sum_i w_i x_i
+
+    Shape and proportions are kept. A cloud whose points all coincide (to 16 eps of its largest
+    coordinate) is only centred; a cloud without points remains so.
+    """
+
+    def __call__(
+        self, points: Tensor, weights: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Normalise each measure.
+
+        Args:
+            points: (..., n, d) floating.
+            weights: (..., n), 0 in padding.
+            generator: Not used.
+
+        Returns:
+            Normalised points, 0 in padding, and the weights as they were.
+
+        Raises:
+            ValueError: If the shapes do not fit.
+        """
+        check(points, weights)
+        centred, _ = _centre(points, weights)
+        radius2 = _largest(centred.square().sum(-1, keepdim=True))
+        flat = radius2 <= _rounding(points, weights).square()
+        return centred / torch.where(flat, 1.0, radius2).sqrt(), weights
+
+
+def _centre(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    # Returns the centred points, 0 in padding, and the weights as shares of the whole, (..., n, 1).
+    total = weights.sum(-1, keepdim=True)
+    share = (weights / torch.where(total > 0, total, 1.0))[..., None]
+    moved = clean(points, weights)
+    # The second pass removes the rounding of the first, which is large far from the origin.
+    for _ in range(2):
+        mean = (share * moved).sum(-2, keepdim=True)
+        moved = clean(moved - mean, weights)
+    return moved, share
+
+
+def _rounding(points: Tensor, weights: Tensor) -> Tensor:
+    # (..., 1, 1): spread that rounding may feign, given the largest coordinate of each cloud.
+    size = _largest(clean(points, weights).detach().abs().amax(-1, keepdim=True))
+    return 16 * torch.finfo(points.dtype).eps * size
+
+
+def _largest(values: Tensor) -> Tensor:
+    # (..., n, 1) -> (..., 1, 1) for values >= 0; 0 where n = 0, where amax would raise.
+    return torch.cat([values, values.new_zeros(*values.shape[:-2], 1, 1)], -2).amax(-2, True)
