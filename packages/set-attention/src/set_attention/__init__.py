@@ -1,5 +1,37 @@
-"""Permutation-invariant attention blocks on weighted point sets."""
+"""Permutation-invariant attention blocks on weighted point sets.
+
+A measure is features (..., n, d) and weights (..., n); padding is weight 0.
+"""
 
 from importlib.metadata import version
+
+from set_attention.attention import SetAttention, attend
+from set_attention.bilinear import Bilinear
+from set_attention.blocks import CrossBlock, TransformerBlock
+from set_attention.context import BilinearContext, Context
+from set_attention.dropout import RowDropout, held_dropout
+from set_attention.feed_forward import FeedForward
+from set_attention.measures import clear_padding, log_weights
+from set_attention.pooling import AttentionPool, MaxPool, MeanPool, max_pool, mean_pool
+
+__all__ = [
+    "AttentionPool",
+    "Bilinear",
+    "BilinearContext",
+    "Context",
+    "CrossBlock",
+    "FeedForward",
+    "MaxPool",
+    "MeanPool",
+    "RowDropout",
+    "SetAttention",
+    "TransformerBlock",
+    "attend",
+    "clear_padding",
+    "held_dropout",
+    "log_weights",
+    "max_pool",
+    "mean_pool",
+]
 
 __version__ = version("set-attention")

@@ -1,0 +1,108 @@
+"""Pooling: from a measure to one vector."""
+
+import torch
+from torch import Tensor, nn
+
+from set_attention.attention import SetAttention
+from set_attention.measures import check_weights, clear_padding
+
+
+def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    r"""Mean of a measure, :math:`\sum_i w_i x_i / \sum_i w_i`; 0 for an empty set.
+
+    Args:
+        x: (..., n, d).
+        weights: (..., n), 0 for padding; None if all sets are full and uniform.
+
+    Returns:
+        (..., d).
+    """
+    if weights is None:
+        # The mean of no rows would be 0/0.
+        return x.mean(-2) if x.shape[-2] else x.sum(-2)
+    x = clear_padding(x, weights)
+    mass = weights.sum(-1, keepdim=True)
+    weights = (weights / torch.where(mass > 0, mass, 1)).to(x.dtype)
+    return (weights.unsqueeze(-2) @ x).squeeze(-2)
+
+
+def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Largest value of each feature over the points of a measure; 0 for an empty set.
+
+    The value depends on the support alone. Where several points attain it, each gets an equal part
+    of the gradient.
+
+    Args:
+        x: (..., n, d).
+        weights: (..., n), 0 for padding; None if all sets are full.
+
+    Returns:
+        (..., d).
+    """
+    if not x.shape[-2]:
+        return x.sum(-2)
+    if weights is None:
+        return x.amax(-2)
+    check_weights(x, weights)
+    points = weights > 0
+    largest = torch.where(points.unsqueeze(-1), x, -torch.inf).amax(-2)
+    return torch.where(points.any(-1, keepdim=True), largest, 0)
+
+
+class MeanPool(nn.Module):
+    """``mean_pool`` as a module."""
+
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean of a measure (..., n, d) with weights (..., n): (..., d), 0 if it is empty."""
+        return mean_pool(x, weights)
+
+
+class MaxPool(nn.Module):
+    """``max_pool`` as a module."""
+
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Maximum over a measure (..., n, d) with weights (..., n): (..., d), 0 if it is empty."""
+        return max_pool(x, weights)
+
+
+class AttentionPool(nn.Module):
+    """Attention of learned seeds to a measure.
+
+    The seeds are queries of ``SetAttention``; no residual, no feed-forward map. With one seed and
+    one head this is a mean with learned weights (Lee et al. 2019, section 3.2, without its blocks).
+
+    Args:
+        dim: Width of the rows; a multiple of ``heads``.
+        heads: Number of attention heads.
+        seeds: Number k of seeds. Their results are joined to one vector.
+    """
+
+    def __init__(self, dim: int, heads: int, seeds: int = 1) -> None:
+        super().__init__()
+        if seeds < 1:
+            raise ValueError(f"expected at least one seed, but got seeds={seeds}")
+        self.seeds = nn.Parameter(torch.empty(seeds, dim))
+        self.attention = SetAttention(dim, heads)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw normal seeds of unit scale, and reset the attention."""
+        nn.init.normal_(self.seeds)
+        self.attention.reset_parameters()
+
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Pool a measure.
+
+        Args:
+            x: (..., n, dim).
+            weights: (..., n), 0 for padding; None if all sets are full and uniform.
+
+        Returns:
+            (..., seeds * dim); 0 for an empty set.
+        """
+        out: Tensor = self.attention(self.seeds, self.attention.context(x, weights))
+        return out.flatten(-2)
+
+    def extra_repr(self) -> str:
+        """Number of seeds, as it was given."""
+        return f"seeds={len(self.seeds)}"
