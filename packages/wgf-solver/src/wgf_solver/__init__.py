@@ -1,5 +1,63 @@
-"""Fixed points of maps on probability measures, by Wasserstein gradient flow, with implicit gradients."""
+"""Fixed points of maps on probability measures, by Wasserstein gradient flow.
+
+`equilibrium` solves ``μ* = F(μ*)`` and gives ``μ*`` its implicit gradient. A method is three choices,
+each a frozen value: a velocity field (`Residual`, `Descent`), an integrator (`Euler`, `Anderson`)
+and an adjoint (`Implicit`, `Phantom`).
+"""
 
 from importlib.metadata import version
 
+from wgf_solver.adjoints import (
+    GMRES,
+    Adjoint,
+    AdjointReport,
+    AdjointWarning,
+    Implicit,
+    LinearSolution,
+    LinearStatus,
+    Phantom,
+)
+from wgf_solver.discrepancies import MMD, Discrepancy, Pull
+from wgf_solver.equilibrium import equilibrium
+from wgf_solver.integrators import Anderson, Euler, GeometricDecay, Integrator
+from wgf_solver.kernels import Dirac, Energy, Gaussian, Kernel, RadialKernel, SquaredDistance
+from wgf_solver.measure import Measure
+from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
+from wgf_solver.velocities import Descent, Evaluation, Map, Residual, VelocityField
+
 __version__ = version("wgf-solver")
+
+__all__ = [
+    "GMRES",
+    "MMD",
+    "Adjoint",
+    "AdjointReport",
+    "AdjointWarning",
+    "Anderson",
+    "Descent",
+    "Dirac",
+    "Discrepancy",
+    "Energy",
+    "EquilibriumError",
+    "EquilibriumWarning",
+    "Euler",
+    "Evaluation",
+    "Gaussian",
+    "GeometricDecay",
+    "Implicit",
+    "Integrator",
+    "Kernel",
+    "LinearSolution",
+    "LinearStatus",
+    "Map",
+    "Measure",
+    "Phantom",
+    "Pull",
+    "RadialKernel",
+    "Residual",
+    "Solution",
+    "SquaredDistance",
+    "Status",
+    "VelocityField",
+    "equilibrium",
+]

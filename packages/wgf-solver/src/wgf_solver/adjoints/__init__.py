@@ -1,0 +1,17 @@
+"""Adjoints: how the equilibrium is differentiated."""
+
+from wgf_solver.adjoints.base import Adjoint, AdjointReport, AdjointWarning
+from wgf_solver.adjoints.gmres import GMRES, LinearSolution, LinearStatus
+from wgf_solver.adjoints.implicit import Implicit
+from wgf_solver.adjoints.phantom import Phantom
+
+__all__ = [
+    "GMRES",
+    "Adjoint",
+    "AdjointReport",
+    "AdjointWarning",
+    "Implicit",
+    "LinearSolution",
+    "LinearStatus",
+    "Phantom",
+]

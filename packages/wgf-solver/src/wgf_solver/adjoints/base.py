@@ -1,0 +1,82 @@
+"""What an adjoint is to the driver, and the one autograd function behind them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from wgf_solver.measure import Measure
+from wgf_solver.velocities.base import Map, VelocityField
+
+
+class AdjointWarning(UserWarning):
+    """The backward solve of some measures did not reach its tolerance."""
+
+
+@dataclass
+class AdjointReport:
+    """How the backward pass went; the tensors are None until it has run.
+
+    Attributes:
+        method: the adjoint that was used.
+        residual: ``‖(∂v/∂Z)ᵀu + g‖ / ‖g‖`` per measure, the true one, ``(...)``.
+        steps: products with ``(∂v/∂Z)ᵀ`` per measure, ``(...)``.
+        status: codes of `LinearStatus`, ``(...)``.
+    """
+
+    method: str
+    residual: Tensor | None = None
+    steps: Tensor | None = None
+    status: Tensor | None = None
+
+
+class Adjoint(Protocol):
+    """Gives the equilibrium its gradient."""
+
+    def attach(
+        self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+    ) -> tuple[Tensor, AdjointReport]:
+        """Points with the values of ``mu.points`` and a gradient.
+
+        Called with gradients on.
+
+        Args:
+            f: the map; what it closes over receives the gradient.
+            velocity: the field whose root the equilibrium is.
+            mu: the equilibrium; its points are detached, its weights and marks are not.
+            usable: ``(...)`` bool: the measures through which a gradient may flow.
+            step: ``τ`` of the integrator: ``Z + τ v(Z)`` is the map that was iterated.
+        """
+        ...
+
+
+def with_cotangent(
+    path: Tensor, values: Tensor, solve: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """A tensor with the values of ``values`` whose cotangent ``g`` enters ``path`` as ``solve(g)``.
+
+    Whatever ``path`` depends on thus receives ``solve(g)ᵀ ∂path/∂θ``, with no list of parameters
+    to keep and no hook. ``solve`` None is the identity. Differentiating the backward pass raises:
+    the derivative of ``solve`` is not implemented, and a wrong one must not go unnoticed.
+    """
+    result: Tensor = _WithCotangent.apply(path, values, solve)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _WithCotangent(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, path: Tensor, values: Tensor, solve: Callable[[Tensor], Tensor] | None
+    ) -> Tensor:
+        ctx.solve = solve
+        return values.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        return (g if ctx.solve is None else ctx.solve(g)), None, None

@@ -1,0 +1,65 @@
+"""What an integrator is to the driver, and the schedules of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from torch import Tensor
+
+from wgf_solver.measure import Measure
+from wgf_solver.velocities.base import Evaluation
+
+StepSize: TypeAlias = float | Callable[[int], float]
+"""``τ``: a number, or a function of the step number 0, 1, 2, ..."""
+
+
+class Integrator(Protocol):
+    """Proposes the next points; the driver owns the loop, the stop test and the freezing.
+
+    An integrator keeps what it remembers in a state of its own, one entry for each measure, so
+    that no measure of a batch is changed by another.
+    """
+
+    def step_size(self, k: int) -> float:
+        """``τ_k``, the step of plain descent."""
+        ...
+
+    def start(self, mu: Measure) -> Any:
+        """The state before the first step."""
+        ...
+
+    def propose(self, state: Any, mu: Measure, evaluation: Evaluation, descends: bool) -> Tensor:
+        """The next points ``(..., n, d)``; ``state`` is updated in place.
+
+        Args:
+            state: from `start`.
+            mu: where the field was evaluated.
+            evaluation: the field there.
+            descends: whether the discrepancy of the evaluation judges the last step.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GeometricDecay:
+    """``τ_k = start · ratio^k``: what lets a constant pull (the energy kernel's) settle."""
+
+    start: float
+    ratio: float
+
+    def __call__(self, k: int) -> float:
+        """``τ_k``."""
+        return self.start * self.ratio**k
+
+
+def step_at(step: StepSize, k: int) -> float:
+    """``τ_k`` of a number or a schedule."""
+    return step(k) if callable(step) else step
+
+
+def check_step(step: StepSize) -> None:
+    """Raise ValueError unless the first step is positive."""
+    if not step_at(step, 0) > 0:
+        raise ValueError(f"step must be positive; got {step!r}")

@@ -1,0 +1,146 @@
+"""The state of a solve: where each measure is, and whether it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from wgf_solver.integrators.base import Integrator
+from wgf_solver.measure import Measure
+from wgf_solver.norms import weighted_rms
+from wgf_solver.solution import Solution, Status
+from wgf_solver.velocities.base import Evaluation, Map, VelocityField
+
+
+class Iteration:
+    """Alternates `evaluate` and `step`, per measure; nothing in it waits for the device.
+
+    ``best_*`` hold what will be returned: the iterate that converged, or, until then, the one with
+    the lowest discrepancy (fields that descend) or residual (others).
+    """
+
+    def __init__(
+        self,
+        f: Map,
+        mu0: Measure,
+        velocity: VelocityField,
+        integrator: Integrator,
+        rtol: float,
+        *,
+        callback: Callable[[int, Measure, Evaluation], None] | None,
+        trajectory: bool,
+        watch: bool,
+    ) -> None:
+        self.f, self.velocity, self.integrator, self.rtol = f, velocity, integrator, rtol
+        self.callback = callback
+        self.start = mu0
+        self.mu = mu0.detach()
+        self.state = integrator.start(self.mu)
+        self.k = 0
+        self.depends_on_something = False
+        self._watch = watch
+        batch, points = self.mu.batch_shape, self.mu.points
+        alive = self.mu.mask.any(-1)
+        infinite = points.new_full(batch, torch.inf)
+        self.status = torch.where(alive, int(Status.RUNNING), int(Status.EMPTY))
+        self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
+        self.best_points = points
+        self.residual = torch.where(alive, infinite, 0)
+        self.discrepancy = torch.where(alive, infinite, 0)
+        self.first_size = points.new_zeros(batch)
+        self.first_discrepancy = points.new_zeros(batch)
+        self._best_merit = infinite
+        self._evaluation: Evaluation | None = None
+        self.history: list[Tensor] | None = [points] if trajectory else None
+
+    def evaluate(self) -> None:
+        """Evaluate the field; judge and record every measure that still runs."""
+        evaluation = self._field()
+        weights = self.mu.weights
+        size = weighted_rms(evaluation.velocity, weights)
+        if self.k == 0:
+            self.first_size, self.first_discrepancy = size, evaluation.discrepancy
+        self.k += 1
+        reference = torch.fmax(self.first_size, evaluation.scale)
+        relative = torch.where(size > 0, size / reference, size)
+        running = self.status == Status.RUNNING
+        good = (size <= self.rtol * reference) | (size <= evaluation.rounding)
+        merit = evaluation.discrepancy if self.velocity.descends else relative
+        record = running & (good | (merit < self._best_merit))
+        self.best_points = torch.where(record[..., None, None], self.mu.points, self.best_points)
+        self.residual = torch.where(record, relative, self.residual)
+        self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
+        self._best_merit = torch.where(record, merit, self._best_merit)
+        self.steps = self.steps + running
+        self.status = torch.where(running & good, int(Status.CONVERGED), self.status)
+        self._evaluation = evaluation
+        if self.callback is not None:
+            self.callback(self.k, self.mu, evaluation)
+
+    def step(self) -> None:
+        """Move the measures that still run; one that would become NaN is stopped instead."""
+        assert self._evaluation is not None
+        proposal = self.integrator.propose(
+            self.state, self.mu, self._evaluation, self.velocity.descends
+        )
+        finite = proposal.isfinite().flatten(-2).all(-1)
+        running = self.status == Status.RUNNING
+        self.status = torch.where(running & ~finite, int(Status.NONFINITE), self.status)
+        moving = (running & finite)[..., None, None]
+        self.mu = self.mu.with_points(torch.where(moving, proposal, self.mu.points))
+        if self.history is not None:
+            self.history.append(self.mu.points)
+
+    def in_doubt(self) -> Tensor:
+        """``(...)`` bool: converged, with more discrepancy than the tolerance explains.
+
+        Near a minimum with ``D = 0``, ``D`` goes like ``‖v‖²``; so ``rtol² D(start)`` is beyond
+        doubt, and so is what float rounding leaves of a difference of size ``D(start)``.
+        """
+        eps = torch.finfo(self.discrepancy.dtype).eps
+        clear = max(self.rtol**2, 64 * eps) * self.first_discrepancy
+        return (self.status == Status.CONVERGED) & (self.discrepancy > clear)
+
+    def resume(self, chosen: Tensor, points: Tensor) -> None:
+        """Let the chosen measures run on from ``points``."""
+        self.status = torch.where(chosen, int(Status.RUNNING), self.status)
+        rows = chosen[..., None, None]
+        self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
+        self.state = self.integrator.start(self.mu)
+
+    def call_stationary(self, saddles: Tensor) -> None:
+        """Give up on the measures in doubt that rest at a saddle still."""
+        still = self.in_doubt() & saddles
+        self.status = torch.where(still, int(Status.STATIONARY), self.status)
+
+    def solution(self) -> Solution:
+        """What was reached; whoever still runs has used up the budget."""
+        ended = torch.where(self.status == Status.RUNNING, int(Status.MAX_STEPS), self.status)
+        return Solution(
+            measure=self.mu.with_points(self.best_points),
+            residual=self.residual,
+            discrepancy=self.discrepancy,
+            steps=self.steps,
+            status=ended,
+            trajectory=None if self.history is None else torch.stack(self.history),
+        )
+
+    def _field(self) -> Evaluation:
+        """The field at the present points, detached.
+
+        The first evaluation is made with gradients on, at no extra cost, to see whether the image
+        depends on anything that wants one: a solve that nothing depends on gets no graph.
+        """
+        if self.k > 0 or not self._watch:
+            return self.velocity(self.f, self.mu)
+
+        def watched(mu: Measure) -> Measure:
+            with torch.enable_grad():
+                image = self.f(mu)
+            seen = (image.points, image.weights, self.start.weights, self.start.marks)
+            self.depends_on_something |= any(t is not None and t.requires_grad for t in seen)
+            return image.detach()
+
+        return self.velocity(watched, self.start.with_points(self.mu.points).detach())

@@ -1,0 +1,235 @@
+"""Discrete measures: points, weights and, where wanted, marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wgf_solver.norms import safe_sqrt
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Measure:
+    """A batch of probability measures ``μ = Σ_i w_i δ_{z_i}``, or ``Σ_i w_i δ_{(m_i, z_i)}``.
+
+    Padding is weight 0. Nothing here or elsewhere in the package guesses padding from the values
+    of a point, and what stands in a padded row (even NaN) reaches no result and no gradient.
+
+    Args:
+        points: ``z (..., n, d)``, floating point.
+        weights: ``w (..., n)``, non-negative, of any positive total; stored divided by their sum.
+            May be boolean or integer (a mask, counts) and may lack leading dimensions of
+            ``points``. A measure whose weights are all 0 is the empty measure. None (default):
+            every measure is full and uniform, ``1/n`` each, which `full` then says without a look
+            at the values.
+        marks: ``m (..., n, k)``, optional labels that are carried along and never moved; they may
+            lack leading dimensions of ``points`` (a code shared by the whole batch).
+
+    Raises:
+        TypeError: ``points`` is not a floating-point tensor.
+        ValueError: the shapes do not fit together.
+    """
+
+    points: Tensor
+    weights: Tensor
+    marks: Tensor | None
+    full: bool
+
+    def __init__(
+        self, points: Tensor, weights: Tensor | None = None, marks: Tensor | None = None
+    ) -> None:
+        if not isinstance(points, Tensor) or not points.is_floating_point():
+            came = points.dtype if isinstance(points, Tensor) else type(points).__name__
+            raise TypeError(f"points must be a floating-point tensor (..., n, d); got {came}")
+        if points.dim() < 2:
+            raise ValueError(
+                f"points must have shape (..., n, d); got {tuple(points.shape)}. "
+                "One cloud of scalars is (n, 1): points[:, None]"
+            )
+        atoms = points.shape[:-1]
+        if weights is None:
+            value = 1.0 / max(points.shape[-2], 1)
+            weights = torch.full(atoms, value, dtype=points.dtype, device=points.device)
+            full = points.shape[-2] > 0
+        else:
+            weights = _normalised(_expanded(weights, atoms, "weights (..., n)").to(points.dtype))
+            full = False
+        if marks is not None:
+            marks = _expanded(marks, (*atoms, marks.shape[-1]), "marks (..., n, k)")
+        _set(self, points, weights, marks, full)
+
+    @staticmethod
+    def from_ragged(
+        clouds: Sequence[Tensor],
+        weights: Sequence[Tensor] | None = None,
+        marks: Sequence[Tensor] | None = None,
+    ) -> Measure:
+        """One measure a cloud, padded to the largest with weight 0.
+
+        Args:
+            clouds: tensors ``(n_b, d)`` with the same ``d``; ``n_b`` may differ and may be 0.
+            weights: one ``(n_b,)`` a cloud, or None: uniform on each cloud.
+            marks: one ``(n_b, k)`` a cloud, or None.
+
+        Returns:
+            A measure of batch shape ``(len(clouds),)``.
+
+        Raises:
+            ValueError: there is no cloud, or the clouds do not fit together.
+        """
+        if len(clouds) == 0:
+            raise ValueError("from_ragged needs at least one cloud; got an empty sequence")
+        if weights is None:
+            weights = [cloud.new_ones(cloud.shape[0]) for cloud in clouds]
+        for name, rows in (("weights", weights), ("marks", marks)):
+            if rows is not None and [len(r) for r in rows] != [len(c) for c in clouds]:
+                raise ValueError(
+                    f"{name} must have one row for each point: clouds have "
+                    f"{[len(c) for c in clouds]} points, {name} {[len(r) for r in rows]} rows"
+                )
+        if len({cloud.shape[1:] for cloud in clouds}) != 1 or clouds[0].dim() != 2:
+            raise ValueError(
+                "all clouds must be (n_b, d) with one d; got "
+                f"{[tuple(cloud.shape) for cloud in clouds]}"
+            )
+        pad = torch.nn.utils.rnn.pad_sequence
+        return Measure(
+            pad(list(clouds), batch_first=True),
+            pad(list(weights), batch_first=True),
+            None if marks is None else pad(list(marks), batch_first=True),
+        )
+
+    @property
+    def mask(self) -> Tensor:
+        """``(..., n)`` bool: True where there is an atom, False where there is padding."""
+        return self.weights > 0
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The shape ``...`` in front of the atoms."""
+        return self.points.shape[:-2]
+
+    @property
+    def dim(self) -> int:
+        """The dimension ``d`` of the space."""
+        return self.points.shape[-1]
+
+    def with_points(self, points: Tensor) -> Measure:
+        """The same weights and marks on other points ``(..., n, d')``: a push-forward.
+
+        Raises:
+            ValueError: ``points`` has another number of atoms or another batch shape.
+        """
+        if points.shape[:-1] != self.points.shape[:-1]:
+            raise ValueError(
+                f"with_points keeps the atoms {tuple(self.points.shape[:-1])}; got points of shape "
+                f"{tuple(points.shape)}. For another number of atoms build a Measure(points, ...)"
+            )
+        return _unchecked(points, self.weights, self.marks, self.full)
+
+    def zero_padding(self) -> Measure:
+        """The same measure with points and marks of padded rows replaced by 0, gradient included.
+
+        `torch.where` and no product: 0 times NaN would be NaN.
+        """
+        if self.full:
+            return self
+        mask = self.mask[..., None]
+        marks = None if self.marks is None else torch.where(mask, self.marks, 0)
+        return _unchecked(torch.where(mask, self.points, 0), self.weights, marks, False)
+
+    def detach(self) -> Measure:
+        """The same measure, cut from the autograd graph."""
+        marks = None if self.marks is None else self.marks.detach()
+        return _unchecked(self.points.detach(), self.weights.detach(), marks, self.full)
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Measure:
+        """The same measure on another device or in another floating-point type."""
+        marks = None if self.marks is None else self.marks.to(device=device, dtype=dtype)
+        return _unchecked(
+            self.points.to(device=device, dtype=dtype),
+            self.weights.to(device=device, dtype=dtype),
+            marks,
+            self.full,
+        )
+
+    def mean(self) -> Tensor:
+        """``Σ_i w_i z_i``, shape ``(..., d)``; 0 for the empty measure."""
+        return (self.weights[..., None, :] @ self.zero_padding().points)[..., 0, :]
+
+    def spread(self, relative: bool = False) -> Tensor:
+        """``(Σ_i w_i ‖z_i − mean‖²)^½``, shape ``(...)``, in the unit of the points.
+
+        Args:
+            relative: divide by ``(Σ_i w_i ‖z_i‖²)^½``: 0 for a single point (a Dirac away from
+                the origin), 1 for a measure centred at the origin. 0/0 is 0.
+        """
+        clean = self.zero_padding().points
+        centred = (clean - self.mean()[..., None, :]).square().sum(-1)
+        spread = safe_sqrt((self.weights * centred).sum(-1))
+        if not relative:
+            return spread
+        size = safe_sqrt((self.weights * clean.square().sum(-1)).sum(-1))
+        return spread / torch.where(size > 0, size, 1)
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Measure:
+        """``count`` independent draws of each measure, as a uniform measure with their marks.
+
+        Args:
+            count: number of atoms of the result.
+            generator: on the device of the weights; None takes torch's own.
+        """
+        flat = self.weights.detach().reshape(-1, self.weights.shape[-1])
+        index = torch.multinomial(flat, count, replacement=True, generator=generator)
+        index = index.reshape(*self.batch_shape, count)[..., None]
+
+        def drawn(rows: Tensor) -> Tensor:
+            return rows.gather(-2, index.expand(*index.shape[:-1], rows.shape[-1]))
+
+        return Measure(drawn(self.points), marks=None if self.marks is None else drawn(self.marks))
+
+    def __repr__(self) -> str:
+        marks = "" if self.marks is None else f", marks {self.marks.shape[-1]}"
+        batch = "x".join(map(str, self.batch_shape)) or "one"
+        return (
+            f"Measure(batch {batch}, {self.points.shape[-2]} atoms in dimension {self.dim}{marks}, "
+            f"{self.points.dtype}, {self.points.device})"
+        )
+
+
+def _set(
+    measure: Measure, points: Tensor, weights: Tensor, marks: Tensor | None, full: bool
+) -> None:
+    """Fill the fields of a frozen measure under construction."""
+    for name, value in (("points", points), ("weights", weights), ("marks", marks), ("full", full)):
+        object.__setattr__(measure, name, value)
+
+
+def _unchecked(points: Tensor, weights: Tensor, marks: Tensor | None, full: bool) -> Measure:
+    """A measure from parts that are known to fit: nothing is checked, nothing normalised."""
+    measure = object.__new__(Measure)
+    _set(measure, points, weights, marks, full)
+    return measure
+
+
+def _expanded(rows: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    """``rows`` with the leading dimensions it lacks."""
+    if rows.dim() <= len(shape) and tuple(rows.shape) == tuple(shape)[len(shape) - rows.dim() :]:
+        return rows.expand(shape)
+    raise ValueError(f"{name} must have shape {tuple(shape)} here; got {tuple(rows.shape)}")
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    """``w / Σw``; the empty measure keeps its zeros.
+
+    A sum within rounding of 1 counts as 1, so that normalising twice changes no bit.
+    """
+    total = weights.sum(-1, keepdim=True)
+    rounding = 8 * torch.finfo(weights.dtype).eps * weights.shape[-1] ** 0.5
+    divisor = torch.where((total - 1).abs() <= rounding, torch.ones_like(total), total)
+    return weights / torch.where(divisor == 0, torch.ones_like(divisor), divisor)

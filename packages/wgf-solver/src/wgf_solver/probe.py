@@ -1,0 +1,54 @@
+"""Is a root of a descent field a minimum? Push it, descend, and compare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from wgf_solver.iteration import Iteration
+
+# The push, relative to the spread of the measure; plain steps of descent after it; and by how much
+# the discrepancy must have fallen below that of the root, relative to it.
+_PUSH = 0.02
+_STEPS = 50
+_FALL = 0.1
+
+
+class Fallen(NamedTuple):
+    """Where a descent from beside a root led.
+
+    Attributes:
+        points: ``(..., n, d)``, the lowest point of the descent.
+        lower: ``(...)`` bool: whether the discrepancy there is lower than at the root.
+    """
+
+    points: Tensor
+    lower: Tensor
+
+
+def descend_from(iteration: Iteration) -> Fallen:
+    """Probe every root of the iteration by plain descent; its step counts are not touched.
+
+    A minimum is returned to from nearby; from beside a saddle the discrepancy falls below its value
+    at the saddle, because a random push has a component along every direction that leads down. The
+    push is the same for each measure and each call.
+    """
+    field, f, mu = iteration.velocity, iteration.f, iteration.mu
+    root, level = iteration.best_points, iteration.discrepancy
+    spread = mu.with_points(root).spread()
+    reach = field(f, mu.with_points(root)).image.spread()
+    size = torch.where(spread > 0, spread, reach)[..., None, None] / mu.dim**0.5
+    generator = torch.Generator().manual_seed(0)
+    push = torch.randn(root.shape[-2:], generator=generator).to(root)
+    points = torch.where(mu.mask[..., None], root + _PUSH * size * push, 0)
+    best, lowest = root, level
+    for k in range(_STEPS):
+        evaluation = field(f, mu.with_points(points))
+        better = evaluation.discrepancy < lowest
+        best = torch.where(better[..., None, None], points, best)
+        lowest = torch.where(better, evaluation.discrepancy, lowest)
+        points = points + iteration.integrator.step_size(k) * evaluation.velocity
+    return Fallen(best, lowest < (1 - _FALL) * level)

@@ -1,0 +1,130 @@
+"""What a solve returns: the equilibrium, and for each measure how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from wgf_solver.adjoints.base import AdjointReport
+from wgf_solver.measure import Measure
+
+
+class Status(IntEnum):
+    """How the solve of one measure ended. `sentence` says it in words, with a remedy."""
+
+    RUNNING = 0
+    CONVERGED = 1
+    STATIONARY = 2
+    MAX_STEPS = 3
+    NONFINITE = 4
+    EMPTY = 5
+
+    @property
+    def sentence(self) -> str:
+        """The status in words, with what to do about it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.RUNNING: "The solve has not ended.",
+    Status.CONVERGED: "The velocity fell below the tolerance: this is an equilibrium.",
+    Status.STATIONARY: (
+        "The velocity fell below the tolerance, but a small push lets the discrepancy fall "
+        "further: this is a saddle of D and no equilibrium. Start elsewhere, or descend longer "
+        "before accelerating (Anderson(basin=...))."
+    ),
+    Status.MAX_STEPS: (
+        "The tolerance was not reached within max_steps; the best iterate is returned. Raise "
+        "max_steps or rtol, take a smaller or decaying step, or make the map more contractive."
+    ),
+    Status.NONFINITE: (
+        "The velocity became NaN or infinite; the best iterate before that is returned, and no "
+        "gradient flows through it. Check the inputs of the map for NaN, or take a smaller step."
+    ),
+    Status.EMPTY: "The measure has no atoms (total weight 0): there was nothing to solve.",
+}
+
+
+class EquilibriumError(RuntimeError):
+    """A solve failed under ``on_failure="raise"``; `solution` holds what was reached."""
+
+    def __init__(self, message: str, solution: Solution) -> None:
+        super().__init__(message)
+        self.solution = solution
+
+
+class EquilibriumWarning(UserWarning):
+    """A solve failed under ``on_failure="warn"``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The result of `wgf_solver.equilibrium`, with one entry for each measure of the batch.
+
+    Attributes:
+        measure: the equilibrium ``μ*`` (or the best iterate); differentiable by the adjoint with
+            respect to everything that the map closes over.
+        residual: ``‖v‖ / scale``, shape ``(...)``: the weighted RMS velocity relative to the
+            larger of its first value and the field's own scale; what ``rtol`` bounds.
+        discrepancy: ``D(μ*, F(μ*))``, shape ``(...)``; for `Residual` the transport cost
+            ``½ Σ w_i ‖z_i − f(Z)_i‖²``.
+        steps: evaluations of the velocity field until the measure was done, ``(...)`` int64.
+        status: codes of `Status`, ``(...)`` int64.
+        trajectory: the iterates from the start to the end, ``(steps + 1, ..., n, d)``, if asked
+            for.
+        adjoint: how the backward solve went; filled in when the backward pass has run, None if no
+            gradient was to be recorded.
+    """
+
+    measure: Measure
+    residual: Tensor
+    discrepancy: Tensor
+    steps: Tensor
+    status: Tensor
+    trajectory: Tensor | None = None
+    adjoint: AdjointReport | None = None
+
+    @property
+    def converged(self) -> Tensor:
+        """``(...)`` bool: the measures that reached an equilibrium."""
+        return self.status == Status.CONVERGED
+
+    @property
+    def failed(self) -> Tensor:
+        """``(...)`` bool: the measures that did not, the empty ones left out."""
+        return ~(self.converged | (self.status == Status.EMPTY))
+
+    def message(self, index: int | tuple[int, ...] = ()) -> str:
+        """What happened to one measure, in a sentence; reads values, so it waits for the device.
+
+        Args:
+            index: of the measure in the batch shape; ``()`` if there is none.
+        """
+        status = Status(int(self.status[index]))
+        return (
+            f"{status.name} after {int(self.steps[index])} evaluations (relative residual "
+            f"{float(self.residual[index]):.1e}, discrepancy {float(self.discrepancy[index]):.1e})."
+            f" {status.sentence}"
+        )
+
+    def summary(self) -> str:
+        """All failed measures in one paragraph; reads values, so it waits for the device."""
+        failed = self.failed.reshape(-1)
+        count, total = int(failed.sum()), failed.numel()
+        lines = [f"{count} of {total} measures reached no equilibrium."]
+        status = self.status.reshape(-1)
+        for code in Status:
+            where = (failed & (status == code)).nonzero()[:, 0]
+            if len(where):
+                worst = where[self.residual.reshape(-1)[where].nan_to_num(nan=torch.inf).argmax()]
+                lines.append(
+                    f"{len(where)} x {code.name}, the worst at index {int(worst)} (relative "
+                    f"residual {float(self.residual.reshape(-1)[worst]):.1e}): {code.sentence}"
+                )
+        return "\n  ".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Solution({self.measure!r}, adjoint={self.adjoint!r})"

@@ -1,0 +1,77 @@
+"""What a velocity field is to the driver, the integrators and the adjoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+from torch import Tensor
+
+from wgf_solver.measure import Measure
+
+Map: TypeAlias = Callable[[Measure], Measure]
+"""``F``: takes a measure and returns one, of the same batch shape and dimension."""
+
+
+class Evaluation(NamedTuple):
+    """A velocity field at one measure.
+
+    Attributes:
+        velocity: ``v (..., n, d)``; 0 in padded rows.
+        scale: ``(...)``: the size beside which `velocity` counts as small; in its unit, invariant
+            under translations.
+        rounding: ``(...)``: the size below which `velocity` is noise of floating point.
+        discrepancy: ``D(μ, F(μ))``, shape ``(...)``.
+        image: ``F(μ)``.
+    """
+
+    velocity: Tensor
+    scale: Tensor
+    rounding: Tensor
+    discrepancy: Tensor
+    image: Measure
+
+
+class VelocityField(Protocol):
+    """A velocity field; write these two members and every integrator and adjoint works.
+
+    A field is a function of the measure and of what ``F`` closes over, by torch operations.
+    Called while gradients are recorded, with points that require one, it returns a velocity that
+    can be differentiated (that is what the adjoints need); called without, it may save the graph.
+    """
+
+    @property
+    def descends(self) -> bool:
+        """Whether small steps along the velocity lower the discrepancy of the evaluation.
+
+        If so, the discrepancy is what judges an accelerated step and an equilibrium; otherwise
+        the residual is.
+        """
+        ...
+
+    def __call__(self, f: Map, mu: Measure) -> Evaluation:
+        """Evaluate at ``mu``, whose padded rows hold zeros."""
+        ...
+
+
+def image_of(f: Map, mu: Measure) -> Measure:
+    """``F(μ)``, checked and without what its padding holds, in the floating-point type of ``μ``.
+
+    Raises:
+        TypeError: ``F`` does not return a `Measure`.
+        ValueError: ``F`` changes the batch shape or the dimension.
+    """
+    image = f(mu)
+    if not isinstance(image, Measure):
+        raise TypeError(
+            f"the map must return a Measure; got {type(image).__name__}. "
+            "To move the points of mu: return mu.with_points(new_points)"
+        )
+    if image.batch_shape != mu.batch_shape or image.dim != mu.dim:
+        raise ValueError(
+            f"the map must keep the batch shape {tuple(mu.batch_shape)} and the dimension "
+            f"{mu.dim}; it returned {image!r}"
+        )
+    if image.points.dtype != mu.points.dtype:  # a map under autocast returns lower precision
+        image = image.to(dtype=mu.points.dtype)
+    return image.zero_padding()

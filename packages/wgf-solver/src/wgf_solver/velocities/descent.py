@@ -1,0 +1,79 @@
+"""The Wasserstein gradient flow of a discrepancy between ``μ`` and ``F(μ)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from wgf_solver.discrepancies.base import Discrepancy
+from wgf_solver.measure import Measure
+from wgf_solver.velocities.base import Evaluation, Map, image_of
+
+
+@dataclass(frozen=True)
+class Descent:
+    r"""Descent of ``D(μ, F(μ))``, the target held fixed or followed.
+
+    * ``target="frozen"``: ``v_i = −∇_{z_i} (δD/δμ)(μ, ν)`` at ``ν = F(μ)`` held fixed. One
+      evaluation of ``F``. A root is a measure that rests under the pull of its own image. It is
+      better conditioned than the next and three times cheaper, but no energy is promised to fall:
+      ``ν`` moves as ``μ`` does.
+    * ``target="through"``: ``v_i = −(1/w_i) ∂_{z_i} [D(μ, F(μ))]``, through ``F``: the gradient
+      flow of the objective itself (Geuter et al. 2025). One evaluation of ``F`` and one
+      vector-Jacobian product. A root is a stationary point of the objective, and that may be a
+      saddle or a local minimum with ``D > 0``; the driver says so (`Status.STATIONARY`).
+
+    ``F`` may return another number of atoms than it was given. Assumes that ``D`` is
+    differentiable at ``(μ, F(μ))``; `Energy` is not where atoms meet (the symmetric subgradient
+    0 is taken), so near an exact match implicit gradients want a smooth kernel.
+
+    Args:
+        discrepancy: ``D``, such as ``MMD(Energy())``.
+        target: ``"frozen"`` or ``"through"``.
+    """
+
+    discrepancy: Discrepancy
+    target: Literal["frozen", "through"] = "frozen"
+
+    def __post_init__(self) -> None:
+        if self.target not in ("frozen", "through"):
+            raise ValueError(f"target must be 'frozen' or 'through'; got {self.target!r}")
+        if not hasattr(self.discrepancy, "pull"):
+            raise TypeError(
+                f"Descent takes a discrepancy such as MMD(Energy()); got {self.discrepancy!r}"
+            )
+
+    @property
+    def descends(self) -> bool:
+        """True."""
+        return True
+
+    def __call__(self, f: Map, mu: Measure) -> Evaluation:
+        """Evaluate; gradients are recorded if they are on, and not otherwise."""
+        return self._frozen(f, mu) if self.target == "frozen" else self._through(f, mu)
+
+    def _frozen(self, f: Map, mu: Measure) -> Evaluation:
+        image = image_of(f, mu)
+        velocity, scale = self.discrepancy.pull(mu, image)
+        with torch.no_grad():
+            value = self.discrepancy(mu, image)
+        return Evaluation(velocity, scale, torch.zeros_like(scale), value, image)
+
+    def _through(self, f: Map, mu: Measure) -> Evaluation:
+        tracked = torch.is_grad_enabled()
+        with torch.enable_grad():
+            if not mu.points.requires_grad:
+                mu = mu.with_points(mu.points.detach().requires_grad_())
+            image = image_of(f, mu)
+            value = self.discrepancy(mu, image)
+            (gradient,) = torch.autograd.grad(value.sum(), mu.points, create_graph=tracked)
+            # The Wasserstein gradient is the derivative per unit of mass; padding has none.
+            mass = torch.where(mu.mask, mu.weights, 1)[..., None]
+            velocity = torch.where(mu.mask[..., None], -gradient / mass, 0)
+        if not tracked:
+            velocity, value, image = velocity.detach(), value.detach(), image.detach()
+        with torch.no_grad():
+            scale = self.discrepancy.pull(mu.detach(), image.detach()).scale
+        return Evaluation(velocity, scale, torch.zeros_like(scale), value.detach(), image)

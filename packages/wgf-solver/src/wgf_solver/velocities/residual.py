@@ -1,0 +1,61 @@
+"""The labelled residual ``f(Z) − Z``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from wgf_solver.measure import Measure
+from wgf_solver.norms import weighted_rms
+from wgf_solver.velocities.base import Evaluation, Map, image_of
+
+
+@dataclass(frozen=True)
+class Residual:
+    r"""``v_i = f(Z)_i − z_i``: a root is a fixed point, particle by particle.
+
+    With a unit `Euler` step this is Picard iteration. It is a Wasserstein gradient flow as well:
+    mark each atom with its own label and take the kernel ``Dirac * SquaredDistance``, then
+
+        ½ MMD²(μ, F(μ)) = ½ Σ_i w_i² ‖z_i − f(Z)_i‖²
+
+    and the frozen velocity of that discrepancy is ``w_i (f(Z)_i − z_i)``. The discrepancy reported
+    is ``½ Σ_i w_i ‖z_i − f(Z)_i‖²``, the cost of the transport plan that pairs ``z_i`` with
+    ``f(Z)_i``: an upper bound of ``½ W_2²(μ, F(μ))`` that does not change when an atom is split in two.
+
+    Assumes that ``F`` returns the atoms of its argument, moved, in their order. If ``F`` also is
+    permutation-equivariant and its labelled fixed point is unique, all atoms of the equilibrium
+    coincide, unless ``μ`` carries marks that ``F`` reads (``docs/mathematics.md``, "Collapse").
+    """
+
+    @property
+    def descends(self) -> bool:
+        """False: nothing is promised to fall along the way."""
+        return False
+
+    def __call__(self, f: Map, mu: Measure) -> Evaluation:
+        """One evaluation of ``F``.
+
+        Raises:
+            ValueError: ``F`` returned another number of atoms.
+        """
+        image = image_of(f, mu)
+        if image.points.shape != mu.points.shape:
+            raise ValueError(
+                f"Residual compares atom by atom and needs the {mu.points.shape[-2]} atoms it "
+                f"gave; the map returned {image.points.shape[-2]}. For a map that changes the "
+                "number of atoms use velocity=Descent(MMD(kernel)), and Phantom(velocity=None) if "
+                "the adjoint is a phantom gradient"
+            )
+        velocity = image.points - mu.points
+        if not mu.full:
+            velocity = torch.where(mu.mask[..., None], velocity, 0)
+        with torch.no_grad():
+            size = weighted_rms(velocity, mu.weights)
+            moved = mu.with_points(image.points.detach())
+            root_d = mu.dim**0.5
+            eps = torch.finfo(velocity.dtype).eps
+            rounding = 4 * eps * weighted_rms(moved.zero_padding().points, mu.weights)
+            discrepancy = 0.5 * mu.dim * size.square()
+        return Evaluation(velocity, moved.spread() / root_d, rounding, discrepancy, image)
