@@ -127,7 +127,9 @@ class SizeBuckets(Sampler[list[int]]):
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
     def _cut(self, order: Tensor) -> list[list[int]]:
-        batches: list[list[int]] = [part.tolist() for part in torch.split(order, self.batch_size)]
+        batches = [
+            order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)
+        ]
         if self.drop_last and batches and len(batches[-1]) < self.batch_size:
             batches.pop()
         return batches

@@ -9,7 +9,7 @@ import torch
 
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.images import pack_images
-from ddeq_data.datasets.splits import Split, check_split
+from ddeq_data.datasets.splits import check_split
 from ddeq_data.transforms.base import Transform
 
 __all__ = ["Digits"]
@@ -37,7 +37,7 @@ class Digits(CloudDataset):
         ValueError: If there is no such split, or `transform` is random.
     """
 
-    def __init__(self, split: Split = "train", transform: Transform | None = None) -> None:
+    def __init__(self, split: str = "train", transform: Transform | None = None) -> None:
         check_split(split)
         with (
             files("ddeq_data").joinpath("data/digits.npz").open("rb") as file,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.images import pack_images
-from ddeq_data.datasets.splits import Split, check_split, stratified_holdout
+from ddeq_data.datasets.splits import check_split, stratified_holdout
 from ddeq_data.errors import DataError
 from ddeq_data.readers.idx import read_idx
 from ddeq_data.transforms.base import Transform
@@ -57,7 +57,7 @@ class MNISTPointCloud(CloudDataset):
     def __init__(
         self,
         root: str | PathLike[str],
-        split: Split = "train",
+        split: str = "train",
         weighted: bool = False,
         transform: Transform | None = None,
     ) -> None:

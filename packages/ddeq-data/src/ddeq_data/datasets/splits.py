@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
 from ddeq_data.counters import mix
 
-__all__ = ["Split", "check_split", "stratified_holdout"]
+__all__ = ["check_split", "stratified_holdout"]
 
-Split = Literal["train", "validation", "test", "train+validation"]
+_SPLITS = ("train", "validation", "test", "train+validation")
 
 
 def check_split(split: str) -> None:
     """Raise a `ValueError` unless `split` is one of the four names."""
-    if split not in get_args(Split):
-        raise ValueError(f"split must be one of {', '.join(get_args(Split))}; got {split!r}")
+    if split not in _SPLITS:
+        raise ValueError(f"split must be one of {', '.join(_SPLITS)}; got {split!r}")
 
 
 def stratified_holdout(labels: Tensor, count: int, seed: int) -> Tensor:

@@ -20,8 +20,8 @@ class ZScore:
 
     Mean and deviation are those of the measure: weighted, and without Bessel's correction, so
     that a doubled weight equals a duplicated point. The proportions of the axes are lost. An axis
-    without spread (deviation at most 16 eps times the largest coordinate of the cloud, which is
-    what rounding leaves of a constant) is only centred; a cloud without points remains so.
+    without spread (deviation at most about 16 eps times the largest coordinate of the cloud, which
+    is what rounding leaves of a constant) is only centred; a cloud without points remains so.
 
     Source: J. Geuter, C. Bonet, A. Korba and D. Alvarez-Melis, "DDEQs: Distributional Deep
     Equilibrium Models through Wasserstein Gradient Flows", arXiv 2503.01140.
@@ -44,10 +44,9 @@ class ZScore:
             ValueError: If the shapes do not fit.
         """
         check(points, weights)
-        centred, share = _centre(points, weights)
+        centred, share, unit = _centre(points, weights)
         variance = (share * centred.square()).sum(-2, keepdim=True)
-        flat = variance <= _rounding(points, weights).square()
-        return centred / torch.where(flat, 1.0, variance).sqrt(), weights
+        return centred * _rescale(variance, unit), weights
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class UnitSphere:
 
         x_i <- (x_i - m) / max_j |x_j - m|,   m = sum_i w_i x_i
 
-    Shape and proportions are kept. A cloud whose points all coincide (to 16 eps of its largest
+    Shape and proportions are kept. A cloud whose points all coincide (to about 16 eps of its largest
     coordinate) is only centred; a cloud without points remains so.
     """
 
@@ -77,28 +76,31 @@ class UnitSphere:
             ValueError: If the shapes do not fit.
         """
         check(points, weights)
-        centred, _ = _centre(points, weights)
-        radius2 = _largest(centred.square().sum(-1, keepdim=True))
-        flat = radius2 <= _rounding(points, weights).square()
-        return centred / torch.where(flat, 1.0, radius2).sqrt(), weights
+        centred, _, unit = _centre(points, weights)
+        return centred * _rescale(_largest(centred.square().sum(-1, keepdim=True)), unit), weights
 
 
-def _centre(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    # Returns the centred points, 0 in padding, and the weights as shares of the whole, (..., n, 1).
+def _centre(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # Returns the points in units of a power of two near the largest coordinate of their cloud (so
+    # that no square overflows or vanishes, and no bit is lost), centred, and 0 in padding; the
+    # weights as shares of the whole, (..., n, 1); and that unit, (..., 1, 1).
+    inside = clean(points, weights)
+    largest = _largest(inside.detach().abs().amax(-1, keepdim=True))
+    largest = torch.where(largest > 0, largest, 1.0)
+    unit = largest / (2 * torch.frexp(largest).mantissa)
     total = weights.sum(-1, keepdim=True)
     share = (weights / torch.where(total > 0, total, 1.0))[..., None]
-    moved = clean(points, weights)
+    moved = inside / unit
     # The second pass removes the rounding of the first, which is large far from the origin.
     for _ in range(2):
-        mean = (share * moved).sum(-2, keepdim=True)
-        moved = clean(moved - mean, weights)
-    return moved, share
+        moved = clean(moved - (share * moved).sum(-2, keepdim=True), weights)
+    return moved, share, unit
 
 
-def _rounding(points: Tensor, weights: Tensor) -> Tensor:
-    # (..., 1, 1): spread that rounding may feign, given the largest coordinate of each cloud.
-    size = _largest(clean(points, weights).detach().abs().amax(-1, keepdim=True))
-    return 16 * torch.finfo(points.dtype).eps * size
+def _rescale(square: Tensor, unit: Tensor) -> Tensor:
+    # One over the root, or where the root is rounding, what undoes the division by `unit`.
+    flat = square <= (16 * torch.finfo(square.dtype).eps) ** 2
+    return torch.where(flat, unit, torch.where(flat, 1.0, square).rsqrt())
 
 
 def _largest(values: Tensor) -> Tensor:
