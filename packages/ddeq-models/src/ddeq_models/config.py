@@ -1,0 +1,228 @@
+"""What decides a run, as frozen values, and their strict way to JSON and back.
+
+A key that is not known is refused, so that a typing error cannot silently train another model. A
+key that is missing takes its default: a field that is added later must default to what was done
+before it existed, so that older run folders keep their meaning.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from ddeq_models.ddeq import DDEQConfig
+from ddeq_models.errors import UserError
+
+DataName = Literal["digits", "mnist"]
+Normalisation = Literal["z-score", "unit-sphere", "none"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clouds, how they are normalised, and how they vary during training.
+
+    Attributes:
+        name: The data set.
+        root: Folder of its files; None where the data set comes with the package.
+        weighted: Whether a point of `mnist` weighs as much as its pixel's value, and not all
+            points of a cloud alike. Points of `digits` always do.
+        normalise: What is done to every cloud, in training and in prediction alike: ``z-score``
+            (zero mean and unit variance along each axis), ``unit-sphere`` (zero mean, largest
+            norm 1) or ``none``.
+        rotate: Largest random rotation to either side, in degrees. This and all that follow apply
+            to training clouds only, after normalisation; 0 turns each of them off.
+        scale: Largest random change of size, relative: the factor is drawn from
+            [1 - scale, 1 + scale].
+        stretch: The same, but for each axis by itself.
+        shear: Largest random shear.
+        shift: Largest random shift along each axis.
+        jitter: Standard deviation of the noise added to each point.
+        drop: Probability of a point to be dropped.
+    """
+
+    name: DataName = "digits"
+    root: str | None = None
+    weighted: bool = False
+    normalise: Normalisation = "z-score"
+    rotate: float = 0.0
+    scale: float = 0.0
+    stretch: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    jitter: float = 0.0
+    drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self, "rotate", lambda x: 0 <= x <= 180, "between 0 and 180")
+        for name in ("shear", "shift", "jitter"):
+            _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
+        for name in ("scale", "stretch", "drop"):
+            _require(self, name, lambda x: 0 <= x < 1, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Attributes:
+        epochs: Passes over the training clouds.
+        batch_size: Clouds in one step.
+        learning_rate: AdamW's step at its peak: it rises linearly during the warm-up and falls
+            along a half cosine to `final_learning_rate` times the peak.
+        warmup: Length of the warm-up as a share of all steps.
+        final_learning_rate: The learning rate at the end as a share of the peak.
+        weight_decay: AdamW's decay, on the weights of linear maps alone: neither biases and
+            gains nor the particles' marks and initial places are pulled to zero.
+        betas: AdamW's two decay rates of the running moments.
+        clip_norm: Largest Euclidean norm of the whole gradient; 0 turns clipping off.
+        label_smoothing: Share of the target that is spread evenly over all classes.
+        ema: Decay per step of the moving average of the weights, which is then what is validated,
+            tested and saved; 0 keeps the weights themselves.
+        keep: The epoch whose weights are kept: the ``last``, or the ``best`` on the validation
+            clouds (by accuracy, then by loss).
+        seed: Seed of everything random in the run: the model's first weights, the batches, the
+            augmentation, dropout.
+    """
+
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    final_learning_rate: float = 0.01
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    keep: Literal["last", "best"] = "last"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _require(self, name, lambda x: x >= 1, "at least 1")
+        _require(self, "learning_rate", lambda x: 0 < x < math.inf, "above 0")
+        for name in ("weight_decay", "clip_norm"):
+            _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
+        for name in ("warmup", "final_learning_rate"):
+            _require(self, name, lambda x: 0 <= x <= 1, "between 0 and 1")
+        for name in ("label_smoothing", "ema"):
+            _require(self, name, lambda x: 0 <= x < 1, "at least 0 and below 1")
+        _require(self, "betas", lambda x: all(0 <= b < 1 for b in x), "at least 0 and below 1")
+        _require(self, "seed", lambda x: x >= 0, "at least 0")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run: what its ``config.json`` holds.
+
+    Attributes:
+        preset: Name of the preset that `model` was taken from.
+        classes: Names of the classes, in the order of the model's logits.
+        data: The clouds.
+        model: The model and its solver, in full: later changes of a preset do not change a run.
+        train: The training.
+        version: Version of ddeq-models that wrote the run.
+    """
+
+    preset: str
+    classes: tuple[str, ...]
+    data: DataConfig
+    model: DDEQConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+    version: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, numbers and strings, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: object) -> "RunConfig":
+        """The inverse of `to_dict`.
+
+        Raises:
+            UserError: A key is unknown or missing, or a value is not of its field's type.
+        """
+        return decode(cls, values)
+
+
+def decode(kind: type[T], values: object, place: str = "") -> T:
+    """A dataclass from the dictionary that JSON gave.
+
+    Args:
+        kind: The dataclass; its fields may be numbers, strings, booleans, None, ``Literal``,
+            tuples and dataclasses.
+        values: The dictionary.
+        place: Path of the dictionary inside the document, for messages.
+
+    Raises:
+        UserError: A key is unknown or missing, or a value is not of its field's type.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{place or 'the document'} must be an object, got {values!r}")
+    hints = typing.get_type_hints(kind)
+    # dataclasses.fields wants an instance's type; `kind` is one by contract.
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    prefix = f"{place}." if place else ""
+    for name in values:
+        if name not in fields:
+            raise UserError(f"unknown key {prefix}{name!s}; known are {', '.join(fields)}")
+    for name, f in fields.items():
+        if (
+            name not in values
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+        ):
+            raise UserError(f"the key {prefix}{name} is missing")
+    decoded = {name: _value(hints[name], v, f"{prefix}{name}") for name, v in values.items()}
+    try:
+        return kind(**decoded)
+    except UserError:
+        raise
+    except ValueError as error:  # a model's config checks its own values
+        raise UserError(f"{place or 'the document'}: {error}") from error
+
+
+def _value(hint: Any, value: object, place: str) -> Any:
+    """`value` as the type `hint`, or a UserError."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return decode(typing.cast(type[Any], hint), value, place)
+    if origin is Literal:
+        if value in arguments:
+            return value
+    elif origin in (types.UnionType, typing.Union):
+        for choice in arguments:
+            try:
+                return _value(choice, value, place)
+            except UserError:
+                continue
+    elif origin is tuple and isinstance(value, list | tuple):
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_value(arguments[0], v, f"{place}[{i}]") for i, v in enumerate(value))
+        if len(arguments) == len(value):
+            return tuple(
+                _value(a, v, f"{place}[{i}]")
+                for i, (a, v) in enumerate(zip(arguments, value, strict=True))
+            )
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif hint is int and isinstance(value, bool):
+        pass  # bool is a subclass of int, and true is no count
+    elif isinstance(hint, type) and isinstance(value, hint):
+        return value
+    wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    raise UserError(f"{place} must be {wanted}, got {value!r}")
+
+
+def _require(config: object, name: str, holds: Any, range_: str) -> None:
+    value = getattr(config, name)
+    if not holds(value):
+        raise UserError(f"{name.replace('_', ' ')} must be {range_}, got {value!r}")

@@ -1,0 +1,126 @@
+"""From the name of a data set to batches as the model gets them.
+
+Training, evaluation and prediction all pass through `normaliser`, so that a file is seen exactly
+as the clouds of the training were.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch.utils.data import DataLoader
+
+from ddeq_data import (
+    CloudDataset,
+    Compose,
+    Digits,
+    DropPoints,
+    Jitter,
+    MNISTPointCloud,
+    PointBatch,
+    RandomRotation,
+    RandomScale,
+    RandomShear,
+    RandomShift,
+    SizeBuckets,
+    Transform,
+    UnitSphere,
+    ZScore,
+    collate,
+)
+from ddeq_models.config import DataConfig, DataName, Normalisation
+from ddeq_models.errors import UserError
+
+Split = Literal["train", "validation", "test"]
+DATA_SETS: tuple[DataName, ...] = get_args(DataName)
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+def open_split(config: DataConfig, split: Split) -> CloudDataset:
+    """One split of the data set of a run, neither normalised nor augmented.
+
+    Args:
+        config: The data set and its folder.
+        split: ``train``, ``validation`` or ``test``.
+
+    Raises:
+        UserError: The data set needs a root and has none.
+        DataError: The files are missing or damaged.
+    """
+    match config.name:
+        case "digits":
+            return Digits(split)
+        case "mnist":
+            return MNISTPointCloud(_root(config), split=split, weighted=config.weighted)
+
+
+def _root(config: DataConfig) -> str:
+    if config.root is None:
+        raise UserError(
+            f"--data {config.name} reads files: say with --root which folder they are in"
+        )
+    return config.root
+
+
+def normaliser(kind: Normalisation) -> Transform:
+    """What is done to every cloud before the model sees it."""
+    match kind:
+        case "z-score":
+            return ZScore()
+        case "unit-sphere":
+            return UnitSphere()
+        case "none":
+            return Compose([])
+
+
+def augmentation(config: DataConfig) -> Transform:
+    """The random changes of normalised training clouds; the identity where all are off."""
+    steps: list[Transform] = []
+    if config.rotate:
+        steps.append(RandomRotation(config.rotate))
+    if config.scale:
+        steps.append(RandomScale(1 - config.scale, 1 + config.scale))
+    if config.stretch:
+        steps.append(RandomScale(1 - config.stretch, 1 + config.stretch, per_axis=True))
+    if config.shear:
+        steps.append(RandomShear(config.shear))
+    if config.shift:
+        steps.append(RandomShift(config.shift))
+    if config.jitter:
+        steps.append(Jitter(config.jitter))
+    if config.drop:
+        steps.append(DropPoints(config.drop))
+    return Compose(steps)
+
+
+def batches(
+    dataset: CloudDataset, batch_size: int, *, seed: int | None = None, pin_memory: bool = False
+) -> tuple["DataLoader[PointBatch]", SizeBuckets]:
+    """A loader of padded batches and the sampler that orders them.
+
+    Args:
+        dataset: The clouds.
+        batch_size: Clouds in a batch; the last one may be smaller.
+        seed: Seed of the shuffling, a new order for each ``sampler.set_epoch``; None keeps one
+            order, for evaluation.
+        pin_memory: Whether batches are put where a GPU can fetch them by itself.
+    """
+    sampler = SizeBuckets(dataset.sizes, batch_size, shuffle=seed is not None, seed=seed or 0)
+    loader: DataLoader[PointBatch] = DataLoader(
+        dataset,  # type: ignore[arg-type]  # its __getitems__ gives whole batches
+        batch_sampler=sampler,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+    )
+    return loader, sampler
+
+
+def generator_of(seed: int, step: int) -> torch.Generator:
+    """Source of everything random in one training step, on the processor.
+
+    It depends on nothing but the two numbers: no state has to be saved and restored to go on from
+    a step, and clouds are augmented alike on every device.
+    """
+    from numpy.random import SeedSequence
+
+    state = SeedSequence([seed, step]).generate_state(2)
+    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)

@@ -1,0 +1,22 @@
+"""What a user can put right: one sentence each, and the exit code the command ends with."""
+
+
+class UserError(ValueError):
+    """A problem that the user can put right; its text is one sentence with a remedy.
+
+    The command line prints the text alone, without a traceback, and ends with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class Diverged(UserError):
+    """Training met a loss that is not finite."""
+
+    exit_code = 1
+
+
+class Interrupted(UserError):
+    """Training was stopped by the user (Ctrl-C)."""
+
+    exit_code = 130

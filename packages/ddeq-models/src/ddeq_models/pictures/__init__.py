@@ -1,0 +1,74 @@
+"""The pictures of a run: PNG files from figures, without a window and without global state."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ddeq_data import CloudDataset, collate
+from ddeq_models.data import normaliser
+from ddeq_models.ddeq import DDEQ
+from ddeq_models.pictures.confusion_matrix import draw_confusion_matrix
+from ddeq_models.pictures.flow import Flow, draw_flows
+from ddeq_models.pictures.training_curves import draw_training_curves
+from ddeq_models.run_folder import RunFolder
+
+__all__ = [
+    "Flow",
+    "draw_confusion_matrix",
+    "draw_flows",
+    "draw_run",
+    "draw_training_curves",
+    "record_flows",
+]
+
+FLOWS = 4
+
+
+def draw_run(
+    run: RunFolder,
+    model: DDEQ,
+    test_set: CloudDataset,
+    confusion: np.ndarray[Any, np.dtype[np.int64]],
+    device: torch.device,
+) -> None:
+    """Draw the three pictures of a finished run into its folder."""
+    config = run.config()
+    right, total = int(confusion.trace()), int(confusion.sum())
+    title = f"{config.data.name}, test: {right:,} of {total:,} right ({right / max(total, 1):.2%})"
+    run.write_picture("training_curves.png", draw_training_curves(run.metrics(), config.model.rtol))
+    run.write_picture("flow.png", draw_flows(record_flows(run, model, test_set, device)))
+    run.write_picture(
+        "confusion_matrix.png", draw_confusion_matrix(confusion, config.classes, title)
+    )
+
+
+@torch.no_grad()
+def record_flows(
+    run: RunFolder, model: DDEQ, dataset: CloudDataset, device: torch.device
+) -> list[Flow]:
+    """The flow of the first cloud of each of some classes, spread over all classes."""
+    config = run.config()
+    labels = dataset.labels.tolist()
+    present = sorted(set(labels))
+    count = min(FLOWS, len(present))
+    picked = [present[i * len(present) // count] for i in range(count)]
+    clouds = [dataset[labels.index(label)] for label in picked]
+    batch = collate(clouds).to(device).map(normaliser(config.data.normalise))
+    logits, solution = model(batch.points, batch.weights, trajectory=True)
+    probabilities = logits.softmax(-1).cpu()
+    trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
+    flows = []
+    for i, cloud in enumerate(clouds):
+        best = int(probabilities[i].argmax())
+        flows.append(
+            Flow(
+                points=cloud.points.numpy(),
+                weights=cloud.weights.numpy(),
+                trajectory=trajectory[: int(solution.steps[i]), i],
+                truth=config.classes[cloud.label],
+                predicted=config.classes[best],
+                probability=float(probabilities[i, best]),
+            )
+        )
+    return flows

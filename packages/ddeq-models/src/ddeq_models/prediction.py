@@ -1,0 +1,99 @@
+"""Labels for a user's own files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ddeq_data import Cloud, DataError, collate, read_cloud
+from ddeq_models.data import normaliser
+from ddeq_models.device import choose_device
+from ddeq_models.errors import UserError
+from ddeq_models.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one file.
+
+    Attributes:
+        file: The file, as it was given.
+        label: Name of the most probable class.
+        probabilities: Probability of each class by name.
+        converged: Whether the solver reached its tolerance on this cloud.
+        message: What the solver says of this cloud, in a sentence.
+    """
+
+    file: str
+    label: str
+    probabilities: dict[str, float]
+    converged: bool
+    message: str
+
+
+@torch.no_grad()
+def predict(
+    run: str | Path, files: Sequence[str | Path], *, batch_size: int = 64, device: str = "auto"
+) -> list[Prediction]:
+    """Label files of points with a trained model.
+
+    A file holds points (n, d) and, if it is an npz, may hold weights (n,), which need not sum
+    to 1; without them every point weighs the same. The clouds are normalised as those of the run
+    were. (In `digits` and in weighted data the weight of a point is the value of its pixel: a file
+    does best to hold these weights too.)
+
+    Args:
+        run: The run folder.
+        files: npy, npz, txt or csv.
+        batch_size: Clouds in a batch; no prediction depends on it.
+        device: See `choose_device`.
+
+    Returns:
+        One prediction a file, in their order.
+
+    Raises:
+        UserError: The run folder or the device cannot be used, or any file is bad: then no file
+            is predicted, and the message names every bad one, one a line.
+    """
+    place = choose_device(device)
+    folder = RunFolder(run)
+    config = folder.config()
+    model = folder.model(place)
+    clouds = _read(files, config.model.point_dim)
+    normalise = normaliser(config.data.normalise)
+    predictions: list[Prediction] = []
+    for start in range(0, len(files), batch_size):
+        batch = collate(clouds[start : start + batch_size]).to(place).map(normalise)
+        logits, solution = model(batch.points, batch.weights)
+        rows = logits.softmax(-1).tolist()
+        converged = solution.converged.tolist()
+        for i, row in enumerate(rows):
+            predictions.append(
+                Prediction(
+                    file=str(files[start + i]),
+                    label=config.classes[max(range(len(row)), key=row.__getitem__)],
+                    probabilities=dict(zip(config.classes, row, strict=True)),
+                    converged=converged[i],
+                    message=solution.message(i),
+                )
+            )
+    return predictions
+
+
+def _read(files: Iterable[str | Path], dim: int) -> list[Cloud]:
+    """All files as clouds, or one error that names every bad file."""
+    clouds: list[Cloud] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            points, weights = read_cloud(file, dim=dim)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            if weights is None:
+                weights = points.new_full((len(points),), 1 / len(points))
+            clouds.append(Cloud(points, weights, label=0))  # the label is not used
+    if problems:
+        raise UserError("\n".join(problems))
+    return clouds

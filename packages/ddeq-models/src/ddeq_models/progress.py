@@ -1,0 +1,74 @@
+"""What a training shows while it runs: a bar on a terminal, a line an epoch elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from ddeq_models.metrics import Metrics, Tally
+
+REFRESH = 0.5  # seconds between two looks at the figures: each look waits for the device
+
+
+class Progress:
+    """A progress bar over the steps of a training, on standard error.
+
+    Args:
+        epochs: Number of epochs.
+        steps: Number of steps in all of them.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, epochs: int, steps: int, quiet: bool = False) -> None:
+        terminal = sys.stderr.isatty()
+        self.epochs = epochs
+        self.lines = not (quiet or terminal)
+        self.bar = tqdm(
+            total=steps,
+            disable=quiet or not terminal,
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining}{postfix}",
+        )
+        self.start = self.shown = time.monotonic()
+        self.verdict = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+
+    def step(self, epoch: int, tally: Tally) -> None:
+        """A step is done; `tally` holds the clouds since the last record."""
+        self.bar.update()
+        if not self.bar.disable and time.monotonic() - self.shown >= REFRESH:
+            self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(brief(tally.metrics()) + self.verdict)
+            self.shown = time.monotonic()
+
+    def epoch(self, epoch: int, trained: Metrics, validated: Metrics) -> None:
+        """An epoch is done."""
+        self.verdict = f" | validation {validated.accuracy:.1%}"
+        if self.lines:
+            seconds = time.monotonic() - self.start
+            print(
+                f"epoch {epoch}/{self.epochs}  {seconds:.0f} s  {brief(trained)}{self.verdict}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def brief(metrics: Metrics) -> str:
+    """The figures one watches during a training, short enough for a line of a terminal."""
+    adjoint = f" adjoint failed {metrics.adjoint_failures}" if metrics.adjoint_failures else ""
+    return (
+        f"loss {metrics.loss:.3f} acc {metrics.accuracy:.1%} steps {metrics.solver_steps_mean:.1f} "
+        f"residual {metrics.residual_mean:.0e} failed {metrics.solver_failures}{adjoint}"
+    )
