@@ -1,0 +1,185 @@
+"""The four laws, for every public function and module, in each measure that it takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import set_attention as sa
+from set_attention import laws
+
+DIM, CONTEXT_DIM = 8, 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A module, and its call on a measure (x, w) and, if it takes two, another one (y, v)."""
+
+    build: Callable[[], nn.Module]
+    call: Callable[..., Tensor]
+    result: Literal["rows", "vector"] = "rows"
+    context_dim: int | None = None
+
+
+class Attend(nn.Module):
+    """The free function between two measures; queries have no weights."""
+
+    def forward(self, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None) -> Tensor:
+        x = sa.clear_padding(x, w)
+        out = sa.attend(x, y, y[..., :5], None if v is None else sa.log_weights(v))
+        return sa.clear_padding(out, w)
+
+
+def cross(m: nn.Module, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None) -> Tensor:
+    return m(x, m.context(y, v), w)
+
+
+def only_x(m: nn.Module, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None) -> Tensor:
+    return m(x, w)
+
+
+CASES = {
+    "attend": Case(Attend, lambda m, *measures: m(*measures), context_dim=DIM),
+    "self-attention": Case(lambda: sa.SetAttention(DIM, 2), lambda m, x, w, y, v: m(x, weights=w)),
+    "self-attention, unpacked": Case(
+        lambda: sa.SetAttention(DIM, 2, DIM), lambda m, x, w, y, v: m(x, weights=w)
+    ),
+    "cross-attention": Case(
+        lambda: sa.SetAttention(DIM, 2, CONTEXT_DIM), cross, context_dim=CONTEXT_DIM
+    ),
+    "cross-attention, packed": Case(lambda: sa.SetAttention(DIM, 4), cross, context_dim=DIM),
+    "feed-forward": Case(lambda: sa.FeedForward(DIM, 5), only_x),
+    "transformer block, pre": Case(lambda: sa.TransformerBlock(DIM, 2, 12), only_x),
+    "transformer block, post": Case(
+        lambda: sa.TransformerBlock(DIM, 2, 12, norm="post", activation="relu"), only_x
+    ),
+    "cross block, pre": Case(
+        lambda: sa.CrossBlock(DIM, 2, 12, context_dim=CONTEXT_DIM), cross, context_dim=CONTEXT_DIM
+    ),
+    "cross block, post": Case(
+        lambda: sa.CrossBlock(DIM, 2, 12, norm="post"), cross, context_dim=DIM
+    ),
+    "bilinear": Case(lambda: sa.Bilinear(DIM, CONTEXT_DIM, 5), cross, context_dim=CONTEXT_DIM),
+    "bilinear, interacting": Case(
+        lambda: sa.Bilinear(DIM, CONTEXT_DIM, interacting=True), cross, context_dim=CONTEXT_DIM
+    ),
+    "mean pool": Case(sa.MeanPool, only_x, "vector"),
+    "max pool": Case(sa.MaxPool, only_x, "vector"),
+    "attention pool": Case(lambda: sa.AttentionPool(DIM, 2), only_x, "vector"),
+    "attention pool, 3 seeds": Case(lambda: sa.AttentionPool(DIM, 2, 3), only_x, "vector"),
+}
+TWO_MEASURES = [name for name, case in CASES.items() if case.context_dim is not None]
+DTYPES = [torch.float64, torch.float32]
+
+
+@dataclass(frozen=True)
+class Measure:
+    points: Tensor
+    weights: Tensor | None
+
+
+@st.composite
+def pairs(draw: st.DrawFn, dtype: torch.dtype, context_dim: int | None) -> list[Measure]:
+    """Two measures of one leading shape; weighted, padded with NaN, empty, or full and uniform."""
+    leading = draw(st.sampled_from([(), (3,), (2, 2)]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
+
+    def measure(width: int) -> Measure:
+        n = draw(st.integers(1, 5))
+        points = torch.randn(*leading, n, width, generator=generator, dtype=dtype)
+        if draw(st.booleans()):
+            return Measure(points, None)
+        weights = torch.rand(*leading, n, generator=generator, dtype=dtype) + 0.1
+        padding = torch.rand(*leading, n, generator=generator) < draw(st.sampled_from([0, 0.4]))
+        weights = weights.masked_fill(padding, 0)
+        weights = weights / weights.sum(-1, keepdim=True).clamp(min=0.1)
+        return Measure(points.masked_fill(padding.unsqueeze(-1), torch.nan), weights)
+
+    return [measure(DIM), measure(context_dim or DIM)]
+
+
+def module_of(case: Case, dtype: torch.dtype) -> nn.Module:
+    torch.manual_seed(0)
+    module = case.build().to(dtype)
+    for parameter in module.parameters():
+        # Biases start at 0, where a leak would not show.
+        with torch.no_grad():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return module
+
+
+def check_laws(case: Case, data: st.DataObject, dtype: torch.dtype, which: int) -> None:
+    module = module_of(case, dtype)
+    measures = data.draw(pairs(dtype, case.context_dim))
+    varied, fixed = measures[which], measures[1 - which]
+
+    def function(points: Tensor, weights: Tensor | None) -> Tensor:
+        own, other = (points, weights), (fixed.points, fixed.weights)
+        return case.call(module, *own, *other) if not which else case.call(module, *other, *own)
+
+    parameters = list(module.parameters())
+    rows = case.result == "rows" and which == 0
+    permuted = laws.assert_equivariant if rows else laws.assert_invariant
+    for assertion in (
+        permuted,
+        laws.assert_padding_free,
+        laws.assert_mass_consistent,
+        laws.assert_empty_defined,
+    ):
+        assertion(function, varied.points, varied.weights, parameters=parameters)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_laws_in_the_first_measure(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
+    check_laws(CASES[name], data, dtype, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", TWO_MEASURES)
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_laws_in_the_second_measure(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
+    check_laws(CASES[name], data, dtype, 1)
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_batched_is_looped(name: str, data: st.DataObject) -> None:
+    case = CASES[name]
+    module = module_of(case, torch.float64)
+    measures = data.draw(pairs(torch.float64, case.context_dim))
+    batched = case.call(module, *[part for m in measures for part in (m.points, m.weights)])
+    leading = measures[0].points.shape[:-2]
+    for index in product(*map(range, leading)):
+        alone = [
+            None if part is None else part[index]
+            for m in measures
+            for part in (m.points, m.weights)
+        ]
+        torch.testing.assert_close(
+            case.call(module, *alone), batched[index], rtol=1e-12, atol=1e-12
+        )
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_laws_while_training_with_held_dropout(data: st.DataObject) -> None:
+    block = module_of(
+        Case(lambda: sa.TransformerBlock(DIM, 2, 12, dropout=0.4), only_x), torch.float64
+    ).train()
+    measure = data.draw(pairs(torch.float64, None))[0]
+    with sa.held_dropout(block):
+        laws.assert_equivariant(block, measure.points, measure.weights)
+        laws.assert_padding_free(block, measure.points, measure.weights)
+        laws.assert_mass_consistent(block, measure.points, measure.weights)
+        laws.assert_empty_defined(block, measure.points, measure.weights)
