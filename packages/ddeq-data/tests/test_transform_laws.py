@@ -139,7 +139,7 @@ def test_a_doubled_weight_is_a_duplicated_point(ragged, transform, size, seed):
 def test_random_transforms_draw_for_each_cloud_and_need_a_generator(ragged, transform):
     cloud = ragged([12])[0]
     batch = collate([cloud, cloud])
-    points, weights = transform(batch.points, batch.weights, seeded())
+    points, _ = transform(batch.points, batch.weights, seeded())
     assert not torch.equal(points[0], points[1])
     repeated, _ = transform(batch.points, batch.weights, seeded())
     assert torch.equal(points, repeated)

@@ -194,7 +194,7 @@ def test_drop_keeps_proportions_and_the_expected_share():
 
 
 def test_drop_leaves_one_point():
-    kept, weights = DropPoints(0.99)(torch.ones(200, 3, 2), uniform(200, 3).float(), seeded())
+    _, weights = DropPoints(0.99)(torch.ones(200, 3, 2), uniform(200, 3).float(), seeded())
     assert ((weights > 0).sum(-1) >= 1).all()
     assert (weights.sum(-1) - 1).abs().max() < 1e-6
     assert stats.chisquare((weights > 0).sum(0).numpy()).pvalue > 0.01  # not always the same one

@@ -6,6 +6,8 @@ from os import PathLike, fspath
 
 __all__ = ["DataError"]
 
+_LONGEST = 200
+
 
 class DataError(ValueError):
     """A file or folder of data is missing, damaged or not what it was taken for.
@@ -36,5 +38,8 @@ class DataError(ValueError):
             remedy: What the reader of the message can do, as an imperative.
             place: Line, byte, row or key within the file; empty where the whole file is meant.
         """
+        # What a damaged file holds may be of any length and span lines; the message may not.
+        found = " ".join(found.split())
+        found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
         where = f"{fspath(path)}, {place}" if place else fspath(path)
         return cls(f"{where}: expected {expected}, found {found}; {remedy}.")

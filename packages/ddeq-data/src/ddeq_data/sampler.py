@@ -127,9 +127,9 @@ class SizeBuckets(Sampler[list[int]]):
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
     def _cut(self, order: Tensor) -> list[list[int]]:
-        batches = [
-            order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)
-        ]
-        if self.drop_last and batches and len(batches[-1]) < self.batch_size:
+        members: list[int] = order.tolist()
+        size = self.batch_size
+        batches = [members[i : i + size] for i in range(0, len(members), size)]
+        if self.drop_last and batches and len(batches[-1]) < size:
             batches.pop()
         return batches

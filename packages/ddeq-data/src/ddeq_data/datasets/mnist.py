@@ -19,8 +19,8 @@ from ddeq_data.transforms.base import Transform
 
 __all__ = ["MNISTPointCloud"]
 
-# Of the validation split; part of the definition of the data set, like the twelfth below.
-_SEED = 0
+# Seed and share (one in twelve) of the validation split: part of the definition of the data set.
+_SEED, _TWELVE = 0, 12
 _SIDE = 28
 
 
@@ -68,7 +68,14 @@ class MNISTPointCloud(CloudDataset):
         part = "t10k" if split == "test" else "train"
         images, labels = self._read(part)
         if split in ("train", "validation"):
-            held = stratified_holdout(torch.from_numpy(labels), len(labels) // 12, _SEED)
+            if len(labels) < _TWELVE:
+                raise DataError.at(
+                    self.root,
+                    expected=f"at least {_TWELVE} images to train, of which a twelfth validates",
+                    found=str(len(labels)),
+                    remedy=f"fetch the train files of {self.folder} again",
+                )
+            held = stratified_holdout(torch.from_numpy(labels), len(labels) // _TWELVE, _SEED)
             inside = np.zeros(len(labels), dtype=bool)
             inside[held.numpy()] = True
             chosen = inside if split == "validation" else ~inside

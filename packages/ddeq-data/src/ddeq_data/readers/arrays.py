@@ -17,6 +17,8 @@ from ddeq_data.errors import DataError
 
 __all__ = ["read_npy", "read_npz"]
 
+_VERSIONS = ((1, 0), (2, 0), (3, 0))
+
 
 def read_npy(path: str | PathLike[str], content: bytes, place: str = "") -> NDArray[Any]:
     """Parse the content of an npy file that holds real numbers.
@@ -35,6 +37,8 @@ def read_npy(path: str | PathLike[str], content: bytes, place: str = "") -> NDAr
     file = io.BytesIO(content)
     try:
         version = npy_format.read_magic(file)
+        if version not in _VERSIONS:
+            raise ValueError(f"unknown version {version}")
         if version == (1, 0):
             shape, fortran, dtype = npy_format.read_array_header_1_0(file)
         else:

@@ -45,7 +45,8 @@ def read_table(
     numbers: list[int] = []  # of the lines, counted from 1
     rows: list[list[str]] = []
     separator: str | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, start=1):
         body = line.split("#", 1)[0].strip()
         if not body:
             continue

@@ -55,8 +55,8 @@ class UnitSphere:
 
         x_i <- (x_i - m) / max_j |x_j - m|,   m = sum_i w_i x_i
 
-    Shape and proportions are kept. A cloud whose points all coincide (to about 16 eps of its largest
-    coordinate) is only centred; a cloud without points remains so.
+    Shape and proportions are kept. A cloud whose points all coincide (to about 16 eps of its
+    largest coordinate) is only centred; a cloud without points remains so.
     """
 
     def __call__(
