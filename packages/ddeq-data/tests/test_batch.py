@@ -133,6 +133,10 @@ def test_collate_names_the_cloud_that_does_not_fit(ragged):
     for bad, message in [
         (line, "cloud 1 has dimension 1, cloud 0 has 2"),
         (single, "cloud 1 has dtypes torch.float32"),
+        (
+            Cloud(good.points.to("meta"), good.weights.to("meta"), 0),
+            "cloud 1 is on meta; batch clouds on the CPU",
+        ),
         (heavy, "cloud 1 of the batch has weights"),
         (short, r"cloud 1 must have .*weights \(n,\)"),
         (worded, "label of cloud 1 must be an int, got 'seven'"),

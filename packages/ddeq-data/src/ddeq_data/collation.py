@@ -19,7 +19,7 @@ def collate(clouds: Sequence[Cloud] | PointBatch) -> PointBatch:
     batch is returned as it is. Rows of weight 0 in a cloud are padding, whatever they hold.
 
     Args:
-        clouds: Clouds of one dimension and dtype, or a batch.
+        clouds: Clouds of one dimension and dtype on the CPU, or a batch.
 
     Returns:
         A batch padded to the size of its largest cloud, and to one row at least.

@@ -64,7 +64,7 @@ class PackedClouds:
         """Lay clouds end to end.
 
         Args:
-            clouds: At least one; all of one dimension and dtype.
+            clouds: At least one; all of one dimension and dtype, on the CPU.
 
         Raises:
             TypeError: If an element is not a `Cloud`.
@@ -159,6 +159,11 @@ def _fits(i: int, cloud: Cloud, first: Cloud) -> None:
         raise ValueError(
             f"cloud {i} must have floating points (n, d) and weights (n,), got "
             f"{points.dtype} of shape {tuple(points.shape)} and shape {tuple(weights.shape)}"
+        )
+    if points.device.type != "cpu" or weights.device.type != "cpu":
+        raise ValueError(
+            f"cloud {i} is on {points.device}; batch clouds on the CPU and move the batch: "
+            "collate(clouds).to(device)"
         )
     if points.shape[1] != first.points.shape[1]:
         raise ValueError(

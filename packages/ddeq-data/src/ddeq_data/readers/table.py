@@ -72,20 +72,21 @@ def read_table(
                 remedy="give every point the same number of coordinates",
             )
     try:
-        return np.array(rows, dtype=np.float64)
-    except ValueError:
-        pass  # found below, cell by cell
-    for number, cells in zip(numbers, rows, strict=True):
-        for cell in cells:
-            if not _is_number(cell):
-                raise DataError.at(
-                    path,
-                    place=f"line {number}",
-                    expected="a number",
-                    found=repr(cell.strip()),
-                    remedy="write coordinates only, and '#' before any other text",
-                )
-    raise AssertionError("numpy and float() disagree on what a number is")
+        return np.array([list(map(float, cells)) for cells in rows])
+    except ValueError as error:
+        number, cell = next(
+            (number, cell)
+            for number, cells in zip(numbers, rows, strict=True)
+            for cell in cells
+            if not _is_number(cell)
+        )
+        raise DataError.at(
+            path,
+            place=f"line {number}",
+            expected="a number",
+            found=repr(cell.strip()),
+            remedy="write coordinates only, and '#' before any other text",
+        ) from error
 
 
 def _is_number(cell: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
 import torch
@@ -29,7 +30,7 @@ class Transform(Protocol):
         ...
 
 
-class RandomTransform:
+class RandomTransform(ABC):
     """Base of the transforms that draw. Each measure of a batch gets draws of its own.
 
     From the generator comes one 64-bit seed per measure; all else is looked up by counters, the
@@ -65,9 +66,9 @@ class RandomTransform:
         seeds.random_(-(2**63), None, generator=generator)
         return self.draw(points, weights, seeds.to(points.device))
 
+    @abstractmethod
     def draw(self, points: Tensor, weights: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Transform (..., n, d) and (..., n) by the draws that belong to `seeds` (...,)."""
-        raise NotImplementedError
 
 
 def is_random(transform: Transform) -> bool:
