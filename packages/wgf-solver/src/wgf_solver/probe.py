@@ -10,11 +10,14 @@ from torch import Tensor
 if TYPE_CHECKING:
     from wgf_solver.iteration import Iteration
 
-# The push, relative to the spread of the measure; plain steps of descent after it; and by how much
-# the discrepancy must have fallen below that of the root, relative to it.
+# The push, relative to the spread of the measure; plain steps of descent after it; by how much the
+# discrepancy must have fallen below that of the root, relative to it; and how small the
+# discrepancy of a root, relative to that of the pushed measure, counts as 0. The last keeps float
+# rounding, which leaves a positive discrepancy between equal measures, from being descended from.
 _PUSH = 0.02
 _STEPS = 50
 _FALL = 0.1
+_ZERO = 1e-3
 
 
 class Fallen(NamedTuple):
@@ -44,11 +47,13 @@ def descend_from(iteration: Iteration) -> Fallen:
     generator = torch.Generator().manual_seed(0)
     push = torch.randn(root.shape[-2:], generator=generator).to(root)
     points = torch.where(mu.mask[..., None], root + _PUSH * size * push, 0)
-    best, lowest = root, level
+    best, lowest, zero = root, level, torch.zeros_like(level)
     for k in range(_STEPS):
         evaluation = field(f, mu.with_points(points))
+        if k == 0:
+            zero = _ZERO * evaluation.discrepancy
         better = evaluation.discrepancy < lowest
         best = torch.where(better[..., None, None], points, best)
         lowest = torch.where(better, evaluation.discrepancy, lowest)
         points = points + iteration.integrator.step_size(k) * evaluation.velocity
-    return Fallen(best, lowest < (1 - _FALL) * level)
+    return Fallen(best, (lowest < (1 - _FALL) * level) & (level > zero))
