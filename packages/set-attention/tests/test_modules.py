@@ -1,0 +1,178 @@
+"""What holds for every module: devices, precision, compilation, resetting, printing."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+import set_attention as sa
+
+
+class Cell(nn.Module):
+    """All modules in one map of two measures."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.bilinear = sa.Bilinear(8, 3, interacting=True)
+        self.own = sa.TransformerBlock(8, 2, 12, dropout=dropout)
+        self.cross = sa.CrossBlock(8, 2, 12, context_dim=3, norm="post", dropout=dropout)
+        self.pool = sa.AttentionPool(8, 2)
+
+    def forward(
+        self, x: Tensor, y: Tensor, w: Tensor | None = None, v: Tensor | None = None
+    ) -> Tensor:
+        x = self.own(self.bilinear(x, self.bilinear.context(y, v), w), w)
+        x = self.cross(x, self.cross.context(y, v), w)
+        return self.pool(x, w) + sa.mean_pool(x, w) + sa.max_pool(x, w)
+
+
+class Recorder(TorchDispatchMode):
+    """Notes the operators that run, and the devices of what they return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: set[str] = set()
+        self.devices: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.operators.add(func.overloadpacket.__name__)
+        self.devices |= {t.device.type for t in tree_iter(out) if isinstance(t, Tensor)}
+        return out
+
+
+def test_no_tensor_leaves_the_device() -> None:
+    cell = Cell(dropout=0.2).to("meta")
+    x, y = torch.randn(4, 5, 8, device="meta"), torch.randn(4, 6, 3, device="meta")
+    w, v = torch.rand(4, 5, device="meta"), torch.rand(4, 6, device="meta")
+    with Recorder() as recorder:
+        for weights in ((), (w, v)):
+            with sa.held_dropout(cell):
+                cell(x, y, *weights).sum().backward()
+    assert recorder.devices == {"meta"}
+
+
+def test_full_sets_pay_for_no_masks() -> None:
+    cell = Cell().eval()
+    masking = {"where", "gt", "log", "any", "all", "masked_fill", "isneginf", "isinf", "eq"}
+    x, y = torch.randn(4, 5, 8), torch.randn(4, 6, 3)
+    with torch.no_grad(), Recorder() as full:
+        cell(x, y)
+    with torch.no_grad(), Recorder() as weighted:
+        cell(x, y, torch.rand(4, 5), torch.rand(4, 6))
+    assert not full.operators & masking
+    assert weighted.operators & masking
+
+
+def test_no_value_is_read_by_the_host() -> None:
+    with Recorder() as recorder:
+        Cell(dropout=0.2)(
+            torch.randn(4, 5, 8), torch.randn(4, 6, 3), torch.rand(4, 5), torch.rand(4, 6)
+        ).sum().backward()
+    assert not recorder.operators & {"_local_scalar_dense", "nonzero", "masked_select", "index"}
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_autocast(normal, ragged, cached) -> None:
+    torch.manual_seed(0)
+    cell = Cell()
+    x, y = normal(4, 5, 8).float(), normal(4, 5, 3).float()
+    padding = (ragged == 0).unsqueeze(-1)
+    weights = ragged.float()
+    expected = cell(x, y, weights, weights)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=cached):
+        out = cell(
+            x.masked_fill(padding, torch.nan), y.masked_fill(padding, 1e30), weights, weights
+        )
+        full = cell(x, y)
+    torch.testing.assert_close(out.float(), expected, atol=0.1, rtol=0.1)
+    torch.testing.assert_close(full.float(), cell(x, y), atol=0.1, rtol=0.1)
+    (out.sum() + full.sum()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in cell.parameters())
+
+
+def test_half_precision_parameters(normal, ragged) -> None:
+    torch.manual_seed(0)
+    cell = Cell()
+    x, y, weights = normal(4, 5, 8).float(), normal(4, 5, 3).float(), ragged.float()
+    expected = cell(x, y, weights, weights)
+    out = cell.bfloat16()(x.bfloat16(), y.bfloat16(), weights, weights)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), expected, atol=0.2, rtol=0.1)
+
+
+def test_compiles_to_one_graph(normal, ragged) -> None:
+    cell = Cell().double()
+    compiled = torch.compile(cell, fullgraph=True, backend="eager")
+    y = normal(4, 5, 3)
+    for weights in ((), (ragged, ragged)):
+        x = normal(4, 5, 8).requires_grad_()
+        results = [f(x, y, *weights) for f in (cell, compiled)]
+        torch.testing.assert_close(*results)
+        torch.testing.assert_close(*[torch.autograd.grad(r.sum(), x) for r in results])
+    torch.compiler.reset()
+
+
+def test_double_backward_with_the_mathematical_kernel(normal, ragged) -> None:
+    cell = Cell().double()
+    x, y = normal(4, 5, 8).requires_grad_(), normal(4, 5, 3).requires_grad_()
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        for weights in ((), (ragged, ragged)):
+            assert torch.autograd.gradgradcheck(
+                lambda x, y, w=weights: cell(x, y, *w).square().sum(), [x, y], fast_mode=True
+            )
+
+
+def test_reset_parameters_draws_anew() -> None:
+    modules = [
+        sa.SetAttention(8, 2),
+        sa.SetAttention(8, 2, 3),
+        sa.FeedForward(8, 12),
+        sa.TransformerBlock(8, 2, 12),
+        sa.CrossBlock(8, 2, 12),
+        sa.Bilinear(8, 3),
+        sa.Bilinear(8, 3, interacting=True),
+        sa.AttentionPool(8, 2),
+    ]
+    for module in modules:
+        torch.manual_seed(3)
+        module.reset_parameters()
+        before = {k: p.clone() for k, p in module.state_dict().items()}
+        with torch.no_grad():
+            for p in module.parameters():
+                p.fill_(torch.nan)
+        torch.manual_seed(3)
+        module.reset_parameters()
+        for name, parameter in module.state_dict().items():
+            assert torch.equal(parameter, before[name]), name
+
+
+def test_repr_says_how_it_was_built() -> None:
+    printed = repr(Cell(dropout=0.5))
+    for part in (
+        "Bilinear(dim=8, context_dim=3, out_dim=8, interacting=True)",
+        "dim=8, heads=2\n",
+        "dim=8, heads=2, context_dim=3\n",
+        "norm=pre",
+        "norm=post",
+        "activation=gelu",
+        "RowDropout(p=0.5)",
+        "seeds=1",
+    ):
+        assert part in printed
+
+
+def test_the_example_of_the_readme_runs() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    (code,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    assert 10 <= len(code.splitlines()) <= 30
+    exec(code, {})
+
+
+def test_the_table_of_the_readme_is_complete() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert [name for name in sa.__all__ if f"`{name}" not in readme] == []

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+import set_attention as sa
+
+
+def test_mean_and_max(normal, ragged) -> None:
+    x = normal(4, 5, 3)
+    mean, largest = sa.mean_pool(x, ragged), sa.max_pool(x, ragged)
+    for i in range(3):
+        points = x[i][ragged[i] > 0]
+        expected = (ragged[i][ragged[i] > 0].unsqueeze(-1) * points).sum(0)
+        torch.testing.assert_close(mean[i], expected)
+        assert torch.equal(largest[i], points.max(0).values)
+    assert (mean[3] == 0).all()
+    assert (largest[3] == 0).all()
+    torch.testing.assert_close(sa.mean_pool(x), x.mean(-2))
+    assert torch.equal(sa.max_pool(x), x.max(-2).values)
+    assert torch.equal(sa.MeanPool()(x, ragged), mean)
+    assert torch.equal(sa.MaxPool()(x, ragged), largest)
+
+
+def test_only_ratios_of_weights_matter(normal, ragged) -> None:
+    x = normal(4, 5, 8)
+    for pool in (sa.MeanPool(), sa.MaxPool(), sa.AttentionPool(8, 2).double()):
+        torch.testing.assert_close(pool(x, 7 * ragged), pool(x, ragged))
+
+
+@pytest.mark.parametrize("pool", [sa.mean_pool, sa.max_pool, sa.AttentionPool(3, 1).double()])
+def test_no_rows_are_an_empty_set(normal, pool) -> None:
+    weights = torch.ones(4, 0, dtype=torch.float64)
+    for out in (pool(normal(4, 0, 3)), pool(normal(4, 0, 3), weights)):
+        assert torch.equal(out, torch.zeros(4, 3, dtype=torch.float64))
+
+
+def test_attention_pool_is_attention_of_its_seeds(normal, ragged) -> None:
+    pool = sa.AttentionPool(8, 2, seeds=3).double()
+    x = normal(4, 5, 8)
+    out = pool(x, ragged)
+    assert out.shape == (4, 24)
+    for i in range(4):
+        alone = pool.attention(pool.seeds, pool.attention.context(x[i], ragged[i]))
+        torch.testing.assert_close(out[i], alone.flatten())
+    assert (out[3] == 0).all()
+    assert sa.AttentionPool(8, 2)(torch.ones(5, 8)).shape == (8,)
+
+
+def test_mean_keeps_the_precision_of_its_input() -> None:
+    x = torch.ones(2, 5, 3, dtype=torch.bfloat16)
+    assert sa.mean_pool(x, torch.full((2, 5), 0.2)).dtype == torch.bfloat16
+
+
+def test_errors_say_what_was_expected() -> None:
+    with pytest.raises(ValueError, match="at least one seed, but got seeds=0"):
+        sa.AttentionPool(8, 2, seeds=0)
+    for pool in (sa.mean_pool, sa.max_pool):
+        with pytest.raises(ValueError, match=r"weights of shape \(2, 5\)"):
+            pool(torch.ones(2, 5, 3), torch.ones(2, 4))
