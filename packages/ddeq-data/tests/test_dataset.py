@@ -46,7 +46,10 @@ def test_subsets_and_unions_work_in_a_loader(dataset):
 def test_indices(dataset):
     assert [cloud.label for cloud in dataset] == [0, 1, 2, 3]
     assert torch.equal(dataset[-2].points, dataset[np.int64(2)].points)
-    assert dataset.__getitems__([-1, 0]).labels.tolist() == [3, 0]
+    batch = dataset.__getitems__([-1, 0])
+    assert batch.labels.tolist() == [3, 0]
+    assert torch.equal(batch.points[0, :1], dataset[3].points)
+    assert batch.sizes.tolist() == [1, 3]
     for bad in (4, -5):
         with pytest.raises(IndexError, match=rf"index must be in 0\.\.3, got {bad}"):
             dataset[bad]

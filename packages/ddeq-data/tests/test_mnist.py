@@ -22,6 +22,15 @@ def test_clouds_are_the_pixels_above_0(mnist_root, mnist_arrays, folder, gz, dot
     assert torch.equal(data.labels, torch.arange(40) % 10)
 
 
+def test_images_are_treated_in_pieces(mnist_root, monkeypatch):
+    root = mnist_root()
+    whole = MNISTPointCloud(root, "test", weighted=True).__getitems__(range(40))
+    monkeypatch.setattr("ddeq_data.datasets.images._CHUNK", 7)  # 40 is no multiple of it
+    pieces = MNISTPointCloud(root, "test", weighted=True).__getitems__(range(40))
+    assert torch.equal(whole.points, pieces.points)
+    assert torch.equal(whole.weights, pieces.weights)
+
+
 def test_weights_can_be_the_values_of_the_pixels(mnist_root, mnist_arrays):
     data = MNISTPointCloud(mnist_root(), split="test", weighted=True)
     image = mnist_arrays["t10k-images-idx3-ubyte"][3].astype(float)

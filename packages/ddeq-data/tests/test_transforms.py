@@ -253,8 +253,20 @@ def test_rotation_refuses_other_dimensions():
             transform(torch.zeros(3, dim), torch.ones(3) / 3, seeded())
 
 
-def test_generators_give_the_same_on_a_device_without_storage():
-    # The generator's device need not be that of the points: the seeds are moved.
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_draw_is_the_same_on_every_device():
+    points, weights = torch.randn(2, 5, 3), torch.full((2, 5), 0.2)
+    for transform in (Jitter(0.1), RandomRotation(10), DropPoints(0.4)):
+        expected, mass = transform(points, weights, seeded())
+        found, found_mass = transform(points.cuda(), weights.cuda(), seeded())
+        torch.testing.assert_close(found.cpu(), expected)
+        torch.testing.assert_close(found_mass.cpu(), mass)
+        on_device = torch.Generator("cuda").manual_seed(0)
+        assert transform(points, weights, on_device)[0].device.type == "cpu"
+
+
+def test_results_are_on_the_device_of_the_points():
     points, weights = torch.zeros(2, 3, 2, device="meta"), torch.zeros(2, 3, device="meta")
     for transform in (Jitter(0.1), RandomRotation(10), DropPoints(0.1)):
         assert transform(points, weights, seeded())[0].device.type == "meta"
