@@ -241,6 +241,7 @@ def test_unit_rows_give_unit_logits() -> None:
             r"expected features of shape \(..., n, 8\), but got \(4, 3\)",
         ),
         (lambda: sa.SetAttention(8, 2)(torch.ones(8)), r"\(..., n, 8\), but got \(8,\)"),
+        (lambda: sa.SetAttention(8, 2, 3)(torch.ones(4, 8)), "a context, since context_dim=3"),
         (lambda: sa.SetAttention(8, 2, 3).context(torch.ones(4, 8)), r"\(..., n, 3\)"),
         (
             lambda: sa.SetAttention(8, 2)(torch.ones(2, 4, 8), weights=torch.ones(4)),

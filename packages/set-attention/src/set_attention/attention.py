@@ -178,6 +178,11 @@ class SetAttention(nn.Module):
 
     def _attend_self(self, x: Tensor, weights: Tensor | None) -> Tensor:
         """Self-attention of x whose padding is cleared; padded rows of the result are not."""
+        if self.context_dim != self.dim:
+            raise ValueError(
+                f"expected a context, since context_dim={self.context_dim} differs from "
+                f"dim={self.dim}, but got None; make one by this module's context method"
+            )
         bias = None
         if weights is not None:
             bias = finite_log_weights(weights).to(x.dtype).unsqueeze(-2)

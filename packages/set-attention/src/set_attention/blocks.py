@@ -9,7 +9,7 @@ from set_attention.attention import SetAttention
 from set_attention.context import Context
 from set_attention.dropout import RowDropout
 from set_attention.feed_forward import Activation, FeedForward
-from set_attention.measures import clear_padding
+from set_attention.measures import check_width, clear_padding
 
 Norm = Literal["pre", "post"]
 
@@ -44,6 +44,7 @@ class _ResidualBlock(nn.Module):
         self.feed_forward_norm.reset_parameters()
 
     def _residual(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        check_width(x, self.attention.dim)
         out: Tensor
         if self.norm == "pre":
             x = x + self.attention_dropout(attend(self.attention_norm(x)))
