@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class Measure:
     points: Tensor
     weights: Tensor
     marks: Tensor | None
-    full: bool
+    full: bool = field(init=False)
 
     def __init__(
         self, points: Tensor, weights: Tensor | None = None, marks: Tensor | None = None
@@ -183,7 +183,15 @@ class Measure:
         Args:
             count: number of atoms of the result.
             generator: on the device of the weights; None takes torch's own.
+
+        Raises:
+            ValueError: a measure has no atoms to draw from.
         """
+        if not bool(self.mask.any(-1).all()):
+            raise ValueError(
+                f"sample cannot draw from an empty measure (total weight 0); in {self!r} "
+                "at least one is"
+            )
         flat = self.weights.detach().reshape(-1, self.weights.shape[-1])
         index = torch.multinomial(flat, count, replacement=True, generator=generator)
         index = index.reshape(*self.batch_shape, count)[..., None]
@@ -227,9 +235,11 @@ def _expanded(rows: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
 def _normalised(weights: Tensor) -> Tensor:
     """``w / Σw``; the empty measure keeps its zeros.
 
-    A sum within rounding of 1 counts as 1, so that normalising twice changes no bit.
+    A sum within rounding of 1 counts as 1, so that normalising twice changes no bit; its gradient
+    is that of ``w / Σw`` all the same.
     """
     total = weights.sum(-1, keepdim=True)
     rounding = 8 * torch.finfo(weights.dtype).eps * weights.shape[-1] ** 0.5
-    divisor = torch.where((total - 1).abs() <= rounding, torch.ones_like(total), total)
-    return weights / torch.where(divisor == 0, torch.ones_like(divisor), divisor)
+    near = (total - 1).abs() <= rounding
+    divisor = total + torch.where(near, 1 - total, 0).detach()  # exactly 1 where near
+    return weights / torch.where(divisor == 0, 1, divisor)
