@@ -110,6 +110,7 @@ def batches(
         batch_sampler=sampler,
         collate_fn=collate,
         pin_memory=pin_memory,
+        generator=torch.Generator(),  # its workers' seeds shall not come from the global one
     )
     return loader, sampler
 

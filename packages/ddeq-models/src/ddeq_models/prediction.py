@@ -1,6 +1,6 @@
 """Labels for a user's own files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def predict(
     return predictions
 
 
-def _read(files: Iterable[str | Path], dim: int) -> list[Cloud]:
+def _read(files: Sequence[str | Path], dim: int) -> list[Cloud]:
     """All files as clouds, or one error that names every bad file."""
     clouds: list[Cloud] = []
     problems: list[str] = []
@@ -94,6 +94,12 @@ def _read(files: Iterable[str | Path], dim: int) -> list[Cloud]:
             if weights is None:
                 weights = points.new_full((len(points),), 1 / len(points))
             clouds.append(Cloud(points, weights, label=0))  # the label is not used
+    if len(problems) == 1:
+        raise UserError(problems[0])
     if problems:
-        raise UserError("\n".join(problems))
+        lines = "\n  ".join(problems)
+        raise UserError(
+            f"{len(problems)} of {len(files)} files cannot be used, and none was predicted:\n"
+            f"  {lines}"
+        )
     return clouds

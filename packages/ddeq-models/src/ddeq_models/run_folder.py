@@ -119,10 +119,12 @@ class RunFolder:
         with open(self.path / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
-    def write_weights(self, state: Mapping[str, Tensor], epoch: int) -> None:
-        """Write ``model.safetensors``: a model's ``state_dict()`` and the epoch it is from."""
+    def write_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Write ``model.safetensors`` from a model's ``state_dict()``."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        write_atomically(self.path / WEIGHTS, save(tensors, {"format": "pt", "epoch": str(epoch)}))
+        # A second entry of the metadata would come in a random order: equal weights make equal
+        # files only with one.
+        write_atomically(self.path / WEIGHTS, save(tensors, {"format": "pt"}))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
@@ -159,7 +161,8 @@ class RunFolder:
                 f"the run folder {self.path} has no {WEIGHTS}: its training ended before the "
                 "first epoch did; train again"
             )
-        model = DDEQ(config.model)
+        with torch.random.fork_rng([]):  # the weights it begins with are replaced
+            model = DDEQ(config.model)
         try:
             model.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError) as error:

@@ -85,7 +85,7 @@ def train(
     )
     run = RunFolder.create(out, config)
     try:
-        kept = fit(config, train_set, validation_set, run, place, quiet)
+        validated, epoch = fit(config, train_set, validation_set, run, place, quiet)
         trained = run.model(place)  # what is measured is what was saved
         loader, _ = batches(test_set, EVALUATION_BATCH)
         tally = measure(trained, loader, normaliser(data.normalise), place, len(config.classes))
@@ -98,7 +98,8 @@ def train(
                 "seed": training.seed,
                 "parameters": parameters,
                 "seconds": round(time.perf_counter() - start, 3),
-                "validation_accuracy": kept.accuracy,
+                "epoch": epoch,
+                "validation_accuracy": validated.accuracy,
                 **_of_test(tested),
                 "confusion": tally.confusion().tolist(),
                 "device": str(place),
@@ -121,14 +122,14 @@ def fit(
     run: RunFolder,
     device: torch.device,
     quiet: bool = False,
-) -> Metrics:
+) -> tuple[Metrics, int]:
     """The training loop.
 
     Everything random in a step is drawn from (seed, step), the batches of an epoch from (seed,
     epoch), and the learning rate is a function of the step.
 
     Returns:
-        The validation figures of the epoch whose weights are in the run folder.
+        The validation figures and the number of the epoch whose weights are in the run folder.
     """
     plan, classes = config.train, len(config.classes)
     normalise, augment = normaliser(config.data.normalise), augmentation(config.data)
@@ -136,7 +137,7 @@ def fit(
         train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda"
     )
     validation_loader, _ = batches(validation_set, EVALUATION_BATCH)
-    steps, step, kept = plan.epochs * len(loader), 0, None
+    steps, step, kept, kept_epoch = plan.epochs * len(loader), 0, None, 0
     records = max(1, round(len(loader) / RECORD_EVERY))
     ends = {len(loader) * (i + 1) // records for i in range(records)}
     start = time.perf_counter()
@@ -189,11 +190,11 @@ def fit(
             run.append({"split": "validation", **at, **validated.to_dict()})
             progress.epoch(epoch, trained, validated)
             if plan.keep == "last" or kept is None or _better(validated, kept):
-                kept = validated
-                run.write_weights(average.model.state_dict(), epoch)
+                kept, kept_epoch = validated, epoch
+                run.write_weights(average.model.state_dict())
 
     assert kept is not None  # there is at least one epoch
-    return kept
+    return kept, kept_epoch
 
 
 def _finite(tally: Tally, when: str, run: RunFolder) -> Metrics:

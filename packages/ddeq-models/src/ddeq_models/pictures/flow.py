@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ddeq_models.pictures.style import (
     BLUE,
@@ -164,4 +164,5 @@ def _draw_distance(axes: Axes, trajectory: Array) -> None:
     moving = np.flatnonzero(gaps)
     axes.semilogy(moving, gaps[moving], color=GREY, lw=1.4, marker="o", ms=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.tick_params(labelbottom=True)
