@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+
 from wgf_solver import Measure
 
 Map = Callable[[Measure], Measure]

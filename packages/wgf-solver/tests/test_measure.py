@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wgf_solver import Measure
 
 LAW = settings(max_examples=30, deadline=None, derandomize=True)

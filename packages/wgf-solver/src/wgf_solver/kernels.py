@@ -33,10 +33,29 @@ class Kernel(ABC):
         """The kernel as a sum."""
 
     def __add__(self, other: Kernel) -> Kernel:
+        if not isinstance(other, Kernel):
+            return NotImplemented
         return Combination(self.terms + other.terms)
 
+    def __mul__(self, point: Kernel) -> Kernel:
+        """``κ * k``: ``self`` reads the marks, ``point`` the points; sums multiply out."""
+        if not isinstance(point, Kernel):
+            return NotImplemented
+        if any(term.mark is not None for term in self.terms + point.terms):
+            raise ValueError(
+                "a product of kernels has two factors, the left one for marks and the right one "
+                "for points; one of these is a product already"
+            )
+        return Combination(
+            tuple(
+                Term(left.factor * right.factor, left.point, right.point)
+                for left in self.terms
+                for right in point.terms
+            )
+        )
+
     def __rmul__(self, factor: float) -> Kernel:
-        if factor < 0:
+        if not factor >= 0:
             raise ValueError(f"a negative multiple of a kernel is no kernel; got factor {factor}")
         return Combination(tuple(Term(factor * t.factor, t.mark, t.point) for t in self.terms))
 
@@ -81,14 +100,6 @@ class RadialKernel(Kernel):
     def terms(self) -> tuple[Term, ...]:
         """The kernel as a sum of one term."""
         return (Term(1.0, None, self),)
-
-    def __mul__(self, point: Kernel) -> Kernel:
-        """``κ * k``: ``self`` reads the marks, ``point`` the points."""
-        if not isinstance(point, Kernel):
-            return NotImplemented
-        if any(term.mark is not None for term in point.terms):
-            raise ValueError("the right factor of a product of kernels reads points, not marks")
-        return Combination(tuple(Term(t.factor, self, t.point) for t in point.terms))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.kernels import RadialKernel
+from wgf_solver.precision import full_precision
 
 # Numbers that one chunk of rows may hold at a time (64 MB in float32).
 _CHUNK_ELEMENTS = 2**24
@@ -83,13 +84,14 @@ class _Potential(torch.autograd.Function):
         x, y, b, c = ctx.saved_tensors
         kernel, c_t = ctx.kernel, None if c is None else c.mT
         _, need_x, need_y, need_b, need_c = ctx.needs_input_grad
-        return (
-            None,
-            p[..., None] * force(kernel, x, y, b, c) if need_x else None,
-            b[..., None] * force(kernel, y, x, p, c_t) if need_y else None,
-            potential(kernel, y, x, p, c_t) if need_b else None,
-            p[..., None] * b[..., None, :] * kernel.value(_distances(x, y)[0]) if need_c else None,
-        )
+        with full_precision(x.device):
+            along_x = p[..., None] * force(kernel, x, y, b, c) if need_x else None
+            along_y = b[..., None] * force(kernel, y, x, p, c_t) if need_y else None
+            along_b = potential(kernel, y, x, p, c_t) if need_b else None
+            along_c = None
+            if need_c:
+                along_c = p[..., None] * b[..., None, :] * kernel.value(_distances(x, y)[0])
+        return None, along_x, along_y, along_b, along_c
 
 
 class _Force(torch.autograd.Function):
@@ -117,30 +119,33 @@ class _Force(torch.autograd.Function):
         kernel = ctx.kernel
         _, need_x, need_y, need_b, need_c = ctx.needs_input_grad
         along_x, along_y, along_b, along_c = [], [], [], []
-        for part in _row_chunks(x, y):
-            r, difference = _distances(x[..., part, :], y)
-            u_rows = u[..., part, :]
-            direction = difference / torch.where(r > 0, r, 1)[..., None]  # e_ij, 0 where r = 0
-            ratio = kernel.slope_ratio(r)
-            weight = b[..., None, :] if c is None else b[..., None, :] * c[..., part, :]
-            aligned = (direction @ u_rows[..., None])[..., 0]  # ⟨e_ij, u_i⟩  (..., n, m)
-            if need_x or need_y:
-                isotropic = weight * ratio
-                axial = weight * (kernel.curvature(r) - ratio) * aligned
-                if need_x:
-                    along_x.append(
-                        isotropic.sum(-1, keepdim=True) * u_rows
-                        + (axial[..., None, :] @ direction)[..., 0, :]
-                    )
-                if need_y:
-                    along_y.append(
-                        -(isotropic.mT @ u_rows) - (axial[..., None] * direction).sum(-3)
-                    )
-            work = ratio * r * aligned
-            if need_b:
-                along_b.append((work if c is None else c[..., part, :] * work).sum(-2))
-            if need_c:
-                along_c.append(b[..., None, :] * work)
+        with full_precision(x.device):
+            for part in _row_chunks(x, y):
+                r, difference = _distances(x[..., part, :], y)
+                u_rows = u[..., part, :]
+                safe = torch.where(r > 0, r, 1)
+                direction = difference / safe[..., None]  # e_ij, 0 where r = 0
+                ratio = kernel.slope_ratio(r)
+                weight = b[..., None, :] if c is None else b[..., None, :] * c[..., part, :]
+                inner = (difference @ u_rows[..., None])[..., 0]  # ⟨x_i − y_j, u_i⟩  (..., n, m)
+                aligned = inner / safe
+                if need_x or need_y:
+                    isotropic = weight * ratio
+                    axial = weight * (kernel.curvature(r) - ratio) * aligned
+                    if need_x:
+                        along_x.append(
+                            isotropic.sum(-1, keepdim=True) * u_rows
+                            + (axial[..., None, :] @ direction)[..., 0, :]
+                        )
+                    if need_y:
+                        along_y.append(
+                            -(isotropic.mT @ u_rows) - (axial[..., None] * direction).sum(-3)
+                        )
+                work = ratio * inner
+                if need_b:
+                    along_b.append((work if c is None else c[..., part, :] * work).sum(-2))
+                if need_c:
+                    along_c.append(b[..., None, :] * work)
         return (
             None,
             torch.cat(along_x, dim=-2) if need_x else None,

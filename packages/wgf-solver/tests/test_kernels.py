@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from wgf_solver import MMD, Dirac, Energy, Gaussian, Kernel, Measure, SquaredDistance
+
+RADIAL = [Energy(), Energy(0.5), Energy(1.5), Gaussian(0.7), SquaredDistance()]
+
+
+@pytest.mark.parametrize("kernel", RADIAL, ids=repr)
+def test_slope_and_curvature_are_the_derivatives_of_the_value(kernel):
+    r = torch.linspace(0.05, 3, 20, dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(kernel.value(r).sum(), r, create_graph=True)
+    torch.testing.assert_close(kernel.slope_ratio(r), first / r)
+    second = torch.zeros_like(r)
+    if first.requires_grad:
+        (second,) = torch.autograd.grad(first.sum(), r, allow_unused=True, materialize_grads=True)
+    torch.testing.assert_close(kernel.curvature(r), second)
+
+
+@pytest.mark.parametrize("kernel", RADIAL, ids=repr)
+def test_everything_is_finite_where_points_meet(kernel):
+    r = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    for values in (kernel.value(r), kernel.slope_ratio(r), kernel.curvature(r)):
+        assert values.isfinite().all()
+        if values.requires_grad:
+            (gradient,) = torch.autograd.grad(values.sum(), r)
+            assert gradient.isfinite().all()
+
+
+def test_values_by_hand():
+    r = torch.tensor([0.0, 2.0], dtype=torch.float64)
+    assert Energy().value(r).tolist() == [0.0, -2.0]
+    assert SquaredDistance().value(r).tolist() == [0.0, -2.0]
+    assert Dirac().value(r).tolist() == [1.0, 0.0]
+    torch.testing.assert_close(Gaussian(2.0).value(r), torch.exp(-r.square() / 8))
+    torch.testing.assert_close(Energy(0.5).value(r), -r.sqrt())
+
+
+def test_sums_multiples_and_products():
+    sum_ = Gaussian(0.3) + 2 * Gaussian(1.0)
+    assert [(t.factor, t.point) for t in sum_.terms] == [(1, Gaussian(0.3)), (2, Gaussian(1.0))]
+    product = Gaussian(0.1) * sum_
+    assert [(t.factor, t.mark, t.point) for t in product.terms] == [
+        (1, Gaussian(0.1), Gaussian(0.3)),
+        (2, Gaussian(0.1), Gaussian(1.0)),
+    ]
+    assert ((0.5 * Dirac()) * Energy()).terms == (0.5 * (Dirac() * Energy())).terms
+    both = (Dirac() + Gaussian(0.1)) * (Energy() + Gaussian(1.0))
+    assert len(both.terms) == 4
+    assert Gaussian(0.3) == Gaussian(0.3)
+    assert hash(sum_) == hash(Gaussian(0.3) + 2 * Gaussian(1.0))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Energy(0.0),
+        lambda: Energy(2.0),
+        lambda: Gaussian(0.0),
+        lambda: Gaussian(float("nan")),
+        lambda: -1 * Energy(),
+        lambda: float("nan") * Energy(),
+        lambda: Dirac() * (Dirac() * Energy()),
+        lambda: (Dirac() * Energy()) * Energy(),
+    ],
+)
+def test_what_is_no_kernel_is_a_value_error(build):
+    with pytest.raises(ValueError, match="kernel|needs"):
+        build()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Gaussian(sigma=1.0),  # type: ignore[call-arg]
+        lambda: Energy() + 1,  # type: ignore[operator]
+        lambda: Energy() * 2.0,  # type: ignore[operator]
+        lambda: MMD(Energy),  # type: ignore[arg-type]
+        lambda: MMD("energy"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_not_understood_is_a_type_error(build):
+    with pytest.raises(TypeError):
+        build()
+
+
+def test_dirac_on_points_has_a_value_and_refuses_a_velocity():
+    mu = Measure(torch.tensor([[0.0], [1.0]]))
+    nu = Measure(torch.tensor([[0.0], [2.0]]))
+    torch.testing.assert_close(MMD(Dirac())(mu, nu), torch.tensor(0.25))
+    with pytest.raises(TypeError, match="kernel for marks"):
+        MMD(Dirac()).pull(mu, nu)
+
+
+def test_a_kernel_of_your_own_needs_three_functions():
+    with pytest.raises(TypeError, match="abstract"):
+        type("Half", (Kernel,), {})()
