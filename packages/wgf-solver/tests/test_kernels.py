@@ -65,7 +65,7 @@ def test_sums_multiples_and_products():
     ],
 )
 def test_what_is_no_kernel_is_a_value_error(build):
-    with pytest.raises(ValueError, match="kernel|needs"):
+    with pytest.raises(ValueError, match=r"kernel|needs"):
         build()
 
 

@@ -12,6 +12,7 @@ from wgf_solver.kernels import Kernel, Term
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
 from wgf_solver.pairwise import force, pair_factors, potential
+from wgf_solver.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,34 @@ class MMD:
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``½ MMD²(μ, ν)``, shape ``(...)``, in float rounding never below 0."""
-        mu, nu = _centred(mu, nu)
-        total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
-        for term in self.kernel.terms:
-            within_mu = (mu.weights * _potential(term, mu, mu)).sum(-1)
-            within_nu = (nu.weights * _potential(term, nu, nu)).sum(-1)
-            between = (mu.weights * _potential(term, mu, nu)).sum(-1)
-            total = total + term.factor * (0.5 * (within_mu + within_nu) - between)
-        # Rounding can leave −1e-9. The value is lifted to 0, the gradient is left alone: cutting
-        # it off too would stop a flow that is nearly there.
-        return total + (total.clamp(min=0) - total).detach()
+        with full_precision(mu.points.device):
+            mu, nu = _centred(mu, nu)
+            total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
+            for term in self.kernel.terms:
+                within_mu = (mu.weights * _potential(term, mu, mu)).sum(-1)
+                within_nu = (nu.weights * _potential(term, nu, nu)).sum(-1)
+                between = (mu.weights * _potential(term, mu, nu)).sum(-1)
+                total = total + term.factor * (0.5 * (within_mu + within_nu) - between)
+            # Rounding can leave −1e-9. The value is lifted to 0, the gradient is left alone:
+            # cutting it off too would stop a flow that is nearly there.
+            return total + (total.clamp(min=0) - total).detach()
 
     def pull(self, mu: Measure, nu: Measure) -> Pull:
         """The velocity ``v`` above, and the RMS size of its two sums."""
-        mu, nu = _centred(mu, nu)
-        attraction = repulsion = torch.zeros_like(mu.points)
-        for term in self.kernel.terms:
-            attraction = attraction + term.factor * _force(term, mu, nu)
-            repulsion = repulsion + term.factor * _force(term, mu, mu)
-        velocity = attraction - repulsion
-        if not mu.full:
-            velocity = torch.where(mu.mask[..., None], velocity, 0)
-        with torch.no_grad():
-            scale = torch.hypot(
-                weighted_rms(attraction, mu.weights), weighted_rms(repulsion, mu.weights)
-            )
-        return Pull(velocity, scale)
+        with full_precision(mu.points.device):
+            mu, nu = _centred(mu, nu)
+            attraction = repulsion = torch.zeros_like(mu.points)
+            for term in self.kernel.terms:
+                attraction = attraction + term.factor * _force(term, mu, nu)
+                repulsion = repulsion + term.factor * _force(term, mu, mu)
+            velocity = attraction - repulsion
+            if not mu.full:
+                velocity = torch.where(mu.mask[..., None], velocity, 0)
+            with torch.no_grad():
+                scale = torch.hypot(
+                    weighted_rms(attraction, mu.weights), weighted_rms(repulsion, mu.weights)
+                )
+            return Pull(velocity, scale)
 
 
 def _centred(mu: Measure, nu: Measure) -> tuple[Measure, Measure]:
@@ -105,4 +108,4 @@ def _pair_factors(term: Term, mu: Measure, nu: Measure) -> Tensor | None:
             f"the kernel {term.mark!r} reads marks, and a measure has none: build it as "
             "Measure(points, weights, marks=...), and let the map keep them (mu.with_points)"
         )
-    return pair_factors(term.mark, mu.marks, nu.marks)
+    return pair_factors(term.mark, mu.marks, nu.marks).to(mu.points.dtype)
