@@ -21,6 +21,10 @@ class _History:
     gram: Tensor  # (..., m, m)  ⟨dv_i, dv_j⟩
     valid: Tensor  # (..., m) bool: the columns that count
     accelerated: Tensor  # (...) bool: whether the last step used them
+    best: Tensor  # (...) the residual that counts as progress when it is undercut
+    waited: Tensor  # (...) int: steps since then
+    patience: Tensor  # (...) int: how many to wait
+    plain: Tensor  # (...) int: plain steps still to make after a stall
     k: int = 0
     points: Tensor | None = None  # (..., n, d)  where the last accepted step started
     velocity: Tensor | None = None
@@ -48,11 +52,18 @@ class Anderson:
     Taking back costs the one evaluation that showed it: the history is dropped and a plain step
     made from the point before.
 
+    A minimiser of residuals also gets stuck: at a local minimum of ``‖v‖`` that is no root, often
+    where a pair of roots has just disappeared and plain iteration flows through a bottleneck. When
+    the residual has not fallen by a fifth for ``patience`` steps, the history is dropped and
+    as many plain steps are made; each stall doubles the patience, so that where acceleration
+    does not work the method becomes the plain one.
+
     Args:
         memory: ``m``.
         step: ``τ``, also of the plain steps.
         basin: for descent fields, where acceleration may begin, relative to ``D`` at the start.
         growth: for other fields, the growth of the residual that an accelerated step may cause.
+        patience: steps without progress after which acceleration pauses.
         ridge: ``ε``; None: 1e-10 in float64 and 1e-6 below.
     """
 
@@ -60,6 +71,7 @@ class Anderson:
     step: float = 1.0
     basin: float = 1e-2
     growth: float = 2.0
+    patience: int = 20
     ridge: float | None = None
 
     def __post_init__(self) -> None:
@@ -69,9 +81,10 @@ class Anderson:
             )
         if not self.step > 0:
             raise ValueError(f"step must be positive; got {self.step!r}")
-        if not (self.basin > 0 and self.growth >= 1):
+        if not (self.basin > 0 and self.growth >= 1 and self.patience >= 1):
             raise ValueError(
-                f"basin must be positive and growth at least 1; got {self.basin}, {self.growth}"
+                "basin must be positive, growth and patience at least 1; got "
+                f"{self.basin}, {self.growth}, {self.patience}"
             )
 
     def step_size(self, k: int) -> float:
@@ -88,6 +101,10 @@ class Anderson:
             gram=zeros(*batch, self.memory, self.memory),
             valid=zeros(*batch, self.memory, dtype=torch.bool),
             accelerated=zeros(batch, dtype=torch.bool),
+            best=mu.points.new_full(batch, torch.inf),
+            waited=zeros(batch, dtype=torch.int64),
+            patience=torch.full_like(mu.weights[..., 0], self.patience, dtype=torch.int64),
+            plain=zeros(batch, dtype=torch.int64),
         )
 
     def propose(
@@ -95,7 +112,8 @@ class Anderson:
     ) -> Tensor:
         """The next points."""
         points, velocity = mu.points, evaluation.velocity
-        merit = evaluation.discrepancy if descends else weighted_rms(velocity, mu.weights)
+        residual = weighted_rms(velocity, mu.weights)
+        merit = evaluation.discrepancy if descends else residual
         if state.points is None or state.velocity is None or state.merit is None:
             state.first_merit = merit
         else:
@@ -111,13 +129,28 @@ class Anderson:
         state.points, state.velocity, state.merit = points, velocity, merit
         state.k += 1
 
+        self._pause_if_stalled(state, residual)
         gamma = self._coefficients(state, velocity, mu.weights)
+        gamma = torch.where((state.plain > 0)[..., None], 0, gamma)
         if descends and state.first_merit is not None:
             inside = merit <= self.basin * state.first_merit
             gamma = torch.where(inside[..., None], gamma, 0)
         state.accelerated = (gamma != 0).any(-1)
         correction = gamma[..., None, :] @ (state.dz + self.step * state.dv)  # (..., 1, N)
         return points + self.step * velocity - correction[..., 0, :].reshape(points.shape)
+
+    def _pause_if_stalled(self, state: _History, residual: Tensor) -> None:
+        """Count the steps without progress, and those of a pause."""
+        resting = state.plain > 0
+        state.plain = state.plain - resting.to(torch.int64)
+        fresh = (residual < 0.8 * state.best) | (resting & (state.plain == 0))
+        state.best = torch.where(fresh, residual, state.best)
+        state.waited = torch.where(fresh | resting, 0, state.waited + 1)
+        stalled = state.waited >= state.patience
+        state.plain = torch.where(stalled, state.patience, state.plain)
+        state.waited = torch.where(stalled, 0, state.waited)
+        state.patience = torch.where(stalled, 2 * state.patience, state.patience)
+        state.valid &= ~stalled[..., None]
 
     def _remember(
         self, state: _History, dz: Tensor, dv: Tensor, rejected: Tensor, weights: Tensor
