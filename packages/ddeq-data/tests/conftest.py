@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -78,3 +79,9 @@ def ragged() -> Callable[..., list[Cloud]]:
         return clouds
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fuzz_turns() -> int:
+    """Files that are made of each source and damaged; more of them with DDEQ_FUZZ=1000."""
+    return int(os.environ.get("DDEQ_FUZZ", "150"))

@@ -11,7 +11,17 @@ from ddeq_data.collation import collate
 from ddeq_data.datasets import CloudDataset, Digits, MNISTPointCloud, stratified_holdout
 from ddeq_data.errors import DataError
 from ddeq_data.packed import PackedClouds
-from ddeq_data.readers import read_cloud, read_idx
+from ddeq_data.readers import (
+    Mesh,
+    read_cloud,
+    read_idx,
+    read_off,
+    read_pcd,
+    read_ply,
+    read_pts,
+    read_text,
+    read_xyz,
+)
 from ddeq_data.sampler import SizeBuckets
 from ddeq_data.transforms import (
     Compose,
@@ -37,6 +47,7 @@ __all__ = [
     "DropPoints",
     "Jitter",
     "MNISTPointCloud",
+    "Mesh",
     "PackedClouds",
     "PointBatch",
     "RandomRotation",
@@ -50,6 +61,12 @@ __all__ = [
     "collate",
     "read_cloud",
     "read_idx",
+    "read_off",
+    "read_pcd",
+    "read_ply",
+    "read_pts",
+    "read_text",
+    "read_xyz",
     "stratified_holdout",
     "transforms",
 ]

@@ -13,11 +13,17 @@ from torch import Tensor
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.arrays import read_npy, read_npz
+from ddeq_data.readers.off import read_off
+from ddeq_data.readers.pcd import read_pcd
+from ddeq_data.readers.ply import read_ply
+from ddeq_data.readers.points import read_pts, read_xyz
+from ddeq_data.readers.source import read_source
 from ddeq_data.readers.table import read_table
 
-__all__ = ["read_cloud"]
+__all__ = ["SUFFIXES", "read_cloud"]
 
-_SUFFIXES = (".npy", ".npz", ".txt", ".csv")
+SUFFIXES = (".npy", ".npz", ".off", ".ply", ".pcd", ".xyz", ".pts", ".txt", ".csv")
+_WHAT = "a point cloud"
 
 
 def read_cloud(
@@ -31,6 +37,9 @@ def read_cloud(
       and left out.
     - `.txt`, `.csv`: a point on each line, its coordinates separated by commas, semicolons, tabs
       or blanks; `#` starts a comment; a `.csv` may begin with a line of names.
+    - `.xyz`, `.pts`, `.pcd`: the coordinates x, y and z; see `read_xyz`, `read_pts`, `read_pcd`.
+    - `.off`, `.ply`: the vertices; see `read_off`, `read_ply`, and `sample_surface` for points
+      that are spread over the faces.
 
     Args:
         path: The file.
@@ -44,43 +53,33 @@ def read_cloud(
         DataError: If the file is missing or not of these formats, or holds no cloud: no points,
             another dimension, numbers that are not finite, malformed lines; naming the place.
     """
-    file = Path(path)
-    if not file.is_file():
-        folder = file.is_dir()
+    suffix = Path(path).suffix.lower()
+    if Path(path).is_file() and suffix not in SUFFIXES:
         raise DataError.at(
             path,
-            expected="a file",
-            found="a folder" if folder else "nothing",
-            remedy="give the files in it, one by one" if folder else "check the path",
-        )
-    suffix = file.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise DataError.at(
-            path,
-            expected=f"a file that ends in {', '.join(_SUFFIXES)}",
-            found=repr(file.suffix) if suffix else "no suffix",
+            expected=f"a file that ends in {', '.join(SUFFIXES)}",
+            found=repr(Path(path).suffix) if suffix else "no suffix",
             remedy="convert it to one of these, or rename it if it is one",
         )
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError.at(
-            path,
-            expected="a readable file",
-            found=error.strerror or str(error),
-            remedy="check its permissions",
-        ) from error
-    if not content:
-        raise DataError.at(
-            path, expected="a point cloud", found="an empty file", remedy="write the file again"
-        )
     weights: NDArray[Any] | None = None
-    if suffix == ".npy":
-        points = read_npy(path, content)
-    elif suffix == ".npz":
-        points, weights = read_npz(path, content)
-    else:
-        points = read_table(path, content, header=suffix == ".csv")
+    points: NDArray[Any]
+    match suffix:
+        case ".off":
+            points = read_off(path).vertices.numpy()
+        case ".ply":
+            points = read_ply(path).vertices.numpy()
+        case ".pcd":
+            points = read_pcd(path).numpy()
+        case ".xyz":
+            points = read_xyz(path).numpy()
+        case ".pts":
+            points = read_pts(path).numpy()
+        case ".npy":
+            points = read_npy(path, read_source(path, _WHAT))
+        case ".npz":
+            points, weights = read_npz(path, read_source(path, _WHAT))
+        case _:
+            points = read_table(path, read_source(path, _WHAT), header=suffix == ".csv")
     return _checked(path, points, weights, dim)
 
 

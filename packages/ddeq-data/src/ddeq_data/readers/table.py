@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
+from ddeq_data.readers.numbers import plain_floats, token_starts
 
 __all__ = ["read_table"]
 
@@ -32,6 +33,9 @@ def read_table(
         DataError: For a cell that is no number or rows of unequal length, naming the line; or if
             the file is not text, naming the byte.
     """
+    quick = _plain(content, header)
+    if quick is not None:
+        return quick
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -87,6 +91,40 @@ def read_table(
             found=repr(cell.strip()),
             remedy="write coordinates only, and '#' before any other text",
         ) from error
+
+
+def _plain(content: bytes, header: bool) -> NDArray[np.float64] | None:
+    # What nearly all files are, a grid of numbers and nothing else, in a tenth of the time. None
+    # for anything else, right or wrong.
+    if header:
+        head, _, rest = content.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+        if any(48 <= byte < 58 for byte in head) or not head.strip():
+            rest = content
+        elif b"#" in head or any(
+            map(_is_number, head.decode("latin-1").replace(";", ",").split(","))
+        ):
+            return None
+        content = rest
+    mark = next((mark for mark in b";," if mark in content), None)
+    text = content if mark is None else content.replace(bytes([mark]), b" ")
+    values = plain_floats(text)
+    if values is None or len(values) == 0 or (b"\r" in text and b"\n" not in text):
+        return None
+    starts = token_starts(text)
+    symbols = np.frombuffer(content, np.uint8)
+    ends = np.append(np.flatnonzero(symbols == 10), len(symbols))
+    last = np.unique(np.searchsorted(starts, ends))  # tokens ahead of the end of each line
+    last = last[last > 0]
+    width = int(last[0])
+    if len(values) != width * len(last) or not (np.diff(last) == width).all():
+        return None
+    if mark is not None:
+        # Exactly one separator behind each number but the last of its line.
+        before = np.searchsorted(starts, np.flatnonzero(symbols == mark)) - 1
+        inner = np.arange(len(values))
+        if not np.array_equal(before, inner[inner % width != width - 1]):
+            return None
+    return values.reshape(-1, width)
 
 
 def _is_number(cell: str) -> bool:

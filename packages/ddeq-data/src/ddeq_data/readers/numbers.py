@@ -1,0 +1,174 @@
+"""Numbers as text, separated by white space: the body of most formats of geometry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddeq_data.errors import DataError
+
+__all__ = ["NumberStream", "plain_floats", "plain_integers", "token_starts", "uncommented"]
+
+_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
+# A decimal of at most 15 digits is an integer below 2^53 over a power of ten of at most 10^22,
+# both exact in float64: their quotient is the correctly rounded value (Clinger, "How to read
+# floating point numbers accurately", PLDI 1990).
+_DIGITS = 15
+_POWERS = 10.0 ** np.arange(_DIGITS + 1)
+
+
+def uncommented(content: bytes) -> bytes:
+    """Return text without byte-order mark and `#` comments, its lines ended by newlines.
+
+    Every line stays where it was, so that lines can be counted.
+    """
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in content and b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    return re.sub(rb"#[^\n]*", b"", content) if b"#" in content else content
+
+
+def plain_integers(content: bytes) -> NDArray[np.int64] | None:
+    """Parse integers; None if anything else is in the text. Out of range they saturate."""
+    return _scanned(content, np.int64, token_starts(content).size)
+
+
+def plain_floats(content: bytes) -> NDArray[np.float64] | None:
+    """Parse floating numbers, correctly rounded; None if anything else is in the text."""
+    starts = token_starts(content)
+    quick = _decimals(content, starts)
+    return _scanned(content, np.float64, starts.size) if quick is None else quick
+
+
+@dataclass(frozen=True, eq=False)
+class NumberStream:
+    """All numbers of a text in their order, and the lines that they came from.
+
+    Attributes:
+        path: Named in errors.
+        content: The text.
+        first_line: Number of its first line in the file, counted from 1.
+        values: (K,) float64, the numbers.
+        starts: (K,) the byte of `content` at which each begins.
+    """
+
+    path: str | PathLike[str]
+    content: bytes
+    first_line: int
+    values: NDArray[np.float64]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def parse(
+        cls, path: str | PathLike[str], content: bytes, first_line: int, remedy: str
+    ) -> NumberStream:
+        """Parse a text that consists of numbers.
+
+        Raises:
+            DataError: For the first token that is no number, naming its line, with `remedy`.
+        """
+        starts = token_starts(content)
+        values = plain_floats(content)
+        if values is not None:
+            return cls(path, content, first_line, values, starts)
+        # Not clean, or white space of the rarer kinds.
+        matches = list(re.finditer(rb"\S+", content))
+        for match in matches:
+            if not _NUMBER.fullmatch(match[0]):
+                raise DataError.at(
+                    path,
+                    place=f"line {first_line + _newlines(content, match.start())}",
+                    expected="a number",
+                    found=repr(match[0].decode("ascii", "backslashreplace")),
+                    remedy=remedy,
+                )
+        values = np.array([float(match[0]) for match in matches])
+        return cls(path, content, first_line, values, np.array([m.start() for m in matches]))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def place(self, index: int) -> str:
+        """Name the line of number `index`, or of the end of the text."""
+        byte = int(self.starts[index]) if index < len(self) else len(self.content.rstrip())
+        return f"line {self.first_line + _newlines(self.content, byte)}"
+
+    def per_line(self) -> NDArray[np.int64]:
+        """Count the numbers of each line that has any."""
+        ends = np.flatnonzero(np.frombuffer(self.content, np.uint8) == 10)
+        counts = np.diff(np.searchsorted(self.starts, ends), prepend=0, append=len(self))
+        return counts[counts > 0]
+
+    def integers(self, first: int, stop: int, what: str) -> NDArray[np.int64]:
+        """Return the numbers first to stop (exclusive) as integers that float64 holds exactly.
+
+        Raises:
+            DataError: For the first one that is no such integer, with `what` was expected.
+        """
+        values = self.values[first:stop]
+        fit = (np.abs(values) <= 2.0**53) & (values == np.floor(values))
+        if not fit.all():
+            at = first + int(np.argmin(fit))
+            raise DataError.at(
+                self.path,
+                place=self.place(at),
+                expected=what,
+                found=f"{self.values[at]:g}",
+                remedy="repair that number, or fetch the file again",
+            )
+        return values.astype(np.int64)
+
+
+def _newlines(content: bytes, stop: int) -> int:
+    return content.count(b"\n", 0, stop)
+
+
+def token_starts(content: bytes) -> NDArray[np.int64]:
+    """Return the byte at which each token begins.
+
+    Control characters pass for white space here; the parsers stumble over those that are none.
+    """
+    token = np.frombuffer(content, np.uint8) > 32
+    starts = np.flatnonzero(token[1:] > token[:-1]) + 1
+    return np.concatenate([np.zeros(1, np.int64), starts]) if token[:1].any() else starts
+
+
+def _scanned(content: bytes, dtype: Any, count: int) -> NDArray[Any] | None:
+    # numpy takes "1-2" for two numbers, and stops early at what is none: hence the count.
+    if count == 0:
+        return np.empty(0, dtype)
+    try:
+        values = np.fromstring(content, dtype, sep=" ")
+    except (ValueError, DeprecationWarning):  # the latter from numpy before 2.3, under -W error
+        return None
+    return values if len(values) == count else None
+
+
+def _decimals(content: bytes, starts: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    # Short decimals without exponent, four times as fast as by scanning: the text without its
+    # points is a list of integers, and the places of the points say by what to divide each.
+    text = np.frombuffer(content, np.uint8)
+    points = np.flatnonzero(text == ord("."))
+    if len(points) == 0 or len(starts) == 0 or b"e" in content or b"E" in content:
+        return None
+    token = text > 32
+    ends = np.flatnonzero(token[:-1] > token[1:]) + 1
+    if token[-1]:
+        ends = np.append(ends, len(text))
+    if (ends - starts).max() > _DIGITS:  # digits, sign and point together
+        return None
+    owner = np.searchsorted(starts, points, side="right") - 1
+    if (owner[1:] == owner[:-1]).any() or ((ends - starts)[owner] == 1).any():
+        return None  # two points in one token, or nothing else: it would vanish
+    whole = _scanned(content.replace(b".", b""), np.int64, len(starts))
+    if whole is None:
+        return None
+    decimals = np.zeros(len(starts), np.int64)
+    decimals[owner] = ends[owner] - points - 1
+    values: NDArray[np.float64] = whole / _POWERS[decimals]
+    return values
