@@ -75,6 +75,7 @@ def test_version_and_module() -> None:
         (["train", "--device", "cuda:99"], "the device 'cuda:99' cannot be used"),
         (["train", "--device", "meta"], "the device 'meta' holds no values"),
         (["train", "--data", "mnist"], "say with --root which folder"),
+        (["train", "--root", "nowhere"], "say with --data what is there, or leave --root out"),
         (["train", "--data", "mnist", "--root", "nowhere"], "expected a folder with the files"),
         (["evaluate"], "the following arguments are required: RUN; see ddeq evaluate --help"),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),

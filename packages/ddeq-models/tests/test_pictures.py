@@ -80,7 +80,7 @@ def test_curves_with_gaps() -> None:
 
 def test_flows() -> None:
     png = draw_flows([flow(9), flow(5, seed=1), flow(7, seed=2)])
-    assert pixels(png).shape == (1050, 1350, 3)
+    assert pixels(png).shape == (1005, 1500, 3)
     assert colours(png) > 200
 
 

@@ -35,7 +35,7 @@ def test_a_bar_on_a_terminal(monkeypatch: Any, tally: Tally) -> None:
         progress.step(2, tally)
     shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
     for words in (
-        "epoch 1/2", "epoch 2/2", "50%", "loss 2.2", "acc 75.0%", "steps 7.0", "residual 2e-04",
+        "epoch 1/2", "epoch 2/2", "loss 2.2", "acc 75.0%", "steps 7.0", "residual 2e-04",
         "failed 1", "validation 75.0%",
     ):  # fmt: skip
         assert words in shown

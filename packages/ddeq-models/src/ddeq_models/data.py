@@ -43,11 +43,16 @@ def open_split(config: DataConfig, split: Split) -> CloudDataset:
         split: ``train``, ``validation`` or ``test``.
 
     Raises:
-        UserError: The data set needs a root and has none.
+        UserError: The data set needs a root and has none, or has one and reads no files.
         DataError: The files are missing or damaged.
     """
     match config.name:
         case "digits":
+            if config.root is not None:  # --data was forgotten, perhaps
+                raise UserError(
+                    "digits come with the package and are not read from --root "
+                    f"{config.root}; say with --data what is there, or leave --root out"
+                )
             return Digits(split)
         case "mnist":
             return MNISTPointCloud(_root(config), split=split, weighted=config.weighted)

@@ -1,5 +1,6 @@
 """What a training shows while it runs: a bar on a terminal, a line an epoch elsewhere."""
 
+import shutil
 import sys
 import time
 from types import TracebackType
@@ -23,13 +24,16 @@ class Progress:
 
     def __init__(self, epochs: int, steps: int, quiet: bool = False) -> None:
         terminal = sys.stderr.isatty()
+        # Some terminals (in containers) say they have no columns, and tqdm then shows nothing.
+        sized = shutil.get_terminal_size((0, 0)).columns > 0
         self.epochs = epochs
         self.lines = not (quiet or terminal)
         self.bar = tqdm(
             total=steps,
             disable=quiet or not terminal,
-            dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining}{postfix}",
+            dynamic_ncols=sized,
+            ncols=None if sized else 100,
+            bar_format="{desc}{bar} {remaining}{postfix}",
         )
         self.start = self.shown = time.monotonic()
         self.verdict = ""

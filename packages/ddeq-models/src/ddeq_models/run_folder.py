@@ -4,7 +4,7 @@
 config.json         the run's `RunConfig`, written first
 metrics.jsonl       one record a line, appended while the run goes on
 model.safetensors   the weights of the epoch that is kept, replaced as a whole
-result.json         what came out, written last
+result.json         what came out, written when the test clouds are done
 *.png               the pictures
 ==================  =======================================================================
 

@@ -60,10 +60,11 @@ class Flow:
 
 
 def draw_flows(flows: Sequence[Flow]) -> bytes:
-    """Draw a row for each cloud: the cloud, the flow of the particles, how far they had to go.
+    """Draw a row for each cloud: the cloud, the flow of the particles, where it ends, how fast.
 
     All flows are seen from the same side: the plane of the two largest principal components of
-    all particles of all flows.
+    all particles of all flows. There an equilibrium may be small beside the way to it; so each is
+    drawn again in the plane in which it is widest.
 
     Args:
         flows: At least one.
@@ -74,26 +75,29 @@ def draw_flows(flows: Sequence[Flow]) -> bytes:
     particles = np.concatenate([f.trajectory.reshape(-1, f.trajectory.shape[-1]) for f in flows])
     project, share = principal_plane(particles)
     seen = project(particles)
-    made = figure(9.0, 2.1 * len(flows) + 0.7)
-    rows = made.subplots(
-        len(flows), 3, squeeze=False, width_ratios=(1.0, 1.75, 1.2), sharex="col", sharey="col"
-    )
+    made = figure(10.0, 2.0 * len(flows) + 0.7)
+    rows = made.subplots(len(flows), 4, squeeze=False, width_ratios=(1.0, 1.6, 1.0, 1.1))
+    for column in (0, 1, 3):
+        for row in rows[1:]:
+            row[column].sharex(rows[0, column])
+            row[column].sharey(rows[0, column])
     for row, flow in zip(rows, flows, strict=True):
         _draw_cloud(row[0], flow)
         _draw_paths(row[1], project(flow.trajectory))
-        _draw_distance(row[2], flow.trajectory)
+        _draw_equilibrium(row[2], flow.trajectory[-1])
+        _draw_distance(row[3], flow.trajectory)
     rows[0, 1].set(xlim=padded(*_range(seen[:, 0])), ylim=padded(*_range(seen[:, 1])))
     clouds = np.concatenate([_plane(flow.points) for flow in flows])
     rows[0, 0].set(xlim=padded(*_range(clouds[:, 0])), ylim=padded(*_range(clouds[:, 1])))
     rows[-1, 1].set_xlabel(
-        f"plane of the two principal components ({share:.0%} of the variance)",
-        fontsize=SMALL,
-        color=INK,
+        f"two principal components, {share:.0%} of the variance", fontsize=SMALL, color=INK
     )
-    rows[-1, 2].set_xlabel("steps of the solver", fontsize=SMALL, color=INK)
+    rows[-1, 2].set_xlabel("each in its own plane", fontsize=SMALL, color=INK)
+    rows[-1, 3].set_xlabel("steps of the solver", fontsize=SMALL, color=INK)
     rows[0, 0].annotate("input cloud", **_HEADING)
-    rows[0, 1].annotate("particles: initial \u25cb to equilibrium \u25cf", **_HEADING)
-    rows[0, 2].annotate("distance to equilibrium", **_HEADING)
+    rows[0, 1].annotate("from start \u25cb to equilibrium \u25cf", **_HEADING)
+    rows[0, 2].annotate("equilibrium \u25cf", **_HEADING)
+    rows[0, 3].annotate("distance to equilibrium", **_HEADING)
     return png(made)
 
 
@@ -143,8 +147,7 @@ def _draw_cloud(axes: Axes, flow: Flow) -> None:
 
 def _draw_paths(axes: Axes, path: Array) -> None:
     """The way (K, n, 2) of every particle, in its own colour."""
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, path.shape[1]))
-    colours = [tuple(shade) for shade in shades.tolist()]
+    colours = _colours(path.shape[1])
     lines = LineCollection(list(path.transpose(1, 0, 2)), colors=colours, lw=1.1, alpha=0.75)
     axes.add_collection(lines)
     axes.scatter(
@@ -154,6 +157,20 @@ def _draw_paths(axes: Axes, path: Array) -> None:
         path[-1, :, 0], path[-1, :, 1], s=34, c=colours, edgecolors="white", lw=0.6, zorder=4
     )
     bare(axes, equal=False)
+
+
+def _draw_equilibrium(axes: Axes, particles: Array) -> None:
+    """The particles (n, h) at rest, in the colours of their ways."""
+    seen = principal_plane(particles)[0](particles)
+    axes.scatter(seen[:, 0], seen[:, 1], s=34, c=_colours(len(seen)), edgecolors="white", lw=0.6)
+    reach = 1.15 * max(float(np.abs(seen).max()), 1e-30)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    bare(axes)
+
+
+def _colours(count: int) -> list[tuple[float, ...]]:
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, count))
+    return [tuple(shade) for shade in shades.tolist()]
 
 
 def _draw_distance(axes: Axes, trajectory: Array) -> None:

@@ -63,7 +63,7 @@ def draw_training_curves(
     axes[0, 1].set_ylim(top=1.0)
     axes[1, 0].set_ylim(0, 1.15 * axes[1, 0].get_ylim()[1])
     if whole["epoch"] > 1:
-        axes[1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[1, 0].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes[0, 0].legend(frameon=False, fontsize=SMALL)
     return png(made)
 
