@@ -25,8 +25,9 @@ class LinearSolution(NamedTuple):
 
     Attributes:
         solution: ``u``, of the shape of the right-hand side.
-        residual: ``‖b − A u‖ / ‖b‖``, computed from ``u`` itself, ``(...)``; 0 where ``b = 0``.
-        steps: products with ``A``, ``(...)`` int64.
+        residual: ``‖b − A u‖ / ‖b‖``, computed from ``u`` itself, ``(...)``; 0 where ``b = 0`` and
+            infinite where ``b`` is not finite.
+        steps: products with ``A`` that went into ``u`` and its residual, ``(...)`` int64.
         status: codes of `LinearStatus`, ``(...)`` int64.
     """
 
@@ -47,12 +48,13 @@ class GMRES:
 
     Orthogonalisation is classical Gram-Schmidt done twice, as stable as the modified kind and two
     matrix products instead of a loop. After each cycle the true residual is computed; a
-    cycle that gained less than a tenth ends in `LinearStatus.STAGNATED`.
+    cycle that gained less than a tenth ends in `LinearStatus.STAGNATED`. What a measure gets is
+    fixed when its own projected residual meets the tolerance, however long others take.
 
     Args:
-        rtol: relative tolerance on the residual; None: 1e-10 in float64, 1e-5 below.
+        rtol: relative tolerance on the residual; None: 1e-10 in float64, 1e-4 below.
         restart: dimension of the Krylov space.
-        max_steps: products with ``A`` altogether.
+        max_steps: products with ``A`` altogether, at least 2: one for a step, one for its residual.
     """
 
     rtol: float | None = None
@@ -60,10 +62,13 @@ class GMRES:
     max_steps: int = 150
 
     def __post_init__(self) -> None:
-        if self.restart < 1 or self.max_steps < 1:
+        if self.restart < 1 or self.max_steps < 2:
             raise ValueError(
-                f"restart and max_steps must be at least 1; got {self.restart}, {self.max_steps}"
+                "restart must be at least 1 and max_steps at least 2; got "
+                f"{self.restart}, {self.max_steps}"
             )
+        if self.rtol is not None and not self.rtol > 0:
+            raise ValueError(f"rtol must be positive; got {self.rtol}")
 
     def solve(self, product: Callable[[Tensor], Tensor], right: Tensor) -> LinearSolution:
         """Solve ``A u = b``.
@@ -77,24 +82,29 @@ class GMRES:
         """
         shape, batch = right.shape, right.shape[:-2]
         b = right.flatten(-2)  # (..., N)
+        # In units of its largest entry: the square of a tiny cotangent may not vanish in float32.
+        unit = b.abs().amax(-1, keepdim=True) if b.shape[-1] else b.new_ones(*batch, 1)
+        unit = torch.where(unit > 0, unit, 1)
+        b = b / unit
         size = torch.linalg.vector_norm(b, dim=-1)
         rtol = self.rtol
         if rtol is None:
-            rtol = 1e-10 if right.dtype == torch.float64 else 1e-5
+            rtol = 1e-10 if right.dtype == torch.float64 else 1e-4
 
         def apply(u: Tensor) -> Tensor:
             return product(u.reshape(shape)).flatten(-2)
 
         u, residual, r = torch.zeros_like(b), torch.ones_like(size), b
         residual = torch.where(size > 0, residual, 0)
+        residual = torch.where(size.isfinite(), residual, torch.inf)
         steps = torch.zeros(batch, dtype=torch.int64, device=b.device)
         status = torch.where(size > 0, 0, int(LinearStatus.CONVERGED))
         status = torch.where(size.isfinite(), status, int(LinearStatus.NONFINITE))
         done = 0
-        while done < self.max_steps and bool((status == 0).any()):
-            cycle = min(self.restart, self.max_steps - done)
-            update, used = self._cycle(apply, r, size * rtol, cycle)
-            done += used + 1  # and one product for the true residual
+        while done + 1 < self.max_steps and bool((status == 0).any()):
+            cycle = min(self.restart, self.max_steps - done - 1)
+            update, used, made = self._cycle(apply, r, size * rtol, status == 0, cycle)
+            done += made + 1  # and one product for the true residual
             steps = steps + torch.where(status == 0, used + 1, 0)
             candidate = u + update
             r_new = b - apply(candidate)
@@ -109,18 +119,29 @@ class GMRES:
             status = torch.where(running & ~new.isfinite(), int(LinearStatus.NONFINITE), status)
             status = torch.where(running & (residual <= rtol), int(LinearStatus.CONVERGED), status)
         status = torch.where(status == 0, int(LinearStatus.MAX_STEPS), status)
-        return LinearSolution(u.reshape(shape), residual, steps, status)
+        return LinearSolution((unit * u).reshape(shape), residual, steps, status)
 
     def _cycle(
-        self, apply: Callable[[Tensor], Tensor], r: Tensor, target: Tensor, dimension: int
-    ) -> tuple[Tensor, int]:
-        """One Krylov space from the residual ``r``: the update of ``u`` and the products made."""
+        self,
+        apply: Callable[[Tensor], Tensor],
+        r: Tensor,
+        target: Tensor,
+        wanted: Tensor,
+        dimension: int,
+    ) -> tuple[Tensor, Tensor, int]:
+        """One Krylov space from the residual ``r``, for the measures that are ``wanted``.
+
+        Returns:
+            The update of ``u``, the products that it took, ``(...)``, and those made for any.
+        """
         batch = r.shape[:-1]
         beta = torch.linalg.vector_norm(r, dim=-1)
         basis = r.new_zeros(*batch, dimension + 1, r.shape[-1])  # (..., k, N), rows orthonormal
         hessenberg = r.new_zeros(*batch, dimension + 1, dimension)
         basis[..., 0, :] = _normalised(r, beta)
-        y = r.new_zeros(*batch, 0)
+        y = r.new_zeros(*batch, dimension)
+        used = torch.zeros(batch, dtype=torch.int64, device=r.device)
+        made = 0
         for k in range(dimension):
             q = apply(basis[..., k, :])
             known = basis[..., : k + 1, :]
@@ -131,11 +152,15 @@ class GMRES:
             height = torch.linalg.vector_norm(q, dim=-1)
             hessenberg[..., k + 1, k] = height
             basis[..., k + 1, :] = _normalised(q, height)
-            y, left = _least_squares(hessenberg[..., : k + 2, : k + 1], beta)
+            trial, left = _least_squares(hessenberg[..., : k + 2, : k + 1], beta)
+            y[..., : k + 1] = torch.where(wanted[..., None], trial, y[..., : k + 1])
+            used = used + wanted
+            made = k + 1
+            wanted = wanted & (left > target)
             # One look at the values for each product with A, which costs a backward pass of F.
-            if not bool((left > target).any()):
+            if not bool(wanted.any()):
                 break
-        return (y[..., None, :] @ basis[..., : y.shape[-1], :])[..., 0, :], y.shape[-1]
+        return (y[..., None, :made] @ basis[..., :made, :])[..., 0, :], used, made
 
 
 def _least_squares(h: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
