@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from wgf_solver.measure import Measure
+from wgf_solver.precision import full_precision
 from wgf_solver.velocities.base import Map, VelocityField
 
 
@@ -63,6 +63,8 @@ def with_cotangent(
     Whatever ``path`` depends on thus receives ``solve(g)ᵀ ∂path/∂θ``, with no list of parameters
     to keep and no hook. ``solve`` None is the identity. Differentiating the backward pass raises:
     the derivative of ``solve`` is not implemented, and a wrong one must not go unnoticed.
+    (`torch.autograd.function.once_differentiable` would let it: it marks ``solve(g)`` only where
+    ``g`` wants a gradient, and the engine passes by a mark that leads to no requested input.)
     """
     result: Tensor = _WithCotangent.apply(path, values, solve)  # type: ignore[no-untyped-call]
     return result
@@ -74,9 +76,30 @@ class _WithCotangent(torch.autograd.Function):
         ctx: Any, path: Tensor, values: Tensor, solve: Callable[[Tensor], Tensor] | None
     ) -> Tensor:
         ctx.solve = solve
+        ctx.save_for_backward(path)
         return values.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        return (g if ctx.solve is None else ctx.solve(g)), None, None
+        (path,) = ctx.saved_tensors
+        with torch.no_grad(), full_precision(g.device):
+            u = g if ctx.solve is None else ctx.solve(g)
+        if torch.is_grad_enabled():  # create_graph=True: somebody may differentiate this
+            u = _Once.apply(u, path)  # type: ignore[no-untyped-call]
+        return u, None, None
+
+
+class _Once(torch.autograd.Function):
+    """The identity in ``u``, on the way from ``path`` so that no second derivative misses it."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, path: Tensor) -> Tensor:
+        return u.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "the gradient of an equilibrium was differentiated once more, and its second "
+            "derivative is not implemented. Take gradients without create_graph=True, or "
+            "differentiate a few unrolled steps of the map instead"
+        )

@@ -33,7 +33,8 @@ class Implicit:
     If the linear solve of a measure ends early, a warning says so and names the residual. If ``u``
     explains less than half of ``g``, or is not finite, that measure falls back to the one-step
     phantom gradient ``u = τ g``. Never is a gradient silently zero. A measure whose forward solve
-    became NaN has no equilibrium and is left out.
+    became NaN has no equilibrium and is left out: its cotangent is 0. (If its data are NaN, what
+    it shares with the others may still receive ``0 · NaN``; keep such data out of a batch.)
 
     Args:
         linear_solver: see `GMRES`.

@@ -39,6 +39,8 @@ class Phantom:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1; got {self.steps}")
+        if not self.damping > 0:
+            raise ValueError(f"damping must be positive; got {self.damping}")
 
     def attach(
         self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
@@ -47,8 +49,8 @@ class Phantom:
         flow = velocity if self.velocity is None else self.velocity
         length = self.damping * (step if self.velocity is None else 1.0)
         z = mu.points
-        for _ in range(self.steps):
-            z = z + length * flow(f, mu.with_points(z)).velocity
         keep = usable[..., None, None] & mu.mask[..., None]
-        path = torch.where(keep, z, 0)  # no gradient through NaN, none into padding
-        return with_cotangent(path, mu.points), AdjointReport(f"{self!r}")
+        for _ in range(self.steps):
+            # Where nothing is kept, z stays as it is: no gradient through NaN, none into padding.
+            z = torch.where(keep, z + length * flow(f, mu.with_points(z)).velocity, mu.points)
+        return with_cotangent(z, mu.points), AdjointReport(f"{self!r}")

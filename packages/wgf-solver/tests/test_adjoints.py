@@ -1,0 +1,239 @@
+import gc
+import warnings
+import weakref
+
+import pytest
+import torch
+from torch import Tensor
+
+from wgf_solver import (
+    GMRES,
+    MMD,
+    AdjointWarning,
+    Descent,
+    Gaussian,
+    Implicit,
+    LinearStatus,
+    Measure,
+    Phantom,
+    Residual,
+    Status,
+    equilibrium,
+)
+
+ADJOINTS = [Implicit(), Phantom(), Phantom(3, 0.5)]
+
+
+@pytest.fixture
+def theta() -> Tensor:
+    return torch.tensor([0.6, 0.8, -0.3], dtype=torch.float64, requires_grad=True)
+
+
+@pytest.fixture
+def start() -> Measure:
+    return Measure(torch.randn(4, 5, 2).double(), torch.rand(4, 5), torch.randn(4, 5, 2).double())
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_second_derivative_raises(adjoint, linear, backward, theta, start, marked_map):
+    # A linear loss has a cotangent that wants no gradient: the case that is easily missed.
+    points = equilibrium(marked_map(theta), start, adjoint=adjoint).measure.points
+    loss = points.sum() if linear else points.square().sum()
+    (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
+    assert gradient.isfinite().all()  # the first derivative is none the worse
+    with pytest.raises(RuntimeError, match="second derivative is not implemented"):
+        gradient.sum().backward() if backward else torch.autograd.grad(gradient.sum(), theta)
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+def test_create_graph_changes_no_gradient(adjoint, theta, start, marked_map):
+    points = equilibrium(marked_map(theta), start, adjoint=adjoint).measure.points
+    loss = points.square().sum()
+    (plain,) = torch.autograd.grad(loss, theta, retain_graph=True)
+    (tracked,) = torch.autograd.grad(loss, theta, create_graph=True)
+    assert torch.equal(plain, tracked.detach())
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+@pytest.mark.parametrize("field", [Residual(), Descent(MMD(Gaussian(1.0)))], ids=repr)
+def test_the_start_gets_no_gradient_and_padding_exactly_none(adjoint, field, theta, marked_map):
+    points = torch.randn(3, 6, 2, dtype=torch.float64)
+    points[:, 4:] = torch.nan
+    marks, inputs = points.clone().requires_grad_(), torch.randn(3, 6, 2).double().requires_grad_()
+    points.requires_grad_()
+    weights = torch.tensor([1.0, 2, 1, 3, 0, 0]).double().requires_grad_()
+    f = marked_map(theta)
+    solution = equilibrium(
+        lambda mu: mu.with_points(f(mu).points + inputs),
+        Measure(points, weights, marks),
+        velocity=field,
+        adjoint=adjoint,
+        on_failure="ignore",
+    )
+    assert torch.equal(solution.measure.points[:, 4:], torch.zeros(3, 2, 2).double())
+    # A loss that looks at padding is told nothing, not even NaN.
+    cotangent = torch.randn(3, 6, 2, dtype=torch.float64)
+    cotangent[:, 4:] = torch.nan
+    solution.measure.points.backward(cotangent)
+    assert points.grad is None
+    for leaf in (inputs, marks):
+        assert torch.equal(leaf.grad[:, 4:], torch.zeros(3, 2, 2).double())
+        assert leaf.grad.isfinite().all()
+        assert (leaf.grad[:, :4] != 0).all()
+    assert weights.grad.isfinite().all()
+    assert theta.grad.isfinite().all()
+    assert (theta.grad != 0).all()
+
+
+def test_several_uses_of_the_equilibrium_add_up(theta, start, marked_map):
+    f = marked_map(theta)
+    points = equilibrium(f, start, rtol=1e-12).measure.points
+    losses = points.sum(), points.square().sum(), points[:, 0].exp().sum()
+    together = torch.autograd.grad(sum(losses), theta, retain_graph=True)[0]
+    apart = [torch.autograd.grad(loss, theta, retain_graph=True)[0] for loss in losses]
+    torch.testing.assert_close(together, sum(apart), rtol=1e-8, atol=0)
+
+
+def test_the_report_is_filled_in_by_the_backward_pass(theta, start, marked_map):
+    solution = equilibrium(marked_map(theta), start)
+    report = solution.adjoint
+    assert "Implicit" in report.method
+    assert report.residual is None
+    solution.measure.points.sum().backward()
+    assert (report.status == LinearStatus.CONVERGED).all()
+    assert (report.residual < 1e-9).all()
+    assert report.steps.shape == (4,)
+    assert (report.steps > 1).all()
+
+
+def test_an_adjoint_that_ends_early_warns_and_falls_back(theta, start, marked_map):
+    def gradient(adjoint) -> Tensor:
+        solution = equilibrium(marked_map(theta), start, adjoint=adjoint)
+        return torch.autograd.grad(solution.measure.points.sum(), theta)[0]
+
+    with pytest.warns(AdjointWarning, match=r"4 of 4 measures .*\(MAX_STEPS"):
+        rough = gradient(Implicit(GMRES(rtol=1e-12, max_steps=5)))
+    torch.testing.assert_close(rough, gradient(Implicit()), rtol=0.2, atol=0)
+
+
+def test_a_singular_adjoint_falls_back_to_the_phantom_gradient_and_says_so():
+    # f(z) = z + theta off the equilibrium has v = theta: no root moves with theta.
+    theta = torch.zeros(2, 1, 1, dtype=torch.float64, requires_grad=True)
+    halves = torch.tensor([1.0, 0.5]).double()[:, None, None]
+    mu0 = Measure(torch.zeros(2, 3, 1).double())
+    solution = equilibrium(lambda mu: mu.with_points(halves * mu.points + theta), mu0)
+    with pytest.warns(AdjointWarning, match="1 of them fell back to the one-step phantom"):
+        solution.measure.points.sum().backward()
+    torch.testing.assert_close(theta.grad.flatten(), torch.tensor([3.0, 6.0]).double())
+    assert solution.adjoint.status.tolist() == [LinearStatus.STAGNATED, LinearStatus.CONVERGED]
+
+
+def test_a_cotangent_of_nan_stays_nan(theta, start, marked_map):
+    points = equilibrium(marked_map(theta), start).measure.points
+    with pytest.warns(AdjointWarning, match="NONFINITE"):
+        points.backward(torch.full_like(points, torch.nan))
+    assert theta.grad.isnan().all()
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+def test_no_gradient_flows_through_a_measure_that_failed(adjoint, start):
+    inputs = torch.randn(4, 5, 2, dtype=torch.float64)
+    inputs[1, 2] = torch.nan
+    inputs.requires_grad_()
+    solution = equilibrium(
+        lambda mu: mu.with_points(mu.points.sin() / 2 + inputs),
+        start,
+        adjoint=adjoint,
+        on_failure="ignore",
+    )
+    assert solution.status[1] == Status.NONFINITE
+    solution.measure.points.sum().backward()
+    assert torch.equal(inputs.grad[1], torch.zeros(5, 2).double())
+    assert (inputs.grad[[0, 2, 3]] != 0).all()
+
+
+def test_a_phantom_of_the_map_needs_a_map_that_moves_atoms(ifs, ifs_parameters):
+    f, mu0 = ifs(ifs_parameters.requires_grad_()), Measure(torch.randn(4, 2).double())
+    flow = Descent(MMD(Gaussian(1.0)))
+    options = {"velocity": flow, "on_failure": "ignore", "max_steps": 5}
+    with pytest.raises(ValueError, match=r"Phantom\(velocity=None\)"):
+        equilibrium(f, mu0, adjoint=Phantom(), **options)
+    solution = equilibrium(f, mu0, adjoint=Phantom(velocity=None), **options)
+    solution.measure.points.sum().backward()
+    assert (ifs_parameters.grad != 0).all()
+
+
+@pytest.mark.parametrize("arguments", [{"steps": 0}, {"damping": 0.0}])
+def test_phantom_arguments(arguments):
+    with pytest.raises(ValueError, match="must be"):
+        Phantom(**arguments)
+    with pytest.raises(TypeError):
+        Phantom(k=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+def test_the_graph_is_freed_without_the_garbage_collector(adjoint, theta, start, marked_map):
+    class Probe:
+        pass
+
+    probe = Probe()
+    f = marked_map(theta)
+    gc.disable()
+    try:
+
+        def held(mu: Measure, probe=probe) -> Measure:
+            image = f(mu)
+            if image.points.grad_fn is not None:
+                image.points.grad_fn.metadata["probe"] = probe
+            return image
+
+        reference = weakref.ref(probe)
+        solution = equilibrium(held, start, adjoint=adjoint)
+        solution.measure.points.sum().backward()
+        report = solution.adjoint
+        del held, probe, solution
+        assert reference() is None
+        assert report is not None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+def test_memory_of_the_backward_pass_does_not_grow_with_the_steps(
+    adjoint, theta, start, marked_map
+):
+    def saved(max_steps: int) -> int:
+        """Numbers that autograd keeps alive for the backward pass."""
+        kept: list[int] = []
+
+        def pack(tensor: Tensor) -> Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        f = marked_map(theta)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            equilibrium(
+                f, start, adjoint=adjoint, rtol=1e-30, max_steps=max_steps, on_failure="ignore"
+            )
+        return sum(kept)
+
+    assert saved(5) == saved(50) > 0
+
+
+def test_a_second_backward_pass_without_retaining_is_refused(theta, start, marked_map):
+    loss = equilibrium(marked_map(theta), start).measure.points.sum()
+    loss.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_the_adjoint_costs_one_evaluation(theta, start, marked_map):
+    f, calls = marked_map(theta), []
+    solution = equilibrium(lambda mu: calls.append(1) or f(mu), start)
+    assert len(calls) == int(solution.steps.max()) + 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solution.measure.points.sum().backward()
+    assert len(calls) == int(solution.steps.max()) + 1
