@@ -65,6 +65,7 @@ def test_the_same_figures_make_the_same_picture() -> None:
         draw_training_curves(records(2), tolerance) for tolerance in (1e-3, 1e-3, None)
     )
     assert first == second != other
+    assert draw_flows([flow(5)]) == draw_flows([flow(5)])
 
 
 def test_curves_with_gaps() -> None:

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ddeq_models.pictures.style import (
@@ -168,9 +169,9 @@ def _draw_equilibrium(axes: Axes, particles: Array) -> None:
     bare(axes)
 
 
-def _colours(count: int) -> list[tuple[float, ...]]:
+def _colours(count: int) -> list[str]:
     shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, count))
-    return [tuple(shade) for shade in shades.tolist()]
+    return [to_hex(shade) for shade in shades.tolist()]
 
 
 def _draw_distance(axes: Axes, trajectory: Array) -> None:
