@@ -1,0 +1,225 @@
+"""The distributional deep equilibrium classifier."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ddeq_models.cell import Cell, CellContext
+from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
+from set_attention import held_dropout, max_pool, mean_pool
+from wgf_solver import Measure, Solution, equilibrium
+
+
+@dataclass(frozen=True)
+class DDEQConfig:
+    """Everything that decides a `DDEQ`: plain numbers and words, ready for JSON.
+
+    Attributes:
+        point_dim: dimension of the input points.
+        classes: number of classes.
+        particles: atoms of the equilibrium measure.
+        dim: dimension of the space they live in.
+        heads: attention heads.
+        hidden: width of the feed-forward maps.
+        bilinear_dim: width of the bilinear layer.
+        encoder_blocks: self-attention blocks on the input.
+        self_blocks: self-attention blocks on the particles.
+        cross_blocks: cross-attention blocks from the particles to the input.
+        dropout: row-invariant dropout in the blocks, one mask for a whole solve.
+        norm: ``pre`` or ``post``: where the blocks normalise.
+        octaves: of Fourier features of the input points; 0 gives the bare coordinates.
+        marked: whether each particle carries a learned mark. Without marks the equilibrium of a
+            contraction is a single point, whatever the number of particles.
+        readout: how the equilibrium measure becomes one vector.
+        velocity: ``residual``, or descent of the energy distance, ``frozen`` or ``through``.
+        integrator: ``anderson`` or ``euler``.
+        step: the integrator's step.
+        step_decay: factor of the Euler step from one step to the next.
+        memory: Anderson's memory.
+        rtol: relative tolerance of the equilibrium.
+        max_steps: budget of evaluations of the cell.
+        adjoint: ``implicit`` (exact) or ``phantom`` (one step).
+        adjoint_rtol: relative tolerance of the adjoint's linear solve.
+        adjoint_steps: its budget of products.
+    """
+
+    point_dim: int = 2
+    classes: int = 10
+    particles: int = 10
+    dim: int = 128
+    heads: int = 4
+    hidden: int = 512
+    bilinear_dim: int = 16
+    encoder_blocks: int = 1
+    self_blocks: int = 1
+    cross_blocks: int = 1
+    dropout: float = 0.0
+    norm: Literal["pre", "post"] = "post"
+    octaves: int = 0
+    marked: bool = True
+    readout: Literal["max", "mean", "flatten"] = "max"
+    velocity: VelocityName = "residual"
+    integrator: IntegratorName = "anderson"
+    step: float = 1.0
+    step_decay: float = 1.0
+    memory: int = 5
+    rtol: float = 1e-3
+    max_steps: int = 50
+    adjoint: AdjointName = "phantom"
+    adjoint_rtol: float = 1e-3
+    adjoint_steps: int = 60
+
+    def __post_init__(self) -> None:
+        for name in ("point_dim", "classes", "particles", "dim", "heads", "hidden", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        if not self.rtol > 0:
+            raise ValueError(f"rtol must be above 0, got {self.rtol}")
+
+
+class Output(NamedTuple):
+    """What a model says of a batch of clouds.
+
+    Attributes:
+        logits: ``(B, classes)``.
+        solution: the equilibrium and how it was found, see `wgf_solver.Solution`.
+    """
+
+    logits: Tensor
+    solution: Solution
+
+
+class DDEQ(nn.Module):
+    r"""Classifies clouds by the equilibrium ``μ* = F(μ*; x)`` of a measure of marked particles.
+
+    Geuter, Bonet, Korba and Alvarez-Melis, "DDEQs: Distributional Deep Equilibrium Models through
+    Wasserstein Gradient Flows", AISTATS 2025. The cloud is encoded once into a context; the solver
+    then evaluates the cell on ``n`` particles ``z_i`` with marks ``m_i`` until they are at rest; a
+    readout that is invariant to their order gives the logits.
+
+    The start ``z_i(0)`` is fixed (with marks, ``m_i`` itself; without, normal quantiles of a Sobol'
+    sequence), so that a prediction is a function of the cloud. Whether the equilibrium depends on
+    it is what `equilibrium` with another ``start`` shows.
+
+    Args:
+        config: see `DDEQConfig`.
+    """
+
+    def __init__(self, config: DDEQConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.solver = build_solver(config)
+        self.cell = Cell(
+            config.point_dim,
+            config.dim,
+            config.heads,
+            config.hidden,
+            bilinear_dim=config.bilinear_dim,
+            encoder_blocks=config.encoder_blocks,
+            self_blocks=config.self_blocks,
+            cross_blocks=config.cross_blocks,
+            dropout=config.dropout,
+            norm=config.norm,
+            octaves=config.octaves,
+        )
+        self.marks: Tensor | None
+        if config.marked:
+            self.marks = nn.Parameter(torch.randn(config.particles, config.dim))
+        else:
+            self.marks = None
+            self.register_buffer("start", low_discrepancy_normal(config.particles, config.dim))
+        width = config.dim * (config.particles if config.readout == "flatten" else 1)
+        self.head = nn.Linear(width, config.classes)
+
+    def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Output:
+        """Logits and equilibria.
+
+        Args:
+            points: ``(B, n, point_dim)``; padded rows may hold anything.
+            weights: ``(B, n)``, each row summing to 1, 0 for padding.
+            trajectory: keep the particles' path in the solution.
+
+        Raises:
+            ValueError: the shapes are not those.
+        """
+        solution = self.equilibrium(self.encode(points, weights), trajectory=trajectory)
+        return Output(self.read(solution.measure.points), solution)
+
+    def encode(self, points: Tensor, weights: Tensor) -> CellContext:
+        """The input branch, once per cloud."""
+        if points.dim() != 3 or points.shape[-1] != self.config.point_dim:
+            raise ValueError(
+                f"points must have shape (batch, n, {self.config.point_dim}), got "
+                f"{tuple(points.shape)}"
+            )
+        if weights.shape != points.shape[:-1]:
+            raise ValueError(
+                f"weights must have shape {tuple(points.shape[:-1])}, got {tuple(weights.shape)}"
+            )
+        return self.cell.encode(points, weights)
+
+    def equilibrium(
+        self,
+        context: CellContext,
+        *,
+        start: Tensor | None = None,
+        rtol: float | None = None,
+        max_steps: int | None = None,
+        trajectory: bool = False,
+    ) -> Solution:
+        """Solve ``μ* = F(μ*; x)``.
+
+        Args:
+            context: from `encode`.
+            start: ``(particles, dim)`` or ``(B, particles, dim)``; None: the model's own.
+            rtol: tolerance; None: the configuration's.
+            max_steps: budget; None: the configuration's.
+            trajectory: keep the path.
+        """
+        config, matrix = self.config, context.bilinear.matrix
+        if start is None:
+            start = self.start if self.marks is None else self.marks.detach()
+        points = start.to(matrix.dtype).expand(len(matrix), config.particles, config.dim)
+
+        def cell(mu: Measure) -> Measure:
+            return mu.with_points(self.cell(mu.points, mu.marks, context))
+
+        # Fused attention has no second derivative, which the exact gradient of `through` needs.
+        twice = config.velocity == "through" and config.adjoint == "implicit"
+        with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+            return equilibrium(
+                cell,
+                Measure(points, marks=self.marks),
+                velocity=self.solver.velocity,
+                integrator=self.solver.integrator,
+                adjoint=self.solver.adjoint,
+                rtol=config.rtol if rtol is None else rtol,
+                max_steps=config.max_steps if max_steps is None else max_steps,
+                on_failure="ignore",  # failures are counted in the metrics, cloud by cloud
+                trajectory=trajectory,
+            )
+
+    def read(self, particles: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""
+        if self.config.readout == "max":
+            pooled = max_pool(particles)
+        elif self.config.readout == "mean":
+            pooled = mean_pool(particles)
+        else:
+            pooled = particles.flatten(-2)
+        logits: Tensor = self.head(pooled)
+        return logits
+
+
+def low_discrepancy_normal(count: int, dim: int) -> Tensor:
+    """``count`` points in ``dim`` dimensions, normal quantiles of a scrambled Sobol' sequence."""
+    uniform = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(count)
+    return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))

@@ -1,0 +1,24 @@
+"""The models that the command line knows by name."""
+
+from ddeq_models.ddeq import DDEQConfig
+
+PRESETS: dict[str, DDEQConfig] = {
+    # Ours: marked particles, labelled residual, Anderson acceleration, solved to its tolerance.
+    "ddeq": DDEQConfig(dim=64, heads=4, hidden=128, rtol=1e-3, max_steps=50, adjoint="phantom"),
+    # The hyperparameters of the published MNIST classifier, for parity: unmarked particles,
+    # energy-kernel flow through F with a constant step of 5, 200 steps, one phantom step. Such a
+    # step cannot settle; what it reaches is reported.
+    "ddeq-paper": DDEQConfig(
+        dim=128,
+        heads=32,
+        hidden=512,
+        dropout=0.1,
+        marked=False,
+        velocity="through",
+        integrator="euler",
+        step=5.0,
+        rtol=1e-4,
+        max_steps=200,
+        adjoint="phantom",
+    ),
+}
