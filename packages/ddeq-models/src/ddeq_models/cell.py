@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-import torch
 from set_attention import Bilinear, Context, CrossBlock, FeedForward, TransformerBlock
 from set_attention.context import BilinearContext
 

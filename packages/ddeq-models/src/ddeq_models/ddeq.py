@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.quasirandom import SobolEngine
 
 from ddeq_models.cell import Cell, CellContext
 from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
@@ -131,11 +132,14 @@ class DDEQ(nn.Module):
             octaves=config.octaves,
         )
         self.marks: Tensor | None
+        self.start: Tensor
         if config.marked:
             self.marks = nn.Parameter(torch.randn(config.particles, config.dim))
         else:
             self.marks = None
-            self.register_buffer("start", low_discrepancy_normal(config.particles, config.dim))
+            # Fixed by the configuration, so not part of the saved state.
+            start = low_discrepancy_normal(config.particles, config.dim)
+            self.register_buffer("start", start, persistent=False)
         width = config.dim * (config.particles if config.readout == "flatten" else 1)
         self.head = nn.Linear(width, config.classes)
 
@@ -221,5 +225,7 @@ class DDEQ(nn.Module):
 
 def low_discrepancy_normal(count: int, dim: int) -> Tensor:
     """``count`` points in ``dim`` dimensions, normal quantiles of a scrambled Sobol' sequence."""
-    uniform = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(count)
-    return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+    engine = SobolEngine(dim, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    uniform: Tensor = engine.draw(count)
+    normal: Tensor = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+    return normal

@@ -1,0 +1,47 @@
+"""``hatch run bench NAME [options]``: run a benchmark, print its table, keep its figures."""
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from benchmarks import digits_seeds, gradients, training_step
+
+BENCHMARKS: dict[str, ModuleType] = {
+    "training-step": training_step,
+    "gradients": gradients,
+    "digits-seeds": digits_seeds,
+}
+
+
+def main() -> None:
+    """Parse the command line, run one benchmark, print it, write it."""
+    parser = argparse.ArgumentParser(prog="hatch run bench", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, module in BENCHMARKS.items():
+        lines = (module.__doc__ or "").splitlines()
+        sub = names.add_parser(name, help=lines[0], description=lines[0])
+        sub.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+        sub.add_argument("--threads", type=int, default=torch.get_num_threads())
+        module.add_arguments(sub)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    figures = BENCHMARKS[options.name].run(options)
+    print(BENCHMARKS[options.name].table(figures))
+    if options.json is not None:
+        machine = {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "threads": options.threads,
+            "machine": platform.machine(),
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({**figures, "environment": machine}, indent=2) + "\n")
+        print(f"figures: {options.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""How far the implicit gradient is from central differences of the re-solved problem, in float64.
+
+For each velocity field, and for a map that returns twice as many atoms as it is given; also what
+the one-step phantom gradient, which users of other libraries get by default, makes of it.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wgf_solver import (
+    MMD,
+    Adjoint,
+    Anderson,
+    Descent,
+    Gaussian,
+    Implicit,
+    Map,
+    Measure,
+    Phantom,
+    Residual,
+    VelocityField,
+    equilibrium,
+)
+
+Problem = tuple[Callable[[Tensor], Map], VelocityField, Tensor, float, bool]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark's own options."""
+    parser.add_argument("--step", type=float, default=1e-5, help="of the central differences")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Relative errors ``‖g − g_fd‖ / ‖g_fd‖`` over all parameters of each problem."""
+    rows = {}
+    for name, (build, velocity, parameters, tau, labelled) in problems().items():
+        start = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        seconds = time.perf_counter()
+        exact, solution = gradient(build, velocity, parameters, start, tau, Implicit())
+        seconds = time.perf_counter() - seconds
+        root = solution.measure.points.detach()
+        difference = central_differences(build, velocity, parameters, root, tau, options.step)
+        phantom = Phantom() if labelled else Phantom(velocity=None)
+        approximate, _ = gradient(build, velocity, parameters, start, tau, phantom)
+        rows[name] = {
+            "implicit_error": float((exact - difference).norm() / difference.norm()),
+            "phantom_error": float((approximate - difference).norm() / difference.norm()),
+            "residual": float(solution.residual),
+            "evaluations": int(solution.steps),
+            "adjoint_products": int(solution.adjoint.steps),
+            "seconds": seconds,
+        }
+    return {"problems": rows}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A row for each problem."""
+    lines = [
+        "| velocity field, map | implicit error | phantom error | residual | evaluations |"
+        " adjoint products |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {name} | {row['implicit_error']:.1e} | {row['phantom_error']:.1e} | "
+        f"{row['residual']:.1e} | {row['evaluations']} | {row['adjoint_products']} |"
+        for name, row in figures["problems"].items()
+    ]
+    return "\n".join(lines)
+
+
+def problems() -> dict[str, Problem]:
+    """Maps by their parameters, with the field, the start values and the step to solve them."""
+    discrepancy = MMD(Gaussian(0.3) + Gaussian(1.0))
+    two_maps = torch.tensor(
+        [[0.5, 0.1, 0.0, 0.5, 0.3, -0.2], [0.4, -0.2, 0.3, 0.4, -0.5, 0.4]], dtype=torch.float64
+    )
+    moving = torch.tensor([0.5, -0.3, 0.2, 0.4, 0.3], dtype=torch.float64)
+    return {
+        "Residual, interacting particles": (interacting, Residual(), moving, 1.0, True),
+        "Descent frozen, interacting particles": (
+            interacting, Descent(discrepancy, "frozen"), moving, 0.3, True,
+        ),
+        "Descent through, interacting particles": (
+            interacting, Descent(discrepancy, "through"), moving, 0.3, True,
+        ),
+        "Descent frozen, twice as many atoms": (
+            function_system, Descent(discrepancy, "frozen"), two_maps, 0.3, False,
+        ),
+        "Descent through, twice as many atoms": (
+            function_system, Descent(discrepancy, "through"), two_maps, 0.3, False,
+        ),
+    }  # fmt: skip
+
+
+def function_system(theta: Tensor) -> Map:
+    """An iterated function system of two affine maps: ``F(μ) = ½ (A_1 # μ) + ½ (A_2 # μ)``."""
+
+    def f(mu: Measure) -> Measure:
+        images = [mu.points @ row[:4].reshape(2, 2).T + row[4:] for row in theta]
+        return Measure(torch.cat(images, -2), torch.cat([mu.weights, mu.weights], -1))
+
+    return f
+
+
+def interacting(theta: Tensor) -> Map:
+    """Particles drawn to their mean, each pushed to a place of its own: a contraction."""
+    angles = torch.linspace(0, 5, 6, dtype=theta.dtype)
+    marks = torch.stack([angles.cos(), angles.sin()], -1) * (0.6 + 0.1 * angles[:, None])
+
+    def f(mu: Measure) -> Measure:
+        mean = mu.mean()[..., None, :]
+        turned = mu.points @ torch.stack([theta[:2], theta[2:4]])
+        return mu.with_points((turned + theta[4] * mean).tanh() * 0.8 + marks)
+
+    return f
+
+
+def gradient(
+    build: Callable[[Tensor], Map],
+    velocity: VelocityField,
+    parameters: Tensor,
+    start: Tensor,
+    tau: float,
+    adjoint: Adjoint,
+) -> tuple[Tensor, Any]:
+    """``dℓ/dθ`` by an adjoint."""
+    theta = parameters.clone().requires_grad_()
+    loss, solution = _loss(build(theta), velocity, start, tau, adjoint)
+    (result,) = torch.autograd.grad(loss, theta)
+    return result.flatten(), solution
+
+
+def central_differences(
+    build: Callable[[Tensor], Map],
+    velocity: VelocityField,
+    parameters: Tensor,
+    start: Tensor,
+    tau: float,
+    h: float,
+) -> Tensor:
+    """``(ℓ(θ + h e) − ℓ(θ − h e)) / 2h``, each solved anew."""
+    result = []
+    for i in range(parameters.numel()):
+        shift = torch.zeros_like(parameters).flatten()
+        shift[i] = h
+        shift = shift.reshape(parameters.shape)
+        with torch.no_grad():
+            up = _loss(build(parameters + shift), velocity, start, tau, Implicit())[0]
+            down = _loss(build(parameters - shift), velocity, start, tau, Implicit())[0]
+        result.append((up - down) / (2 * h))
+    return torch.stack(result)
+
+
+def _loss(
+    f: Map, velocity: VelocityField, start: Tensor, tau: float, adjoint: Adjoint
+) -> tuple[Tensor, Any]:
+    """A loss that is a function of the measure."""
+    solution = equilibrium(
+        f,
+        Measure(start),
+        velocity=velocity,
+        integrator=Anderson(step=tau),
+        adjoint=adjoint,
+        rtol=1e-12,
+        max_steps=5000,
+    )
+    x, y = solution.measure.points.unbind(-1)
+    return (x.sin() * (1 + y**2) + 0.3 * y).mean(), solution
