@@ -23,6 +23,16 @@ from ddeq_data.readers import (
     read_xyz,
 )
 from ddeq_data.sampler import SizeBuckets
+from ddeq_data.sampling import (
+    AllPoints,
+    FirstPoints,
+    RandomPoints,
+    Sampling,
+    Shape,
+    SurfacePoints,
+    VoxelVertices,
+)
+from ddeq_data.surfaces import sample_surface, voxel_bounds, voxel_means
 from ddeq_data.transforms import (
     Compose,
     DropPoints,
@@ -39,24 +49,31 @@ from ddeq_data.transforms import (
 __version__ = version("ddeq-data")
 
 __all__ = [
+    "AllPoints",
     "Cloud",
     "CloudDataset",
     "Compose",
     "DataError",
     "Digits",
     "DropPoints",
+    "FirstPoints",
     "Jitter",
     "MNISTPointCloud",
     "Mesh",
     "PackedClouds",
     "PointBatch",
+    "RandomPoints",
     "RandomRotation",
     "RandomScale",
     "RandomShear",
     "RandomShift",
+    "Sampling",
+    "Shape",
     "SizeBuckets",
+    "SurfacePoints",
     "Transform",
     "UnitSphere",
+    "VoxelVertices",
     "ZScore",
     "collate",
     "read_cloud",
@@ -67,6 +84,9 @@ __all__ = [
     "read_pts",
     "read_text",
     "read_xyz",
+    "sample_surface",
     "stratified_holdout",
     "transforms",
+    "voxel_bounds",
+    "voxel_means",
 ]

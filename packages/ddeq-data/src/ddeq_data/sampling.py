@@ -1,0 +1,178 @@
+"""How a shape from a file becomes a cloud: named protocols, so that results are never mixed.
+
+Each is a frozen dataclass whose `repr` tells all there is to it; the name of a processed cache is
+made of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ddeq_data.counters import mix
+from ddeq_data.readers.mesh import Mesh
+from ddeq_data.surfaces import sample_surface, voxel_bounds
+
+__all__ = [
+    "AllPoints",
+    "FirstPoints",
+    "RandomPoints",
+    "Sampling",
+    "Shape",
+    "SurfacePoints",
+    "VoxelVertices",
+]
+
+
+class Shape(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        points: (n, d) floating: points, or the vertices of a mesh.
+        weights: (n,) summing to 1, or None where all are alike.
+        faces: (F, 3) int64, or None for a format that has none.
+    """
+
+    points: Tensor
+    weights: Tensor | None
+    faces: Tensor | None
+
+
+class Sampling(Protocol):
+    """A rule that makes a cloud of a shape: `sampling(shape, key) -> shape`."""
+
+    def __call__(self, shape: Shape, key: int, /) -> Shape:
+        """Return the points of the cloud, and their weights.
+
+        Args:
+            shape: What the file holds.
+            key: 64 bits that belong to the file, told by its name and not by its position; chance
+                comes from the seed of the rule and this.
+
+        Raises:
+            ValueError: If there is no such cloud of this shape.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AllPoints:
+    """All points, or all vertices, as they are in the file."""
+
+    def __call__(self, shape: Shape, key: int) -> Shape:
+        """Return the points and weights as they are."""
+        return Shape(shape.points, shape.weights, None)
+
+
+@dataclass(frozen=True)
+class FirstPoints:
+    """The first `count` points of the file, as PointNet and its successors take them.
+
+    Attributes:
+        count: Number of points, at least 1.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+
+    def __call__(self, shape: Shape, key: int) -> Shape:
+        """Return the first points, their weights divided by their sum."""
+        _enough(shape, self.count)
+        return _chosen(shape, torch.arange(self.count))
+
+
+@dataclass(frozen=True)
+class RandomPoints:
+    """`count` points of the file, drawn without replacement.
+
+    Attributes:
+        count: Number of points, at least 1.
+        seed: Another seed draws others.
+    """
+
+    count: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+
+    def __call__(self, shape: Shape, key: int) -> Shape:
+        """Return the points drawn, in the order of the file."""
+        _enough(shape, self.count)
+        order = mix(_seed(self.seed, key), torch.arange(len(shape.points))).argsort()
+        return _chosen(shape, order[: self.count].sort().values)
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """`count` points uniform by area on the surface of a mesh; see `sample_surface`.
+
+    Attributes:
+        count: Number of points, at least 1.
+        seed: Another seed draws others.
+    """
+
+    count: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+
+    def __call__(self, shape: Shape, key: int) -> Shape:
+        """Return points on the surface, all of the same weight."""
+        if shape.faces is None:
+            raise ValueError("it holds points and no faces to draw points from; use its points")
+        seed = int(_seed(self.seed, key))
+        points = sample_surface(Mesh(shape.points, shape.faces), self.count, seed)
+        return Shape(points, None, None)
+
+
+@dataclass(frozen=True)
+class VoxelVertices:
+    """The vertices, thinned out by a grid into `low` to `high` points; see `voxel_bounds`.
+
+    The protocol of the DDEQ paper, which takes 500 to 800 points. Vertices gather where a shape
+    has detail: results are not comparable with those on `SurfacePoints`. A mesh of fewer distinct
+    vertices than `low` keeps them all.
+
+    Attributes:
+        low: Number of points wanted, at least.
+        high: At most.
+    """
+
+    low: int = 500
+    high: int = 800
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low <= self.high:
+            raise ValueError(f"expected 1 <= low <= high, got low={self.low}, high={self.high}")
+
+    def __call__(self, shape: Shape, key: int) -> Shape:
+        """Return the vertices that are left, all of the same weight."""
+        return Shape(voxel_bounds(shape.points, self.low, self.high), None, None)
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+
+
+def _enough(shape: Shape, count: int) -> None:
+    if len(shape.points) < count:
+        raise ValueError(f"it holds {len(shape.points)} points, fewer than {count}; ask for fewer")
+
+
+def _chosen(shape: Shape, rows: Tensor) -> Shape:
+    if shape.weights is None:
+        return Shape(shape.points[rows], None, None)
+    weights = shape.weights[rows]
+    return Shape(shape.points[rows], weights / weights.sum(), None)
+
+
+def _seed(seed: int, key: int) -> Tensor:
+    return mix(torch.tensor(seed), torch.tensor(key))
