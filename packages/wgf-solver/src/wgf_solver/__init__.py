@@ -1,8 +1,8 @@
 """Fixed points of maps on probability measures, by Wasserstein gradient flow.
 
-`equilibrium` solves ``μ* = F(μ*)`` and gives ``μ*`` its implicit gradient. A method is three choices,
-each a frozen value: a velocity field (`Residual`, `Descent`), an integrator (`Euler`, `Anderson`)
-and an adjoint (`Implicit`, `Phantom`).
+`equilibrium` solves ``μ* = F(μ*)`` and gives ``μ*`` its implicit gradient. A method is three
+choices, each a frozen value: a velocity field (`Residual`, `Descent`), an integrator (`Euler`,
+`Anderson`) and an adjoint (`Implicit`, `Phantom`).
 """
 
 from importlib.metadata import version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.iteration import Iteration
 from wgf_solver.measure import Measure
+from wgf_solver.precision import full_precision, in_present_autocast
 from wgf_solver.probe import descend_from
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
 from wgf_solver.velocities.base import Evaluation, Map, VelocityField
@@ -95,39 +96,50 @@ def equilibrium(
         >>> solution.measure.points.flatten()
         tensor([-2.,  2.])
     """
+    objects = {"velocity": velocity, "integrator": integrator, "adjoint": adjoint}
+    _check(mu0, objects, rtol, max_steps, check_every)
+    if on_failure not in ("warn", "raise", "ignore"):
+        raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore'; got {on_failure!r}")
+    if check_every is None:
+        check_every = 1 if mu0.points.device.type == "cpu" else 8
+    recording = torch.is_grad_enabled()
+    f = in_present_autocast(f, mu0.points.device)
+    with full_precision(mu0.points.device):
+        mu0 = mu0.zero_padding()
+        with torch.no_grad():
+            iteration = Iteration(
+                f, mu0, velocity, integrator, rtol,
+                callback=callback, trajectory=trajectory, watch=recording,
+            )  # fmt: skip
+            _run(iteration, max_steps, check_every, progress)
+            if velocity.descends:
+                _leave_saddles(iteration, max_steps, check_every, progress)
+            solution = iteration.solution()
+        if recording and iteration.depends_on_something:
+            solution = _with_gradient(solution, f, velocity, mu0, adjoint, integrator.step_size(0))
+    _report(solution, on_failure)
+    return solution
+
+
+def _check(
+    mu0: Measure, objects: dict[str, Any], rtol: float, max_steps: int, check_every: int | None
+) -> None:
+    """Raise for arguments that are not of their kind or out of range."""
     if not isinstance(mu0, Measure):
         raise TypeError(f"mu0 must be a Measure(points, weights); got {type(mu0).__name__}")
+    if mu0.points.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"equilibria are computed in float32 or float64; mu0 is in {mu0.points.dtype}. Use "
+            "mu0.to(dtype=torch.float32), and let the map run under torch.autocast"
+        )
+    for name, value in objects.items():
+        if isinstance(value, type):
+            raise TypeError(f"{name} takes a value, not a class: {value.__name__}(...)")
     if not rtol > 0 or max_steps < 1 or (check_every is not None and check_every < 1):
         raise ValueError(
             "rtol must be positive, max_steps and check_every at least 1; got "
             f"rtol={rtol}, max_steps={max_steps}, check_every={check_every}"
         )
-    if on_failure not in ("warn", "raise", "ignore"):
-        raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore'; got {on_failure!r}")
-    if check_every is None:
-        check_every = 1 if mu0.points.device.type == "cpu" else 8
-
-    mu0 = mu0.zero_padding()
-    recording = torch.is_grad_enabled()
-    with torch.no_grad():
-        iteration = Iteration(
-            f, mu0, velocity, integrator, rtol,
-            callback=callback, trajectory=trajectory, watch=recording,
-        )  # fmt: skip
-        _run(iteration, max_steps, check_every, progress)
-        if velocity.descends:
-            for _ in range(_ESCAPES):
-                if not _escape(iteration):
-                    break
-                _run(iteration, max_steps, check_every, progress)
-            else:
-                iteration.call_stationary(descend_from(iteration).lower)
-        solution = iteration.solution()
-
-    if recording and iteration.depends_on_something:
-        solution = _with_gradient(solution, f, velocity, mu0, adjoint, integrator.step_size(0))
-    _report(solution, on_failure)
-    return solution
 
 
 def _run(iteration: Iteration, max_steps: int, check_every: int, progress: bool) -> None:
@@ -148,15 +160,21 @@ def _run(iteration: Iteration, max_steps: int, check_every: int, progress: bool)
         bar.close()
 
 
-def _escape(iteration: Iteration) -> bool:
-    """Send the measures that rest at a saddle on; False if there is none."""
-    doubt = iteration.in_doubt()
-    if not bool(doubt.any()):
-        return False
-    fallen = descend_from(iteration)
-    escaped = doubt & fallen.lower
-    iteration.resume(escaped, fallen.points)
-    return bool(escaped.any())
+def _leave_saddles(iteration: Iteration, max_steps: int, check_every: int, progress: bool) -> None:
+    """Send measures that rest at a saddle on, and name those that no push or budget gets away."""
+    for attempt in range(_ESCAPES + 1):
+        doubt = iteration.in_doubt()
+        if not bool(doubt.any()):
+            return
+        fallen = descend_from(iteration)
+        saddles = doubt & fallen.lower
+        if not bool(saddles.any()):
+            return
+        if attempt == _ESCAPES or iteration.k >= max_steps:
+            iteration.call_stationary(saddles)
+            return
+        iteration.resume(saddles, fallen.points)
+        _run(iteration, max_steps, check_every, progress)
 
 
 def _with_gradient(

@@ -12,6 +12,7 @@ from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
 from wgf_solver.solution import Solution, Status
 from wgf_solver.velocities.base import Evaluation, Map, VelocityField
+from wgf_solver.watch import depends_beyond
 
 
 class Iteration:
@@ -45,15 +46,18 @@ class Iteration:
         alive = self.mu.mask.any(-1)
         infinite = points.new_full(batch, torch.inf)
         self.status = torch.where(alive, int(Status.RUNNING), int(Status.EMPTY))
+        broken = ~self.mu.weights.isfinite().all(-1)
+        self.status = torch.where(broken, int(Status.NONFINITE), self.status)
         self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
         self.best_points = points
-        self.residual = torch.where(alive, infinite, 0)
-        self.discrepancy = torch.where(alive, infinite, 0)
+        self.residual = torch.where(alive | broken, infinite, 0)
+        self.discrepancy = self.residual
         self.first_size = points.new_zeros(batch)
         self.first_discrepancy = points.new_zeros(batch)
         self._best_merit = infinite
         self._evaluation: Evaluation | None = None
-        self.history: list[Tensor] | None = [points] if trajectory else None
+        self._wanted: list[Tensor] = []  # () bool for each evaluation: whether any measure ran
+        self.history: list[Tensor] | None = [] if trajectory else None
 
     def evaluate(self) -> None:
         """Evaluate the field; judge and record every measure that still runs."""
@@ -66,8 +70,11 @@ class Iteration:
         reference = torch.fmax(self.first_size, evaluation.scale)
         relative = torch.where(size > 0, size / reference, size)
         running = self.status == Status.RUNNING
-        good = (size <= self.rtol * reference) | (size <= evaluation.rounding)
-        merit = evaluation.discrepancy if self.velocity.descends else relative
+        # An infinite velocity is not small, even beside an infinite scale.
+        small = (size <= self.rtol * reference) | (size <= evaluation.rounding)
+        good = small & size.isfinite()
+        # Not the relative size: of a solve that diverges, the start is the best.
+        merit = evaluation.discrepancy if self.velocity.descends else size
         record = running & (good | (merit < self._best_merit))
         self.best_points = torch.where(record[..., None, None], self.mu.points, self.best_points)
         self.residual = torch.where(record, relative, self.residual)
@@ -76,6 +83,9 @@ class Iteration:
         self.steps = self.steps + running
         self.status = torch.where(running & good, int(Status.CONVERGED), self.status)
         self._evaluation = evaluation
+        self._wanted.append(running.any())
+        if self.history is not None:
+            self.history.append(self.mu.points)
         if self.callback is not None:
             self.callback(self.k, self.mu, evaluation)
 
@@ -90,8 +100,6 @@ class Iteration:
         self.status = torch.where(running & ~finite, int(Status.NONFINITE), self.status)
         moving = (running & finite)[..., None, None]
         self.mu = self.mu.with_points(torch.where(moving, proposal, self.mu.points))
-        if self.history is not None:
-            self.history.append(self.mu.points)
 
     def in_doubt(self) -> Tensor:
         """``(...)`` bool: converged, with more discrepancy than the tolerance explains.
@@ -104,16 +112,20 @@ class Iteration:
         return (self.status == Status.CONVERGED) & (self.discrepancy > clear)
 
     def resume(self, chosen: Tensor, points: Tensor) -> None:
-        """Let the chosen measures run on from ``points``."""
+        """Let the chosen measures run on from ``points``.
+
+        Evaluations after the last that was wanted do not count against the budget: how often the
+        driver looks changes no result.
+        """
+        self.k = int(torch.stack(self._wanted).sum())
         self.status = torch.where(chosen, int(Status.RUNNING), self.status)
         rows = chosen[..., None, None]
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
         self.state = self.integrator.start(self.mu)
 
     def call_stationary(self, saddles: Tensor) -> None:
-        """Give up on the measures in doubt that rest at a saddle still."""
-        still = self.in_doubt() & saddles
-        self.status = torch.where(still, int(Status.STATIONARY), self.status)
+        """Give up on these measures, which rest at a saddle still."""
+        self.status = torch.where(saddles, int(Status.STATIONARY), self.status)
 
     def solution(self) -> Solution:
         """What was reached; whoever still runs has used up the budget."""
@@ -124,8 +136,14 @@ class Iteration:
             discrepancy=self.discrepancy,
             steps=self.steps,
             status=ended,
-            trajectory=None if self.history is None else torch.stack(self.history),
+            trajectory=self._trajectory(),
         )
+
+    def _trajectory(self) -> Tensor | None:
+        """The points at each evaluation that some measure wanted."""
+        if self.history is None:
+            return None
+        return torch.stack(self.history)[torch.stack(self._wanted)]
 
     def _field(self) -> Evaluation:
         """The field at the present points, detached.
@@ -140,7 +158,8 @@ class Iteration:
             with torch.enable_grad():
                 image = self.f(mu)
             seen = (image.points, image.weights, self.start.weights, self.start.marks)
-            self.depends_on_something |= any(t is not None and t.requires_grad for t in seen)
-            return image.detach()
+            self.depends_on_something |= any(depends_beyond(t, mu.points) for t in seen)
+            # A field that differentiates through F has asked for a gradient at the points.
+            return image if mu.points.requires_grad else image.detach()
 
         return self.velocity(watched, self.start.with_points(self.mu.points).detach())

@@ -33,8 +33,8 @@ _SENTENCES = {
     Status.CONVERGED: "The velocity fell below the tolerance: this is an equilibrium.",
     Status.STATIONARY: (
         "The velocity fell below the tolerance, but a small push lets the discrepancy fall "
-        "further: this is a saddle of D and no equilibrium. Start elsewhere, or descend longer "
-        "before accelerating (Anderson(basin=...))."
+        "further: this is a saddle of D, or a slope too flat for rtol, and no equilibrium. Start "
+        "elsewhere, lower rtol, or descend longer before accelerating (Anderson(basin=...))."
     ),
     Status.MAX_STEPS: (
         "The tolerance was not reached within max_steps; the best iterate is returned. Raise "
@@ -71,10 +71,11 @@ class Solution:
             larger of its first value and the field's own scale; what ``rtol`` bounds.
         discrepancy: ``D(μ*, F(μ*))``, shape ``(...)``; for `Residual` the transport cost
             ``½ Σ w_i ‖z_i − f(Z)_i‖²``.
-        steps: evaluations of the velocity field until the measure was done, ``(...)`` int64.
+        steps: evaluations of the velocity field until the measure was done, ``(...)`` int64; those
+            of a probe (see `wgf_solver.equilibrium`) are not among them.
         status: codes of `Status`, ``(...)`` int64.
-        trajectory: the iterates from the start to the end, ``(steps + 1, ..., n, d)``, if asked
-            for.
+        trajectory: the points at each evaluation, from the start to the last one that any measure
+            needed, ``(K, ..., n, d)``, if asked for; the iterate that is returned is among them.
         adjoint: how the backward solve went; filled in when the backward pass has run, None if no
             gradient was to be recorded.
     """

@@ -103,7 +103,7 @@ class Anderson:
             accelerated=zeros(batch, dtype=torch.bool),
             best=mu.points.new_full(batch, torch.inf),
             waited=zeros(batch, dtype=torch.int64),
-            patience=torch.full_like(mu.weights[..., 0], self.patience, dtype=torch.int64),
+            patience=zeros(batch, dtype=torch.int64) + self.patience,
             plain=zeros(batch, dtype=torch.int64),
         )
 

@@ -74,4 +74,6 @@ def image_of(f: Map, mu: Measure) -> Measure:
         )
     if image.points.dtype != mu.points.dtype:  # a map under autocast returns lower precision
         image = image.to(dtype=mu.points.dtype)
+        if not image.full:  # weights that were rounded no longer sum to 1
+            image = Measure(image.points, image.weights, image.marks)
     return image.zero_padding()

@@ -51,7 +51,11 @@ class Descent:
         return True
 
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
-        """Evaluate; gradients are recorded if they are on, and not otherwise."""
+        """Evaluate; gradients are recorded if they are on, and not otherwise.
+
+        Raises:
+            RuntimeError: ``target="through"`` inside `torch.inference_mode`.
+        """
         return self._frozen(f, mu) if self.target == "frozen" else self._through(f, mu)
 
     def _frozen(self, f: Map, mu: Measure) -> Evaluation:
@@ -62,6 +66,11 @@ class Descent:
         return Evaluation(velocity, scale, torch.zeros_like(scale), value, image)
 
     def _through(self, f: Map, mu: Measure) -> Evaluation:
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "Descent(..., 'through') differentiates the map, which torch.inference_mode() "
+                "forbids; use torch.no_grad() instead, or target='frozen'"
+            )
         tracked = torch.is_grad_enabled()
         with torch.enable_grad():
             if not mu.points.requires_grad:

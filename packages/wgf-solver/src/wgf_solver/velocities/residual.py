@@ -22,7 +22,7 @@ class Residual:
 
     and the frozen velocity of that discrepancy is ``w_i (f(Z)_i − z_i)``. The discrepancy reported
     is ``½ Σ_i w_i ‖z_i − f(Z)_i‖²``, the cost of the transport plan that pairs ``z_i`` with
-    ``f(Z)_i``: an upper bound of ``½ W_2²(μ, F(μ))`` that does not change when an atom is split in two.
+    ``f(Z)_i``: an upper bound of ``½ W_2²(μ, F(μ))`` that does not change when an atom is split.
 
     Assumes that ``F`` returns the atoms of its argument, moved, in their order. If ``F`` also is
     permutation-equivariant and its labelled fixed point is unique, all atoms of the equilibrium
