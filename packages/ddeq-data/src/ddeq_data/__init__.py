@@ -8,7 +8,15 @@ from importlib.metadata import version
 from ddeq_data import transforms
 from ddeq_data.batch import Cloud, PointBatch
 from ddeq_data.collation import collate
-from ddeq_data.datasets import CloudDataset, Digits, MNISTPointCloud, stratified_holdout
+from ddeq_data.datasets import (
+    CloudDataset,
+    Digits,
+    MNISTPointCloud,
+    ModelNet10,
+    ModelNet40,
+    PointCloudFolder,
+    stratified_holdout,
+)
 from ddeq_data.errors import DataError
 from ddeq_data.packed import PackedClouds
 from ddeq_data.readers import (
@@ -60,8 +68,11 @@ __all__ = [
     "Jitter",
     "MNISTPointCloud",
     "Mesh",
+    "ModelNet10",
+    "ModelNet40",
     "PackedClouds",
     "PointBatch",
+    "PointCloudFolder",
     "RandomPoints",
     "RandomRotation",
     "RandomScale",

@@ -1,0 +1,90 @@
+"""A folder of files as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from os import PathLike
+from pathlib import Path
+
+from ddeq_data.datasets.base import CloudDataset
+from ddeq_data.datasets.listing import list_folder
+from ddeq_data.datasets.processing import pack_listing
+from ddeq_data.datasets.splits import check_split
+from ddeq_data.sampling import AllPoints, Sampling
+from ddeq_data.transforms.base import Transform
+
+__all__ = ["PointCloudFolder", "cache_folder"]
+
+
+class PointCloudFolder(CloudDataset):
+    """The clouds of a folder: class/part/file, part/class/file or class/file.
+
+    Files are off, ply, pcd, npy, npz, xyz, pts, txt or csv, also mixed. A part is a folder called
+    train, test or validation (val, valid). Where no folder says what is for the test, a fixed and
+    stratified share of the files is held out for it; where none is for validation, a share of
+    those to train. Names that begin with a dot or two underscores are passed over; any other file
+    that cannot be read is an error, so that none is lost without a word.
+
+    Processed clouds are kept in a file whose name depends on the files (their names, sizes and
+    times of change) and on every argument, and mapped into memory from there.
+
+    Args:
+        root: The folder.
+        split: "train", "validation", "test" or "train+validation".
+        sampling: How a file becomes a cloud: `AllPoints()`, all points or vertices;
+            `SurfacePoints(count)` for meshes; `VoxelVertices`, `FirstPoints`, `RandomPoints`. Its
+            `repr` must tell all there is to it.
+        transform: Applied to each cloud; see `CloudDataset`.
+        suffixes: Take only files of these suffixes, (".off",) say, and pass others over.
+        validation_share: Share of the files to train that validate, where no folder says.
+        test_share: Share of all files that test, where no folder says.
+        seed: Seed of these two choices.
+        cache: Folder for processed clouds, relative to `root`; None to process anew.
+
+    Raises:
+        DataError: If the folder is missing or laid out otherwise, or a file in it is damaged, of
+            an unknown kind or of another dimension than the others; naming it.
+        ValueError: If there is no such split, a share is not in 0..1, or `transform` is random.
+    """
+
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        split: str = "train",
+        *,
+        sampling: Sampling | None = None,
+        transform: Transform | None = None,
+        suffixes: Collection[str] | None = None,
+        validation_share: float = 0.1,
+        test_share: float = 0.2,
+        seed: int = 0,
+        cache: str | PathLike[str] | None = ".processed",
+    ) -> None:
+        check_split(split)
+        for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be in 0..1, got {share}")
+        self.root = Path(root)
+        self.split = split
+        self.sampling: Sampling = AllPoints() if sampling is None else sampling
+        listing = list_folder(self.root, suffixes).select(
+            split, validation_share=validation_share, test_share=test_share, seed=seed
+        )
+        self.files = listing.files
+        clouds = pack_listing(
+            listing, self.sampling, name=f"folder-{split}", cache=cache_folder(self.root, cache)
+        )
+        super().__init__(clouds, listing.classes, transform)
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "root": str(self.root),
+            "split": self.split,
+            "sampling": repr(self.sampling),
+            **super()._facts(),
+        }
+
+
+def cache_folder(root: Path, cache: str | PathLike[str] | None) -> Path | None:
+    """Return the folder of the cache, which is relative to the data, or None."""
+    return None if cache is None else root / cache
