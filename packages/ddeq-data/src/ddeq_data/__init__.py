@@ -11,6 +11,7 @@ from ddeq_data.collation import collate
 from ddeq_data.datasets import (
     CloudDataset,
     Digits,
+    FashionMNISTPointCloud,
     MNISTPointCloud,
     ModelNet10,
     ModelNet40,
@@ -64,6 +65,7 @@ __all__ = [
     "DataError",
     "Digits",
     "DropPoints",
+    "FashionMNISTPointCloud",
     "FirstPoints",
     "Jitter",
     "MNISTPointCloud",

@@ -3,13 +3,14 @@
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.digits import Digits
 from ddeq_data.datasets.folder import PointCloudFolder
-from ddeq_data.datasets.mnist import MNISTPointCloud
+from ddeq_data.datasets.mnist import FashionMNISTPointCloud, MNISTPointCloud
 from ddeq_data.datasets.modelnet import ModelNet10, ModelNet40
 from ddeq_data.datasets.splits import stratified_holdout
 
 __all__ = [
     "CloudDataset",
     "Digits",
+    "FashionMNISTPointCloud",
     "MNISTPointCloud",
     "ModelNet10",
     "ModelNet40",

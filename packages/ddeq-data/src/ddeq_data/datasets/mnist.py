@@ -1,4 +1,4 @@
-"""MNIST as point clouds, from its IDX files."""
+"""MNIST and Fashion-MNIST as point clouds, from IDX files or a table of points."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ddeq_data.datasets.images import pack_images
 from ddeq_data.datasets.splits import check_split, stratified_holdout
 from ddeq_data.errors import DataError
 from ddeq_data.readers.idx import read_idx
+from ddeq_data.readers.point_csv import read_point_csv
 from ddeq_data.transforms.base import Transform
 
-__all__ = ["MNISTPointCloud"]
+__all__ = ["FashionMNISTPointCloud", "MNISTPointCloud"]
 
 # Seed and share (one in twelve) of the validation split: part of the definition of the data set.
 _SEED, _TWELVE = 0, 12
@@ -28,12 +29,13 @@ class MNISTPointCloud(CloudDataset):
     """MNIST: 70,000 handwritten digits of 28 x 28 pixels, as point clouds in the plane.
 
     A point is a pixel whose value (1..255) is above 0: x its column 0..27, y = 27 - row, so that
-    digits stand upright. These are the clouds of the Kaggle data set `pointcloudmnist2d`. Weights
-    are uniform, or the values of the pixels divided by their sum.
+    digits stand upright. Weights are uniform, or the values of the pixels divided by their sum.
 
     The IDX files, raw or gzipped, may lie in `root`, `root/MNIST/raw` (where torchvision puts
     them) or `root/raw`, named as published (`train-images-idx3-ubyte`) or as some mirrors do
-    (`train-images.idx3-ubyte`). Only those of the split are read.
+    (`train-images.idx3-ubyte`). Only those of the split are read. Where there are none, the same
+    clouds are read from `train.csv` and `test.csv` of the Kaggle data set `pointcloudmnist2d`,
+    padded with -1 or with 0, in `root` or `root/pointcloudmnist2d`.
 
     The files' test part is "test" (10,000). From their train part a fixed, stratified twelfth is
     "validation" (5,000), the rest "train" (55,000); "train+validation" is all of it (60,000).
@@ -52,6 +54,7 @@ class MNISTPointCloud(CloudDataset):
     """
 
     folder: ClassVar[str] = "MNIST"
+    tables: ClassVar[str | None] = "pointcloudmnist2d"
     names: ClassVar[tuple[str, ...]] = tuple(str(digit) for digit in range(10))
 
     def __init__(
@@ -86,6 +89,15 @@ class MNISTPointCloud(CloudDataset):
     def _read(self, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         image_file = self._find(f"{part}-images", "idx3-ubyte")
         label_file = self._find(f"{part}-labels", "idx1-ubyte")
+        table = self._find_table(part)
+        if image_file is None and label_file is None and table is not None:
+            images, labels = read_point_csv(table, _SIDE)
+            self._check_labels(table, labels)
+            return images, labels
+        if image_file is None:
+            raise self._missing(f"{part}-images", "idx3-ubyte")
+        if label_file is None:
+            raise self._missing(f"{part}-labels", "idx1-ubyte")
         images, labels = read_idx(image_file), read_idx(label_file)
         if images.dtype != np.uint8 or images.shape[1:] != (_SIDE, _SIDE):
             raise DataError.at(
@@ -108,18 +120,21 @@ class MNISTPointCloud(CloudDataset):
                 found=f"{len(labels)}",
                 remedy="put files of the same release side by side",
             )
-        wrong = np.flatnonzero(labels >= len(self.names))
+        self._check_labels(label_file, labels)
+        return images, labels.astype(np.int64)
+
+    def _check_labels(self, file: Path, labels: NDArray[np.integer]) -> None:
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.names)))
         if len(wrong):
             raise DataError.at(
-                label_file,
+                file,
                 place=f"label {wrong[0]}",
                 expected=f"labels in 0..{len(self.names) - 1}",
                 found=str(labels[wrong[0]]),
                 remedy=f"put the label file of {self.folder} in its place",
             )
-        return images, labels.astype(np.int64)
 
-    def _find(self, stem: str, kind: str) -> Path:
+    def _find(self, stem: str, kind: str) -> Path | None:
         if not self.root.is_dir():
             raise DataError.at(
                 self.root,
@@ -127,15 +142,23 @@ class MNISTPointCloud(CloudDataset):
                 found="a file" if self.root.exists() else "nothing",
                 remedy="give the folder that holds them, or download them into it",
             )
-        names = [f"{stem}{mark}{kind}{end}" for mark in "-." for end in ("", ".gz")]
-        folders = [self.root, self.root / self.folder / "raw", self.root / "raw"]
-        for folder in folders:
-            for name in names:
+        for folder in (self.root, self.root / self.folder / "raw", self.root / "raw"):
+            for name in _idx_names(stem, kind):
                 if (folder / name).is_file():
                     return folder / name
-        raise DataError.at(
+        return None
+
+    def _find_table(self, part: str) -> Path | None:
+        if self.tables is None:
+            return None
+        name = "test.csv" if part == "t10k" else "train.csv"
+        places = (self.root / name, self.root / self.tables / name)
+        return next((place for place in places if place.is_file()), None)
+
+    def _missing(self, stem: str, kind: str) -> DataError:
+        return DataError.at(
             self.root,
-            expected=f"{' or '.join(names)} in it, in {self.folder}/raw or in raw",
+            expected=f"{' or '.join(_idx_names(stem, kind))} in it, in {self.folder}/raw or in raw",
             found="none of them",
             remedy=f"download the four IDX files of {self.folder} into one of these folders",
         )
@@ -147,3 +170,32 @@ class MNISTPointCloud(CloudDataset):
             "weights": "values of the pixels" if self.weighted else "uniform",
             **super()._facts(),
         }
+
+
+class FashionMNISTPointCloud(MNISTPointCloud):
+    """Fashion-MNIST: 70,000 images of clothes, 28 x 28 pixels, as point clouds in the plane.
+
+    As `MNISTPointCloud`, from the IDX files in `root`, `root/FashionMNIST/raw` or `root/raw`.
+
+    Source: H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for
+    benchmarking machine learning algorithms", arXiv 1708.07747.
+    """
+
+    folder: ClassVar[str] = "FashionMNIST"
+    tables: ClassVar[str | None] = None
+    names: ClassVar[tuple[str, ...]] = (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
+
+
+def _idx_names(stem: str, kind: str) -> list[str]:
+    return [f"{stem}{mark}{kind}{end}" for mark in "-." for end in ("", ".gz")]
