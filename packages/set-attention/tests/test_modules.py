@@ -20,6 +20,11 @@ class Cell(nn.Module):
         self.bilinear = sa.Bilinear(8, 3, interacting=True)
         self.own = sa.TransformerBlock(8, 2, 12, dropout=dropout)
         self.cross = sa.CrossBlock(8, 2, 12, context_dim=3, norm="post", dropout=dropout)
+        self.induced = sa.ISAB(8, 2, 3, norm="pre", normalisation="set", dropout=dropout)
+        self.deep = sa.DeepSetsBlock(8, 12, pool="max", dropout=dropout)
+        self.latent = sa.LatentEncoder(8, 2, 12, 2, depth=0, dropout=dropout)
+        self.seeds = sa.PMA(8, 2, 2, dropout=dropout)
+        self.fourier = sa.FourierFeatures(1, 4)
         self.pool = sa.AttentionPool(8, 2)
 
     def forward(
@@ -27,7 +32,10 @@ class Cell(nn.Module):
     ) -> Tensor:
         x = self.own(self.bilinear(x, self.bilinear.context(y, v), w), w)
         x = self.cross(x, self.cross.context(y, v), w)
-        return self.pool(x, w) + sa.mean_pool(x, w) + sa.max_pool(x, w)
+        x = self.deep(self.induced(x, w), w)
+        x = x + self.fourier(x[..., :1], w)[..., 1:]
+        pooled = self.pool(x, w) + sa.mean_pool(x, w) + sa.max_pool(x, w)
+        return pooled + self.seeds(x, w).mean(-2) + self.latent(x, w).mean(-2)
 
 
 class Recorder(TorchDispatchMode):
@@ -137,6 +145,14 @@ def test_reset_parameters_draws_anew() -> None:
         sa.Bilinear(8, 3),
         sa.Bilinear(8, 3, interacting=True),
         sa.AttentionPool(8, 2),
+        sa.MAB(8, 2, norm="pre", normalisation="set"),
+        sa.SAB(8, 2),
+        sa.ISAB(8, 2, 3),
+        sa.PMA(8, 2),
+        sa.LatentEncoder(8, 2, 12, 2),
+        sa.SetNorm(8),
+        sa.EquivariantLinear(8),
+        sa.DeepSetsBlock(8, 12),
     ]
     for module in modules:
         torch.manual_seed(3)
@@ -162,6 +178,12 @@ def test_repr_says_how_it_was_built() -> None:
         "activation=gelu",
         "RowDropout(p=0.5)",
         "seeds=1",
+        "inducing=3",
+        "SetNorm(dim=8, epsilon=1e-05)",
+        "pool=max",
+        "latents=2",
+        "seeds=2",
+        "FourierFeatures(dim=1, octaves=4, wavelength=8.0)",
     ):
         assert part in printed
 

@@ -9,22 +9,36 @@ from set_attention.attention import SetAttention, attend
 from set_attention.bilinear import Bilinear
 from set_attention.blocks import CrossBlock, TransformerBlock
 from set_attention.context import BilinearContext, Context
+from set_attention.deep_sets import DeepSetsBlock, EquivariantLinear
 from set_attention.dropout import RowDropout, held_dropout
 from set_attention.feed_forward import FeedForward
+from set_attention.fourier import FourierFeatures
+from set_attention.latent import LatentEncoder
 from set_attention.measures import clear_padding, log_weights
+from set_attention.norm import SetNorm
 from set_attention.pooling import AttentionPool, MaxPool, MeanPool, max_pool, mean_pool
+from set_attention.set_transformer import ISAB, MAB, PMA, SAB
 
 __all__ = [
+    "ISAB",
+    "MAB",
+    "PMA",
+    "SAB",
     "AttentionPool",
     "Bilinear",
     "BilinearContext",
     "Context",
     "CrossBlock",
+    "DeepSetsBlock",
+    "EquivariantLinear",
     "FeedForward",
+    "FourierFeatures",
+    "LatentEncoder",
     "MaxPool",
     "MeanPool",
     "RowDropout",
     "SetAttention",
+    "SetNorm",
     "TransformerBlock",
     "attend",
     "clear_padding",

@@ -10,6 +10,7 @@ from set_attention.context import Context
 from set_attention.dropout import RowDropout
 from set_attention.feed_forward import Activation, FeedForward
 from set_attention.measures import check_width, clear_padding
+from set_attention.norm import Normalisation, apply_norm, build_norm
 
 Norm = Literal["pre", "post"]
 
@@ -24,16 +25,17 @@ class _ResidualBlock(nn.Module):
         norm: Norm,
         dropout: float,
         activation: Activation,
+        normalisation: Normalisation,
     ) -> None:
         super().__init__()
         if norm not in ("pre", "post"):
             raise ValueError(f'expected norm "pre" or "post", but got {norm!r}')
         self.norm = norm
         self.attention = attention
-        self.attention_norm = nn.LayerNorm(attention.dim)
+        self.attention_norm = build_norm(normalisation, attention.dim)
         self.attention_dropout = RowDropout(dropout)
         self.feed_forward = FeedForward(attention.dim, hidden, dropout, activation=activation)
-        self.feed_forward_norm = nn.LayerNorm(attention.dim)
+        self.feed_forward_norm = build_norm(normalisation, attention.dim)
         self.feed_forward_dropout = RowDropout(dropout)
 
     def reset_parameters(self) -> None:
@@ -43,16 +45,18 @@ class _ResidualBlock(nn.Module):
         self.feed_forward.reset_parameters()
         self.feed_forward_norm.reset_parameters()
 
-    def _residual(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+    def _residual(
+        self, x: Tensor, weights: Tensor | None, attend: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         check_width(x, self.attention.dim)
-        out: Tensor
+        first, second = self.attention_norm, self.feed_forward_norm
         if self.norm == "pre":
-            x = x + self.attention_dropout(attend(self.attention_norm(x)))
-            out = x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
-        else:
-            x = self.attention_norm(x + self.attention_dropout(attend(x)))
-            out = self.feed_forward_norm(x + self.feed_forward_dropout(self.feed_forward(x)))
-        return out
+            x = x + self.attention_dropout(attend(apply_norm(first, x, weights)))
+            rows: Tensor = self.feed_forward(apply_norm(second, x, weights))
+            out: Tensor = x + self.feed_forward_dropout(rows)
+            return out
+        x = apply_norm(first, x + self.attention_dropout(attend(x)), weights)
+        return apply_norm(second, x + self.feed_forward_dropout(self.feed_forward(x)), weights)
 
     def extra_repr(self) -> str:
         """Order of residual and normalisation, as it was given."""
@@ -62,14 +66,16 @@ class _ResidualBlock(nn.Module):
 class TransformerBlock(_ResidualBlock):
     r"""Self-attention of a measure and a feed-forward map, each with residual and normalisation.
 
-    With A = ``SetAttention``, M = ``FeedForward``, N and N' = ``torch.nn.LayerNorm`` on each row:
+    With A = ``SetAttention``, M = ``FeedForward``, N and N' = ``torch.nn.LayerNorm`` on each row
+    (or ``SetNorm``):
 
     .. math::
         \text{pre:}\quad  h = x + A(N(x)), \quad y = h + M(N'(h)) \\
         \text{post:}\quad h = N(x + A(x)), \quad y = N'(h + M(h))
 
     Post-norm is the block of Vaswani et al. (2017) and of the paper on the Set Transformer (Lee et
-    al. 2019, SAB); pre-norm that of Xiong et al. (2020).
+    al. 2019, SAB); pre-norm that of Xiong et al. (2020), and with ``normalisation="set"`` that of
+    Zhang et al. (2022), whose residual path no norm interrupts.
 
     Args:
         dim: Width of the rows, in and out; a multiple of ``heads``.
@@ -78,6 +84,7 @@ class TransformerBlock(_ResidualBlock):
         norm: ``"pre"`` or ``"post"``.
         dropout: Probability of the ``RowDropout`` on each branch and within the feed-forward map.
         activation: ``"gelu"`` or ``"relu"``.
+        normalisation: ``"layer"``: each row by itself; ``"set"``: ``SetNorm``.
     """
 
     def __init__(
@@ -89,8 +96,9 @@ class TransformerBlock(_ResidualBlock):
         norm: Norm = "pre",
         dropout: float = 0.0,
         activation: Activation = "gelu",
+        normalisation: Normalisation = "layer",
     ) -> None:
-        super().__init__(SetAttention(dim, heads), hidden, norm, dropout, activation)
+        super().__init__(SetAttention(dim, heads), hidden, norm, dropout, activation, normalisation)
 
     def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """Map a measure to features of its points.
@@ -103,7 +111,7 @@ class TransformerBlock(_ResidualBlock):
             (..., n, dim), 0 in padded rows.
         """
         x = clear_padding(x, weights)
-        out = self._residual(x, lambda rows: self.attention(rows, weights=weights))
+        out = self._residual(x, weights, lambda rows: self.attention(rows, weights=weights))
         return clear_padding(out, weights)
 
 
@@ -122,6 +130,7 @@ class CrossBlock(_ResidualBlock):
         norm: ``"pre"`` or ``"post"``.
         dropout: Probability of the ``RowDropout`` on each branch and within the feed-forward map.
         activation: ``"gelu"`` or ``"relu"``.
+        normalisation: ``"layer"``: each row by itself; ``"set"``: ``SetNorm``.
     """
 
     def __init__(
@@ -134,9 +143,11 @@ class CrossBlock(_ResidualBlock):
         norm: Norm = "pre",
         dropout: float = 0.0,
         activation: Activation = "gelu",
+        normalisation: Normalisation = "layer",
     ) -> None:
         context_dim = dim if context_dim is None else context_dim
-        super().__init__(SetAttention(dim, heads, context_dim), hidden, norm, dropout, activation)
+        attention = SetAttention(dim, heads, context_dim)
+        super().__init__(attention, hidden, norm, dropout, activation, normalisation)
 
     def context(self, y: Tensor, weights: Tensor | None = None) -> Context:
         """Project the other measure to keys and values, once for any number of calls.
@@ -156,12 +167,12 @@ class CrossBlock(_ResidualBlock):
         Args:
             x: (..., n, dim).
             context: From this module's ``context``.
-            weights: (..., n), the weights of x, 0 for padding; None if all sets are full. Only
-                whether they are 0 matters.
+            weights: (..., n), the weights of x, 0 for padding; None if all sets are full. With
+                ``normalisation="layer"`` only whether they are 0 matters.
 
         Returns:
             (..., n, dim), 0 in padded rows.
         """
         x = clear_padding(x, weights)
-        out = self._residual(x, lambda rows: self.attention(rows, context))
+        out = self._residual(x, weights, lambda rows: self.attention(rows, context))
         return clear_padding(out, weights)

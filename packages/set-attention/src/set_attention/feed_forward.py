@@ -11,6 +11,17 @@ from set_attention.measures import check_width, clear_padding
 Activation = Literal["gelu", "relu"]
 
 
+def check_activation(activation: Activation) -> None:
+    """Raise unless the name is known."""
+    if activation not in ("gelu", "relu"):
+        raise ValueError(f'expected activation "gelu" or "relu", but got {activation!r}')
+
+
+def activate(activation: Activation, x: Tensor) -> Tensor:
+    """GELU in its exact form, or ReLU."""
+    return F.gelu(x) if activation == "gelu" else F.relu(x)
+
+
 class FeedForward(nn.Module):
     r"""Two-layer perceptron on each row: :math:`W_2\,\phi(W_1 x_i + b_1) + b_2`.
 
@@ -33,8 +44,7 @@ class FeedForward(nn.Module):
         activation: Activation = "gelu",
     ) -> None:
         super().__init__()
-        if activation not in ("gelu", "relu"):
-            raise ValueError(f'expected activation "gelu" or "relu", but got {activation!r}')
+        check_activation(activation)
         self.activation = activation
         if dim < 1 or hidden < 1:
             raise ValueError(f"expected positive widths, but got dim={dim} and hidden={hidden}")
@@ -60,8 +70,7 @@ class FeedForward(nn.Module):
             (..., n, dim), 0 in padded rows.
         """
         check_width(x, self.inner.in_features)
-        hidden = self.inner(clear_padding(x, weights))
-        hidden = F.gelu(hidden) if self.activation == "gelu" else F.relu(hidden)
+        hidden = activate(self.activation, self.inner(clear_padding(x, weights)))
         return clear_padding(self.outer(self.dropout(hidden)), weights)
 
     def extra_repr(self) -> str:
