@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
+from ddeq_data.locks import locked
 from ddeq_data.packed import PackedClouds
 
 __all__ = ["cached_clouds", "read_clouds", "write_clouds"]
@@ -62,7 +62,7 @@ def cached_clouds(
     file = Path(folder) / f"{name}-{digest}.clouds"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock")):
+        with locked(file.with_suffix(".lock")):
             if file.exists():
                 try:
                     return read_clouds(file, wanted)
