@@ -30,10 +30,11 @@ class Cell(nn.Module):
     def forward(
         self, x: Tensor, y: Tensor, w: Tensor | None = None, v: Tensor | None = None
     ) -> Tensor:
+        # Of the coordinates themselves, as they came: high frequencies amplify rounding.
+        x = sa.clear_padding(x, w) + self.fourier(x[..., :1], w)[..., 1:]
         x = self.own(self.bilinear(x, self.bilinear.context(y, v), w), w)
         x = self.cross(x, self.cross.context(y, v), w)
         x = self.deep(self.induced(x, w), w)
-        x = x + self.fourier(x[..., :1], w)[..., 1:]
         pooled = self.pool(x, w) + sa.mean_pool(x, w) + sa.max_pool(x, w)
         return pooled + self.seeds(x, w).mean(-2) + self.latent(x, w).mean(-2)
 
