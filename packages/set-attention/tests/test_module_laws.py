@@ -25,6 +25,7 @@ class Case:
     call: Callable[..., Tensor]
     result: Literal["rows", "vector"] = "rows"
     context_dim: int | None = None
+    mass_law: bool = True  # Whether it holds; if not the docstring says why.
 
 
 class Attend(nn.Module):
@@ -42,6 +43,17 @@ def cross(m: nn.Module, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None
 
 def only_x(m: nn.Module, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None) -> Tensor:
     return m(x, w)
+
+
+def neighbourly(m: nn.Module, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None) -> Tensor:
+    """The last two features are the places."""
+    return m(x, x[..., -2:], weights=w)
+
+
+def neighbourly_cross(
+    m: nn.Module, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None
+) -> Tensor:
+    return m(x, x[..., -2:], m.context(y, y[..., -2:], v), w)
 
 
 CASES = {
@@ -91,6 +103,22 @@ CASES = {
     "PMA, pre": Case(lambda: sa.PMA(DIM, 2, norm="pre", activation="gelu"), only_x, "vector"),
     "latent encoder": Case(
         lambda: sa.LatentEncoder(DIM, 2, 12, 2, readings=2, context_dim=DIM), only_x, "vector"
+    ),
+    # With room for all points of the strategy and for those that a law appends.
+    "vector attention": Case(lambda: sa.VectorAttention(DIM, 2, 8, chunk=2), neighbourly),
+    "vector attention, cross": Case(
+        lambda: sa.VectorAttention(DIM, 2, 8, hidden=5, context_dim=CONTEXT_DIM, chunk=3),
+        neighbourly_cross,
+        context_dim=CONTEXT_DIM,
+    ),
+    "vector attention, cut": Case(
+        lambda: sa.VectorAttention(DIM, 2, 2), neighbourly, mass_law=False
+    ),
+    "vector attention, cross, cut": Case(
+        lambda: sa.VectorAttention(DIM, 2, 2, context_dim=CONTEXT_DIM),
+        neighbourly_cross,
+        context_dim=CONTEXT_DIM,
+        mass_law=False,
     ),
     "set norm": Case(lambda: sa.SetNorm(DIM), only_x),
     "equivariant linear, mean": Case(lambda: sa.EquivariantLinear(DIM, 5), only_x),
@@ -161,7 +189,7 @@ def check_laws(case: Case, data: st.DataObject, dtype: torch.dtype, which: int) 
     for assertion in (
         permuted,
         laws.assert_padding_free,
-        laws.assert_mass_consistent,
+        *([laws.assert_mass_consistent] if case.mass_law else []),
         laws.assert_empty_defined,
     ):
         assertion(function, varied.points, varied.weights, parameters=parameters)
@@ -169,7 +197,7 @@ def check_laws(case: Case, data: st.DataObject, dtype: torch.dtype, which: int) 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_laws_in_the_first_measure(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
     check_laws(CASES[name], data, dtype, 0)
@@ -177,7 +205,7 @@ def test_laws_in_the_first_measure(name: str, dtype: torch.dtype, data: st.DataO
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", TWO_MEASURES)
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_laws_in_the_second_measure(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
     check_laws(CASES[name], data, dtype, 1)
@@ -203,7 +231,7 @@ def test_batched_is_looped(name: str, data: st.DataObject) -> None:
         )
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_laws_while_training_with_held_dropout(data: st.DataObject) -> None:
     block = module_of(

@@ -21,6 +21,7 @@ class Cell(nn.Module):
         self.own = sa.TransformerBlock(8, 2, 12, dropout=dropout)
         self.cross = sa.CrossBlock(8, 2, 12, context_dim=3, norm="post", dropout=dropout)
         self.induced = sa.ISAB(8, 2, 3, norm="pre", normalisation="set", dropout=dropout)
+        self.near = sa.VectorAttention(8, 2, 3, chunk=3)
         self.deep = sa.DeepSetsBlock(8, 12, pool="max", dropout=dropout)
         self.latent = sa.LatentEncoder(8, 2, 12, 2, depth=0, dropout=dropout)
         self.seeds = sa.PMA(8, 2, 2, dropout=dropout)
@@ -31,10 +32,12 @@ class Cell(nn.Module):
         self, x: Tensor, y: Tensor, w: Tensor | None = None, v: Tensor | None = None
     ) -> Tensor:
         # Of the coordinates themselves, as they came: high frequencies amplify rounding.
+        start = x
         x = sa.clear_padding(x, w) + self.fourier(x[..., :1], w)[..., 1:]
         x = self.own(self.bilinear(x, self.bilinear.context(y, v), w), w)
         x = self.cross(x, self.cross.context(y, v), w)
         x = self.deep(self.induced(x, w), w)
+        x = x + self.near(x, start[..., :2], weights=w)
         pooled = self.pool(x, w) + sa.mean_pool(x, w) + sa.max_pool(x, w)
         return pooled + self.seeds(x, w).mean(-2) + self.latent(x, w).mean(-2)
 
@@ -151,6 +154,7 @@ def test_reset_parameters_draws_anew() -> None:
         sa.ISAB(8, 2, 3),
         sa.PMA(8, 2),
         sa.LatentEncoder(8, 2, 12, 2),
+        sa.VectorAttention(8, 2),
         sa.SetNorm(8),
         sa.EquivariantLinear(8),
         sa.DeepSetsBlock(8, 12),

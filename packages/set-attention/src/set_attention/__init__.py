@@ -8,7 +8,7 @@ from importlib.metadata import version
 from set_attention.attention import SetAttention, attend
 from set_attention.bilinear import Bilinear
 from set_attention.blocks import CrossBlock, TransformerBlock
-from set_attention.context import BilinearContext, Context
+from set_attention.context import BilinearContext, Context, VectorContext
 from set_attention.deep_sets import DeepSetsBlock, EquivariantLinear
 from set_attention.dropout import RowDropout, held_dropout
 from set_attention.feed_forward import FeedForward
@@ -18,6 +18,7 @@ from set_attention.measures import clear_padding, log_weights
 from set_attention.norm import SetNorm
 from set_attention.pooling import AttentionPool, MaxPool, MeanPool, max_pool, mean_pool
 from set_attention.set_transformer import ISAB, MAB, PMA, SAB
+from set_attention.vector_attention import VectorAttention
 
 __all__ = [
     "ISAB",
@@ -40,6 +41,8 @@ __all__ = [
     "SetAttention",
     "SetNorm",
     "TransformerBlock",
+    "VectorAttention",
+    "VectorContext",
     "attend",
     "clear_padding",
     "held_dropout",

@@ -67,3 +67,35 @@ class BilinearContext:
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         mean_matrix = None if self.mean_matrix is None else function(self.mean_matrix)
         return type(self)(function(self.matrix), mean_matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class VectorContext:
+    """Keys, values and places of a measure of m points, made by ``VectorAttention.context``.
+
+    Attributes:
+        keys: (..., m, dim).
+        values: (..., m, dim).
+        points: (..., m, point_dim), 0 for padding.
+        log_weights: (..., m), -inf for padding; None if all sets are full and their points of equal
+            weight.
+    """
+
+    keys: Tensor
+    values: Tensor
+    points: Tensor
+    log_weights: Tensor | None = None
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
+        """Move the tensors to a device, or convert them to a floating-point dtype, or both."""
+        return self._map(lambda tensor: tensor.to(device=device, dtype=dtype))
+
+    def detach(self) -> Self:
+        """Cut the tensors from the graph that made them."""
+        return self._map(Tensor.detach)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        bias = None if self.log_weights is None else function(self.log_weights)
+        return type(self)(function(self.keys), function(self.values), function(self.points), bias)

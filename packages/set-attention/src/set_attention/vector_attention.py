@@ -1,0 +1,216 @@
+"""Vector attention: a weight for each feature, over the nearest neighbours of a point."""
+
+import torch
+from torch import Tensor, nn
+
+from set_attention.context import VectorContext
+from set_attention.feed_forward import FeedForward
+from set_attention.measures import check_width, clear_padding, log_weights
+
+
+class VectorAttention(nn.Module):
+    r"""Attention of points to their nearest neighbours, with a weight for each feature.
+
+    .. math::
+        y_i = \sum_{j \in N(i)} \rho_{ij} \odot (v_j + \delta_{ij}), \qquad
+        \rho_{ij} = \frac{w_j\, e^{\gamma(q_i - k_j + \delta_{ij})}}
+                         {\sum_{l \in N(i)} w_l\, e^{\gamma(q_i - k_l + \delta_{il})}}, \qquad
+        \delta_{ij} = \theta(p_i - p_j)
+
+    with :math:`q_i = W_q x_i + b_q`, :math:`k_j` and :math:`v_j` alike, perceptrons of two layers
+    (ReLU) :math:`\gamma` and :math:`\theta`, and the neighbours :math:`N(i)` of the place
+    :math:`p_i`: the nearest points of the measure in Euclidean distance, a point being a neighbour
+    of itself. The exponential and the quotient are taken for each feature; over neighbours the
+    weights of each feature sum to 1. No scale, no residual, no normalisation, no output map. Zhao
+    et al. (2021), "Point Transformer", equations 3 and 4, there without :math:`w_j`.
+
+    Padding is never a neighbour; a set with fewer points than ``neighbours`` has them all.
+    Attention to an empty set is 0. Memory is O(n k dim) for n queries with k neighbours each:
+    queries are taken ``chunk`` at a time, and only distances, ``chunk`` times m numbers, are ever
+    made between all pairs.
+
+    **Mass.** Weights enter as log-weights, so of the neighbours a doubled weight is a duplicated
+    point. But ``neighbours`` counts points and not mass: a point that is written down as two takes
+    two of the places. So the result is a function of the measure where nothing is cut off, that is
+    for sets of at most ``neighbours`` points; beyond it depends on how the measure is written down,
+    if and only if a copy pushes the farthest neighbour out. Merge duplicated points into one of
+    their joint weight to be sure. And where two points are exactly as far at the cut, one of them
+    is taken, whichever.
+
+    Args:
+        dim: Width of the rows x and of the result.
+        point_dim: Number of coordinates of the places p.
+        neighbours: Number k of neighbours, at most.
+        hidden: Hidden width of both perceptrons; None: ``dim``.
+        context_dim: Width of the rows that are attended to; None: ``dim``.
+        chunk: Number of queries of each set that are worked on at a time.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        point_dim: int,
+        neighbours: int = 16,
+        *,
+        hidden: int | None = None,
+        context_dim: int | None = None,
+        chunk: int = 256,
+    ) -> None:
+        super().__init__()
+        hidden = dim if hidden is None else hidden
+        context_dim = dim if context_dim is None else context_dim
+        if min(dim, point_dim, neighbours, hidden, context_dim, chunk) < 1:
+            raise ValueError(
+                f"expected positive sizes, but got dim={dim}, point_dim={point_dim}, "
+                f"neighbours={neighbours}, hidden={hidden}, context_dim={context_dim} and "
+                f"chunk={chunk}"
+            )
+        self.dim = dim
+        self.point_dim = point_dim
+        self.neighbours = neighbours
+        self.context_dim = context_dim
+        self.chunk = chunk
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(context_dim, 2 * dim)
+        self.offset = nn.Sequential(nn.Linear(point_dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+        self.score = FeedForward(dim, hidden, activation="relu")
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw uniform matrices of variance 1 / fan-in; set the biases to 0."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
+                nn.init.zeros_(layer.bias)
+
+    def context(self, y: Tensor, points: Tensor, weights: Tensor | None = None) -> VectorContext:
+        """Project a measure on places with features, once for any number of queries.
+
+        Args:
+            y: Features (..., m, context_dim).
+            points: Their places (..., m, point_dim).
+            weights: (..., m), 0 for padding; None if all sets are full and uniform.
+
+        Returns:
+            The context that ``forward`` takes.
+
+        Raises:
+            ValueError: If shapes do not fit.
+            TypeError: If the weights are not floating-point numbers.
+        """
+        check_width(y, self.context_dim)
+        self._check_points(y, points)
+        keys, values = self.key_value(clear_padding(y, weights)).chunk(2, -1)
+        bias = None if weights is None else log_weights(weights).to(keys.dtype)
+        return VectorContext(keys, values, clear_padding(points, weights), bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        points: Tensor,
+        context: VectorContext | None = None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from each row to the context, or to the measure itself.
+
+        Args:
+            x: Features (..., n, dim).
+            points: Their places (..., n, point_dim).
+            context: What is attended to, from this module's ``context``; leading shapes are
+                broadcast. None: the measure itself with its weights.
+            weights: (..., n), the weights of x, 0 for padding; None if all sets are full and
+                uniform.
+
+        Returns:
+            (..., n, dim), 0 in padded rows, and 0 throughout for an empty context.
+        """
+        check_width(x, self.dim)
+        self._check_points(x, points)
+        x, points = clear_padding(x, weights), clear_padding(points, weights)
+        if context is None:
+            context = self.context(x, points, weights)
+        leading = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+            x.shape[:-2], context.keys.shape[:-2]
+        )
+        bias = context.log_weights
+        context = VectorContext(
+            _flat(context.keys, leading),
+            _flat(context.values, leading),
+            _flat(context.points, leading),
+            None if bias is None else _flat(bias.unsqueeze(-1), leading),
+        )
+        queries, places = _flat(self.query(x), leading), _flat(points, leading)
+        out = torch.cat(
+            [
+                self._attend(queries[:, i : i + self.chunk], places[:, i : i + self.chunk], context)
+                for i in range(0, max(1, x.shape[-2]), self.chunk)
+            ],
+            -2,
+        )
+        return clear_padding(out.reshape(*leading, *out.shape[-2:]), weights)
+
+    def _attend(self, queries: Tensor, places: Tensor, context: VectorContext) -> Tensor:
+        """Rows (b, c, dim) at places (b, c, point_dim) to a context (b, m, ...), all its parts."""
+        index = nearest(places, context.points, context.log_weights, self.neighbours)
+        offset = self.offset(places.unsqueeze(-2) - _take(context.points, index))
+        logits = self.score(queries.unsqueeze(-2) - _take(context.keys, index) + offset)
+        nothing = None
+        if context.log_weights is not None:
+            bias = _take(context.log_weights, index)
+            nothing = bias.isneginf().all(-2)
+            # A softmax over nothing but -inf is 0/0; what comes of it is not used.
+            logits = logits + torch.where(nothing.unsqueeze(-2), 0, bias)
+        values = _take(context.values, index) + offset
+        out = (logits.softmax(-2) * values).sum(-2)
+        return out if nothing is None else torch.where(nothing, 0, out)
+
+    def _check_points(self, x: Tensor, points: Tensor) -> None:
+        check_width(points, self.point_dim)
+        if points.shape[:-1] != x.shape[:-1]:
+            raise ValueError(
+                f"expected points of shape {(*x.shape[:-1], self.point_dim)}, one for each row of "
+                f"features of shape {tuple(x.shape)}, but got {tuple(points.shape)}"
+            )
+
+    def extra_repr(self) -> str:
+        """Sizes, as they were given."""
+        context = "" if self.context_dim == self.dim else f", context_dim={self.context_dim}"
+        return f"dim={self.dim}, point_dim={self.point_dim}, neighbours={self.neighbours}{context}"
+
+
+def nearest(places: Tensor, points: Tensor, log_weights: Tensor | None, count: int) -> Tensor:
+    """Indices of the nearest points of a measure, in no order; padding last.
+
+    Args:
+        places: (b, c, p).
+        points: (b, m, p).
+        log_weights: (b, m, 1), -inf for padding; None if there is none.
+        count: Number of points, at most; where it is larger than m, all m are returned.
+
+    Returns:
+        (b, c, min(count, m)).
+    """
+    with torch.no_grad():
+        precise = torch.promote_types(points.dtype, torch.float32)
+        # Differences, not |a|² + |b|² - 2 a·b, which far from the origin is all rounding.
+        distance = torch.cdist(
+            places.to(precise),
+            points.to(precise),
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        if log_weights is not None:
+            distance = distance.masked_fill(log_weights.isneginf().mT, torch.inf)
+        return distance.topk(min(count, points.shape[-2]), largest=False, sorted=False).indices
+
+
+def _take(rows: Tensor, index: Tensor) -> Tensor:
+    """Rows (b, m, d) at indices (b, c, k): (b, c, k, d)."""
+    batch, m, width = rows.shape
+    first = m * torch.arange(batch, device=index.device).view(-1, 1, 1)
+    flat = rows.reshape(-1, width).index_select(0, (index + first).flatten())
+    return flat.view(*index.shape, width)
+
+
+def _flat(x: Tensor, leading: torch.Size) -> Tensor:
+    """Expand (..., n, d) to the leading shape, and make that one axis."""
+    return x.expand(*leading, *x.shape[-2:]).reshape(leading.numel(), *x.shape[-2:])
