@@ -103,6 +103,14 @@ def test_undeclared_colours_of_vertices_are_passed_over(tmp_path):
     assert mesh.faces.tolist() == [[0, 1, 2]]
 
 
+def test_a_colour_is_not_taken_for_a_face(tmp_path):
+    text = "COFF\n2 2 0\n1 1 1 9 8 7\n3 0 3 9 8 7\n2 0 1 3\n1 1 3\n"
+    (tmp_path / "a.off").write_text(text)
+    mesh = read_off(tmp_path / "a.off")
+    assert mesh.vertices.tolist() == [[1, 1, 1], [3, 0, 3]]
+    assert mesh.faces.shape == (0, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.mesh import Mesh, checked_mesh
-from ddeq_data.readers.numbers import NumberStream, plain_floats, plain_integers, uncommented
+from ddeq_data.readers.numbers import (
+    NumberStream,
+    plain_floats,
+    plain_integers,
+    token_starts,
+    uncommented,
+)
 from ddeq_data.readers.source import read_source
 
 __all__ = ["read_off"]
@@ -80,7 +86,12 @@ def _plain(path: str | PathLike[str], body: bytes) -> Mesh | None:
     if corners is None or len(corners) != 4 * faces:
         return None
     table = corners.reshape(faces, 4)
-    if not (table[:, 0] == 3).all():
+    # A line for each face: otherwise the 3 ahead of some of them might be a colour.
+    starts, lines = token_starts(rest[cut:]), ends[vertices:] - cut
+    if len(lines) < faces - 1 or not (table[:, 0] == 3).all():
+        return None
+    lines = lines[: max(faces - 1, 0)]
+    if not ((starts[3::4][: len(lines)] < lines) & (lines < starts[4::4])).all():
         return None
     return checked_mesh(path, points.reshape(vertices, 3), table[:, 1:].ravel(), None)
 
@@ -100,21 +111,23 @@ def _general(stream: NumberStream, declared: int) -> Mesh:
             found=f"{vertices} and {faces}",
             remedy=_FETCH,
         )
-    # What the header says, else what the first line of a vertex has, in one line for each.
-    widths = [declared]
-    if lines[0] == lead and len(lines) > 1 and 3 <= lines[1] <= 12 and lines[1] != declared:
-        widths.append(int(lines[1]))
-    for width in widths:
-        first = lead + width * vertices
-        if first > len(stream):
-            continue
-        polygons = _polygons(stream.values[first:], faces)
-        if polygons is None and lines[0] == lead and (lines[1 : 1 + vertices] == width).all():
-            polygons = _coloured(stream.values[first:], lines[1 + vertices :], faces)
+    width = declared
+    inner = lines[1 : 1 + vertices]
+    if lines[0] == lead and len(inner) == vertices > 0 and 3 <= inner[0] <= 12:
+        # A line for each vertex: these say how many columns there are, whatever the header does.
+        width = int(inner[0]) if (inner == inner[0]).all() else declared
+    first = lead + width * vertices
+    if first <= len(stream):
+        rest = stream.values[first:]
+        aligned = lines[0] == lead and (inner == width).all()
+        # A line for each face, too: what follows the corners there is a colour. Else one stream.
+        polygons = _lines(rest, lines[1 + vertices :], faces) if aligned else None
+        if polygons is None:
+            polygons = _polygons(rest, faces)
         if polygons is not None:
             points = stream.values[lead:first].reshape(vertices, width)[:, :3]
             return checked_mesh(stream.path, points, *polygons)
-    return _refuse(stream, lead + widths[-1] * vertices, vertices, faces)
+    return _refuse(stream, first, vertices, faces)
 
 
 def _polygons(
@@ -135,10 +148,10 @@ def _polygons(
     return corners.astype(np.int64), np.array(counts, np.int64)
 
 
-def _coloured(
+def _lines(
     values: NDArray[np.float64], lines: NDArray[np.int64], faces: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    # The same where each face has a line of its own, with a colour behind the corners.
+    # The same where each face has a line of its own, perhaps with a colour behind the corners.
     if len(lines) != faces:
         return None
     starts = np.cumsum(lines) - lines
