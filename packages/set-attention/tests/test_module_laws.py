@@ -231,6 +231,38 @@ def test_batched_is_looped(name: str, data: st.DataObject) -> None:
         )
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_laws_under_autocast(name: str, normal, ragged) -> None:
+    """To the precision of bfloat16; what padding and empty sets must not do stays exact."""
+    case = CASES[name]
+    module = module_of(case, torch.float32)
+    clean = normal(4, 5, DIM, dtype=torch.float32)
+    weights = ragged.float()
+    x = clean.masked_fill((weights == 0).unsqueeze(-1), torch.nan)
+    y = normal(4, 5, case.context_dim or DIM, dtype=torch.float32)
+    full = torch.full((4, 5), 0.2)
+
+    def first(points: Tensor, w: Tensor | None) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return case.call(module, points, w, y, full)
+
+    def second(points: Tensor, w: Tensor | None) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return case.call(module, clean, full, points, w)
+
+    functions = [(first, x, case.result == "rows")]
+    if case.context_dim is not None:
+        functions.append((second, y.masked_fill((weights == 0).unsqueeze(-1), 1e30), False))
+    for function, points, rows in functions:
+        for assertion in (
+            laws.assert_equivariant if rows else laws.assert_invariant,
+            laws.assert_padding_free,
+            *([laws.assert_mass_consistent] if case.mass_law else []),
+            laws.assert_empty_defined,
+        ):
+            assertion(function, points, weights, parameters=module.parameters(), tolerance=0.05)
+
+
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_laws_while_training_with_held_dropout(data: st.DataObject) -> None:

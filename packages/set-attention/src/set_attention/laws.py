@@ -168,7 +168,7 @@ def assert_mass_consistent(
         whole = before.cotangent
         if not check.has_rows(out, before.out, n, 1):
             return whole
-        row = take_rows(whole, index) * share.unsqueeze(-1)
+        row = take_rows(whole, index) * share.unsqueeze(-1).to(whole.dtype)
         return torch.cat([add_rows(whole, index, -row), row], -2)
 
     after = check.run(
