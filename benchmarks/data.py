@@ -1,0 +1,156 @@
+"""Reading of meshes, images and folders: seconds and memory, beside trimesh where it is installed.
+
+Each OFF file is read as it is, and with a merged header, with CRLF and with comments; vertices and
+faces must equal trimesh's. Folders that are not given are left out of the table.
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from ddeq_data import MNISTPointCloud, PointCloudFolder, SizeBuckets, collate, read_off
+
+try:
+    import trimesh
+except ImportError:
+    trimesh = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark's own options."""
+    parser.add_argument("--off", type=Path, help="folder of OFF files")
+    parser.add_argument("--mnist", type=Path, help="folder of the MNIST files")
+    parser.add_argument("--folder", type=Path, help="folder class/part/file, for PointCloudFolder")
+    parser.add_argument("--repeats", type=int, default=5)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Time what was asked for; medians in seconds, memory in MB."""
+    figures: dict[str, Any] = {"trimesh": None if trimesh is None else trimesh.__version__}
+    if options.off is not None:
+        files = sorted(options.off.glob("*.off"))
+        figures["off"] = [_off(file, options.repeats) for file in files]
+    if options.mnist is not None:
+        figures["mnist"] = _mnist(options.mnist)
+    if options.folder is not None:
+        figures["folder"] = _folder(options.folder)
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A table for each kind of data."""
+    lines = [f"trimesh: {figures['trimesh'] or 'not installed, nothing to compare with'}"]
+    if "off" in figures:
+        lines += [
+            "",
+            "| file | bytes | seconds | trimesh | ratio | equal |",
+            "|" + " --- |" * 6,
+        ]
+        for row in figures["off"]:
+            other = row["trimesh_seconds"]
+            beside = (
+                "- | - | -" if other is None else f"{other:.4f} | {other / row['seconds']:.1f} | "
+            )
+            equal = "" if other is None else f"{row['equal']} of {row['variants']}"
+            lines.append(
+                f"| {row['file']} | {row['bytes']:,} | {row['seconds']:.4f} | {beside}{equal} |"
+            )
+    for name in ("mnist", "folder"):
+        if name in figures:
+            lines += [
+                "",
+                f"{name}: " + ", ".join(f"{k} {v:,.2f}" for k, v in figures[name].items()),
+            ]
+    return "\n".join(lines)
+
+
+def _off(file: Path, repeats: int) -> dict[str, Any]:
+    content = file.read_bytes()
+    plain = content.replace(b"\r\n", b"\n")
+    variants = {
+        "merged": plain.replace(b"OFF\n", b"OFF", 1),
+        "crlf": plain.replace(b"\n", b"\r\n"),
+        "comments": b"# a comment\n" + plain.replace(b"\n", b" # another\n\n", 40),
+    }
+    equal = 0
+    if trimesh is not None:
+        expected = trimesh.load(file, process=False)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, changed in {"original": content, **variants}.items():
+                path = Path(folder) / f"{name}.off"
+                path.write_bytes(changed)
+                mesh = read_off(path)
+                equal += np.array_equal(mesh.vertices, expected.vertices) and np.array_equal(
+                    mesh.faces, expected.faces
+                )
+    return {
+        "file": file.name,
+        "bytes": len(content),
+        "seconds": _median(lambda: read_off(file), repeats),
+        "trimesh_seconds": None
+        if trimesh is None
+        else _median(lambda: trimesh.load(file, process=False), repeats),
+        "variants": 1 + len(variants),
+        "equal": equal,
+    }
+
+
+def _mnist(root: Path) -> dict[str, float]:
+    before = time.perf_counter()
+    train, test = (MNISTPointCloud(root, split) for split in ("train+validation", "test"))
+    seconds = time.perf_counter() - before
+    return {
+        "clouds": len(train) + len(test),
+        "seconds": seconds,
+        "peak_megabytes": _peak(),
+        "epoch_clouds_per_second": _epoch(train, workers=1),
+    }
+
+
+def _folder(root: Path) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as cache:
+        spans = []
+        for _ in range(2):
+            before = time.perf_counter()
+            data = PointCloudFolder(root, "train+validation", cache=cache)
+            spans.append(time.perf_counter() - before)
+        return {
+            "clouds": len(data),
+            "first_seconds": spans[0],
+            "cached_seconds": spans[1],
+            "epoch_clouds_per_second": _epoch(data, workers=1),
+        }
+
+
+def _epoch(data: Any, workers: int) -> float:
+    # Clouds a second, bucketed and collated; the worker's start is not counted.
+    sampler = SizeBuckets(data.sizes, 64, shuffle=True, seed=0)
+    loader: Any = DataLoader(data, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+    batches = iter(loader)
+    next(batches)
+    count = 0
+    before = time.perf_counter()
+    for batch in batches:
+        count += len(batch)
+    return count / (time.perf_counter() - before)
+
+
+def _median(call: Callable[[], object], repeats: int) -> float:
+    spans = []
+    for _ in range(repeats):
+        before = time.perf_counter()
+        call()
+        spans.append(time.perf_counter() - before)
+    return statistics.median(spans)
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
