@@ -128,7 +128,7 @@ def test_float32():
     result = GMRES().solve(product(a.float(), 5), b.float())
     assert result.solution.dtype == torch.float32
     assert (result.status == LinearStatus.CONVERGED).all()
-    assert (result.residual <= 1e-5).all()
+    assert (result.residual <= 1e-4).all()
 
 
 @pytest.mark.parametrize(

@@ -100,13 +100,13 @@ def test_inputs_weights_and_marks_against_central_differences(
 
     def solved(inputs: Tensor, weights: Tensor, marks: Tensor) -> Tensor:
         f = marked_map(parameters)
-        mu0 = Measure(start.points.expand_as(marks), weights, marks)
+        mu0 = Measure(start.points[:4].expand_as(marks), weights, marks)
         solution = solve(
             lambda mu: mu.with_points(f(mu).points + 0.2 * inputs.sin()), mu0, field, step=0.1
         )
         return loss_of(solution.measure.points)
 
-    at = (torch.randn(6, 2).double(), start.weights, start.marks)
+    at = (torch.randn(4, 2).double(), start.weights[:4], start.marks[:4])
     leaves = [t.clone().requires_grad_() for t in at]
     gradients = torch.autograd.grad(solved(*(t[None] for t in leaves)).sum(), leaves)
     for i, gradient in enumerate(gradients):

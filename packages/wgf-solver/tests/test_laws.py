@@ -20,7 +20,7 @@ from wgf_solver import (
     equilibrium,
 )
 
-LAW = settings(max_examples=10, deadline=None, derandomize=True)
+LAW = settings(max_examples=5, deadline=None, derandomize=True)
 # A kernel that ties an atom to those of near marks: its flow settles in a few dozen steps.
 FLOW = MMD(Gaussian(0.1) * SquaredDistance())
 METHODS = [

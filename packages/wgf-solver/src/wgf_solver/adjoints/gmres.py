@@ -146,9 +146,10 @@ class GMRES:
             q = apply(basis[..., k, :])
             known = basis[..., : k + 1, :]
             for _ in range(2):
-                overlap = known @ q[..., None]  # (..., k+1, 1)
-                q = q - (known.mT @ overlap)[..., 0]
-                hessenberg[..., : k + 1, k] += overlap[..., 0]
+                # Rows times matrices: with one column, CPU's batched product is ten times slower.
+                overlap = q[..., None, :] @ known.mT  # (..., 1, k+1)
+                q = q - (overlap @ known)[..., 0, :]
+                hessenberg[..., : k + 1, k] += overlap[..., 0, :]
             height = torch.linalg.vector_norm(q, dim=-1)
             hessenberg[..., k + 1, k] = height
             basis[..., k + 1, :] = _normalised(q, height)

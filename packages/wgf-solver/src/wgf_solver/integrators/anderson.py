@@ -11,16 +11,21 @@ from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
 from wgf_solver.velocities.base import Evaluation
 
+# By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
+# the steps to the root of a frozen field with D > 0, 1e-2 lets some solves drift to spurious roots.
+_RISE = 1e-4
+
 
 @dataclass
 class _History:
     """What Anderson remembers of each measure; ``m`` columns in a ring, ``N = n·d``."""
 
-    dz: Tensor  # (..., m, N)  Z_{k} − Z_{k−1}
-    dv: Tensor  # (..., m, N)  v_{k} − v_{k−1}
+    du: Tensor  # (..., m, N)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
+    dv: Tensor  # (..., m, N)  ΔV = v_{k} − v_{k−1}
     gram: Tensor  # (..., m, m)  ⟨dv_i, dv_j⟩
     valid: Tensor  # (..., m) bool: the columns that count
     accelerated: Tensor  # (...) bool: whether the last step used them
+    warm: Tensor  # (...) bool: whether the solve started near a root
     best: Tensor  # (...) the residual that counts as progress when it is undercut
     waited: Tensor  # (...) int: steps since then
     patience: Tensor  # (...) int: how many to wait
@@ -47,7 +52,9 @@ class Anderson:
 
     **Safeguards, per measure.** Anderson finds roots, and those of a descent field need not be
     minima. So on a field that descends, steps are plain until ``D`` has fallen to ``basin`` times
-    its first value, and an accelerated step that raises ``D`` is taken back. On another field an
+    its first value (unless they start warm, with ``‖v‖`` below ``basin`` times its scale), and an
+    accelerated step that raises ``D`` by more than 1e-4 of it is taken back (on the way to the root
+    of a frozen field ``D`` may rise a little). On another field an
     accelerated step is taken back when the residual grew more than ``growth``-fold (or became NaN).
     Taking back costs the one evaluation that showed it: the history is dropped and a plain step
     made from the point before.
@@ -61,7 +68,8 @@ class Anderson:
     Args:
         memory: ``m``.
         step: ``τ``, also of the plain steps.
-        basin: for descent fields, where acceleration may begin, relative to ``D`` at the start.
+        basin: for descent fields, where acceleration may begin: ``D`` relative to its first value,
+            or the first ``‖v‖`` relative to its scale.
         growth: for other fields, the growth of the residual that an accelerated step may cause.
         patience: steps without progress after which acceleration pauses.
         ridge: ``ε``; None: 1e-10 in float64 and 1e-6 below.
@@ -96,11 +104,12 @@ class Anderson:
         batch, size = mu.batch_shape, mu.points.shape[-2] * mu.dim
         zeros = mu.points.new_zeros
         return _History(
-            dz=zeros(*batch, self.memory, size),
+            du=zeros(*batch, self.memory, size),
             dv=zeros(*batch, self.memory, size),
             gram=zeros(*batch, self.memory, self.memory),
             valid=zeros(*batch, self.memory, dtype=torch.bool),
             accelerated=zeros(batch, dtype=torch.bool),
+            warm=zeros(batch, dtype=torch.bool),
             best=mu.points.new_full(batch, torch.inf),
             waited=zeros(batch, dtype=torch.int64),
             patience=zeros(batch, dtype=torch.int64) + self.patience,
@@ -116,28 +125,33 @@ class Anderson:
         merit = evaluation.discrepancy if descends else residual
         if state.points is None or state.velocity is None or state.merit is None:
             state.first_merit = merit
+            state.warm = residual <= self.basin * evaluation.scale
         else:
-            limit = state.merit if descends else self.growth * state.merit
+            limit = self.growth * state.merit
+            if descends and state.first_merit is not None:
+                rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit
+                limit = (1 + _RISE) * state.merit + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
             rows = rejected[..., None, None]
             points = torch.where(rows, state.points, points)
             velocity = torch.where(rows, state.velocity, velocity)
             merit = torch.where(rejected, state.merit, merit)
-            dz = points - state.points  # 0 where rejected
-            dv = velocity - state.velocity
-            self._remember(state, dz, dv, rejected, mu.weights)
+            self._remember(state, points, velocity, rejected)
         state.points, state.velocity, state.merit = points, velocity, merit
         state.k += 1
 
         self._pause_if_stalled(state, residual)
-        gamma = self._coefficients(state, velocity, mu.weights)
-        gamma = torch.where((state.plain > 0)[..., None], 0, gamma)
+        plain = torch.add(points, velocity, alpha=self.step)
+        if state.k == 1:
+            return plain
+        use = state.plain == 0
         if descends and state.first_merit is not None:
-            inside = merit <= self.basin * state.first_merit
-            gamma = torch.where(inside[..., None], gamma, 0)
+            use = use & (state.warm | (merit <= self.basin * state.first_merit))
+        gamma = self._coefficients(state, velocity, mu.weights)
+        gamma = torch.where(use[..., None], gamma, 0)
         state.accelerated = (gamma != 0).any(-1)
-        correction = gamma[..., None, :] @ (state.dz + self.step * state.dv)  # (..., 1, N)
-        return points + self.step * velocity - correction[..., 0, :].reshape(points.shape)
+        correction = gamma[..., None, :] @ state.du  # (..., 1, N)
+        return plain - correction[..., 0, :].reshape(points.shape)
 
     def _pause_if_stalled(self, state: _History, residual: Tensor) -> None:
         """Count the steps without progress, and those of a pause."""
@@ -153,15 +167,15 @@ class Anderson:
         state.valid &= ~stalled[..., None]
 
     def _remember(
-        self, state: _History, dz: Tensor, dv: Tensor, rejected: Tensor, weights: Tensor
+        self, state: _History, points: Tensor, velocity: Tensor, rejected: Tensor
     ) -> None:
-        """Put a column into the ring, and its inner products into the Gram matrix."""
+        """Put the last differences into the ring; they are 0 where the step was rejected."""
+        assert state.points is not None
+        assert state.velocity is not None
         j = (state.k - 1) % self.memory
-        state.dz[..., j, :] = dz.flatten(-2)
+        dv = velocity - state.velocity
+        state.du[..., j, :] = torch.add(points - state.points, dv, alpha=self.step).flatten(-2)
         state.dv[..., j, :] = dv.flatten(-2)
-        products = (state.dv @ (weights[..., None] * dv).flatten(-2)[..., None])[..., 0]
-        state.gram[..., j, :] = products
-        state.gram[..., :, j] = products
         state.valid[..., j] = True
         state.valid &= ~rejected[..., None]
 
@@ -170,14 +184,22 @@ class Anderson:
         ridge = self.ridge
         if ridge is None:
             ridge = 1e-10 if velocity.dtype == torch.float64 else 1e-6
+        # ⟨ΔV_i, ΔV_j⟩ for the newest column j, and ⟨ΔV_i, v⟩, in one pass over the history. As
+        # rows times a matrix: with one column, CPU's batched product is ten times slower.
+        j = (state.k - 2) % self.memory
+        rows = torch.stack([state.dv[..., j, :], velocity.flatten(-2)], dim=-2)
+        mass = weights[..., None].expand_as(velocity).flatten(-2)[..., None, :]
+        products = (rows * mass) @ state.dv.mT  # (..., 2, m)
+        state.gram[..., j, :] = products[..., 0, :]
+        state.gram[..., :, j] = products[..., 0, :]
+
         both = state.valid[..., :, None] & state.valid[..., None, :]
         norms = torch.diagonal(state.gram, dim1=-2, dim2=-1).sqrt()  # ‖ΔV_j‖
         norms = torch.where(state.valid & (norms > 0), norms, 1)
         # Columns of norm 1: the ridge means the same for each, and the system is equilibrated.
         gram = torch.where(both, state.gram / (norms[..., :, None] * norms[..., None, :]), 0)
         diagonal = torch.where(state.valid, torch.full_like(norms, ridge), 1)
-        products = (state.dv @ (weights[..., None] * velocity).flatten(-2)[..., None])[..., 0]
-        right = torch.where(state.valid, products / norms, 0)
+        right = torch.where(state.valid, products[..., 1, :] / norms, 0)
         gamma, _ = torch.linalg.solve_ex(gram + torch.diag_embed(diagonal), right)
         gamma = torch.where(state.valid, gamma / norms, 0)
         return torch.where(gamma.isfinite().all(-1, keepdim=True), gamma, 0)
