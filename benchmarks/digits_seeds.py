@@ -16,7 +16,6 @@ import torch
 from ddeq_data import Digits
 from ddeq_models.data import normaliser
 from ddeq_models.ddeq import DDEQ
-from ddeq_models.presets import PRESETS
 from ddeq_models.recipes import RECIPES
 from ddeq_models.training import train
 
@@ -34,7 +33,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as folder:
                 finished = train(
-                    replace(PRESETS["ddeq"], adjoint=adjoint),
+                    replace(recipe.model, adjoint=adjoint),
                     recipe.data,
                     replace(recipe.train, seed=seed),
                     preset="ddeq",

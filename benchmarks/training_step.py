@@ -23,7 +23,7 @@ from ddeq_models.presets import PRESETS
 from wgf_solver import Measure, equilibrium
 
 # About the size of the authors' MNIST classifier: 10 particles in 128 dimensions, 770k parameters.
-LARGE = replace(PRESETS["ddeq"], dim=128, hidden=512)
+LARGE = replace(PRESETS["ddeq"], dim=128, hidden=512, bilinear_dim=16)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     rows = statistics.mean(p.shape[1] for p, _, _ in clouds)
     ours = timed(LARGE, clouds, warm_up=10)
     recomputed = timed(LARGE, clouds[:12], warm_up=4, solve=solve_and_encode)
-    paper = timed(PRESETS["ddeq-paper"], clouds[: options.paper_steps], warm_up=0)
+    paper = timed(PRESETS["ddeq-paper"], clouds[: max(1, options.paper_steps)], warm_up=0)
     return {
         "clouds": "MNIST" if options.root else "synthetic",
         "batch_size": options.batch_size,

@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def test_compose_a_model() -> None:
     example = runpy.run_path(str(EXAMPLES / "compose_a_model.py"))
-    assert example["main"](steps=20) > 0.9
+    assert example["main"]() > 0.9
 
 
 def test_invariant_measure() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddeq_models import PRESETS, RECIPES, DDEQConfig, Recipe
+from ddeq_models import RECIPES, DDEQConfig, Recipe
 from ddeq_models.cli import main
 
 
@@ -30,9 +30,9 @@ def tiny_config() -> DDEQConfig:
 
 
 def _shrink(patch: pytest.MonkeyPatch, config: DDEQConfig) -> None:
-    patch.setitem(PRESETS, "ddeq", config)
     for key, recipe in RECIPES.items():
-        patch.setitem(RECIPES, key, Recipe(recipe.data, replace(recipe.train, epochs=1)))
+        model = config if key[1] == "ddeq" else recipe.model
+        patch.setitem(RECIPES, key, Recipe(model, recipe.data, replace(recipe.train, epochs=1)))
 
 
 @pytest.fixture

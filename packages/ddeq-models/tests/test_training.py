@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ddeq_models import (
-    PRESETS,
+    RECIPES,
     DataConfig,
     DDEQConfig,
     Diverged,
@@ -228,8 +228,9 @@ def test_mnist_from_its_files(tiny: Path, mnist: Path) -> None:
 
 @pytest.mark.usefixtures("no_pictures")
 def test_the_paper_preset_trains(tiny: Path, mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = replace(PRESETS["ddeq-paper"], dim=16, heads=2, hidden=16, max_steps=4)
-    monkeypatch.setitem(PRESETS, "ddeq-paper", small)
+    recipe = RECIPES["mnist", "ddeq-paper"]
+    small = replace(recipe.model, dim=16, heads=2, hidden=16, max_steps=4)
+    monkeypatch.setitem(RECIPES, ("mnist", "ddeq-paper"), replace(recipe, model=small))
     argv = ["train", "--preset", "ddeq-paper", "--out", "run"]
     assert main([*argv, "--data", "mnist", "--root", str(mnist)]) == 0
     result = json.loads((tiny / "run" / "result.json").read_text())

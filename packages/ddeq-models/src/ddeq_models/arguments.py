@@ -154,7 +154,7 @@ def _predict(commands: Any) -> _Parser:
         "files",
         metavar="FILE",
         nargs="+",
-        help="npy, npz (keys: points, perhaps weights), txt or csv; a point in each row. "
+        help="npy, npz (points, perhaps weights), txt, csv, xyz, pts, off, ply or pcd. "
         "Without weights all points weigh the same; for digits give the pixels' values.",
     )
     _add_device(parser)

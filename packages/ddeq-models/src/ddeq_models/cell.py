@@ -10,15 +10,20 @@ function of both as measures: every mean and every attention is weighted.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from set_attention import Bilinear, Context, CrossBlock, FeedForward, TransformerBlock
+from set_attention import (
+    Bilinear,
+    Context,
+    CrossBlock,
+    FeedForward,
+    FourierFeatures,
+    TransformerBlock,
+)
 from set_attention.context import BilinearContext
 
 
@@ -41,7 +46,8 @@ class Cell(nn.Module):
     With norms after each residual sum, so that the particles live on spheres of radius
     ``√dim`` and the iteration cannot run away. Departures from the published code: weights and
     padding are respected throughout, the bilinear layer takes the mean of ``x`` and not the sum
-    over padded rows, and the input branch is separate (`encode`).
+    over padded rows, the input branch is separate (`encode`), and the features that are attended to
+    are lifted from the points, not from the 16 numbers that the bilinear layer gets.
 
     Args:
         point_dim: dimension of the input points.
@@ -56,6 +62,8 @@ class Cell(nn.Module):
         norm: where the blocks normalise, before each branch or after each sum. The output of the
             cell is normalised either way.
         octaves: of Fourier features of the input points, 0 for none.
+        interacting: whether the particles see their mean in the bilinear layer. Without it and
+            without self-attention each would move by itself.
     """
 
     def __init__(
@@ -72,11 +80,13 @@ class Cell(nn.Module):
         dropout: float = 0.0,
         norm: Literal["pre", "post"] = "post",
         octaves: int = 0,
+        interacting: bool = False,
     ) -> None:
         super().__init__()
-        self.fourier = Fourier(octaves)
-        self.embed = _perceptron(self.fourier.width(point_dim), bilinear_dim, bilinear_dim)
-        self.lift = _perceptron(bilinear_dim, dim, dim)
+        self.fourier = FourierFeatures(point_dim, octaves)
+        features = self.fourier.out_dim
+        self.embed = _perceptron(features, bilinear_dim, bilinear_dim)
+        self.lift = _perceptron(features, dim, dim)
         self.encoder = nn.ModuleList(
             TransformerBlock(dim, heads, hidden, norm=norm, dropout=dropout)
             for _ in range(encoder_blocks)
@@ -84,7 +94,7 @@ class Cell(nn.Module):
         # Pre-norm blocks leave their sum unnormalised, and a context must not depend on its scale.
         self.encoder_norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
         self.reduce = _perceptron(dim, bilinear_dim, bilinear_dim)
-        self.bilinear = Bilinear(bilinear_dim, bilinear_dim)
+        self.bilinear = Bilinear(bilinear_dim, bilinear_dim, interacting=interacting)
         self.bilinear_norm = nn.LayerNorm(bilinear_dim)
         self.expand = _perceptron(bilinear_dim, dim, dim)
         self.particle_norm = nn.LayerNorm(dim)
@@ -105,15 +115,14 @@ class Cell(nn.Module):
             points: ``(B, n, point_dim)``; padded rows may hold anything.
             weights: ``(B, n)``.
         """
-        rows = (weights > 0)[..., None]
-        low = self.embed(self.fourier(points.masked_fill(~rows, 0)))
-        features = self.lift(low)
+        features = self.fourier(points, weights)
+        h = self.lift(features)
         for block in self.encoder:
-            features = block(features, weights)
-        features = self.encoder_norm(features)
+            h = block(h, weights)
+        h = self.encoder_norm(h)
         return CellContext(
-            self.bilinear.context(low, weights),
-            tuple(block.context(features, weights) for block in self._cross()),
+            self.bilinear.context(self.embed(features), weights),
+            tuple(block.context(h, weights) for block in self._cross()),
         )
 
     def forward(self, z: Tensor, marks: Tensor | None, context: CellContext) -> Tensor:
@@ -140,38 +149,6 @@ class Cell(nn.Module):
 
     def _cross(self) -> Sequence[CrossBlock]:
         return list(self.cross_blocks)  # type: ignore[arg-type]  # a ModuleList knows no types
-
-
-class Fourier(nn.Module):
-    r"""Points with their Fourier features: ``x, sin(2^k π x/4), cos(2^k π x/4)``, ``k < octaves``.
-
-    A perceptron learns smooth functions of bare coordinates first and fine ones late; these
-    features give it the fine ones at once (Tancik et al. 2020). For normalised points, whose
-    coordinates are mostly within ±2; four octaves resolve a distance of a quarter.
-
-    Args:
-        octaves: number of frequencies; 0 is the identity.
-    """
-
-    def __init__(self, octaves: int) -> None:
-        super().__init__()
-        self.octaves = octaves
-
-    def width(self, point_dim: int) -> int:
-        """Number of features of a point."""
-        return point_dim * (1 + 2 * self.octaves)
-
-    def forward(self, points: Tensor) -> Tensor:
-        """``(..., point_dim)`` to ``(..., width(point_dim))``."""
-        if self.octaves == 0:
-            return points
-        scales = [0.25 * math.pi * 2**k for k in range(self.octaves)]
-        angles = torch.cat([scale * points for scale in scales], -1)
-        return torch.cat([points, angles.sin(), angles.cos()], -1)
-
-    def extra_repr(self) -> str:
-        """The number of octaves."""
-        return f"octaves={self.octaves}"
 
 
 def _perceptron(dim: int, hidden: int, out: int) -> nn.Sequential:

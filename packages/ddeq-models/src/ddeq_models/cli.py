@@ -13,7 +13,6 @@ from ddeq_data import DataError
 from ddeq_models.arguments import parse
 from ddeq_models.config import TrainConfig
 from ddeq_models.errors import UserError
-from ddeq_models.presets import PRESETS
 from ddeq_models.recipes import RECIPES
 
 
@@ -51,7 +50,7 @@ def _train(options: argparse.Namespace) -> None:
 
     recipe = RECIPES[options.data, options.preset]
     chosen = {f.name: getattr(options, f.name, None) for f in fields(TrainConfig)}
-    model = PRESETS[options.preset]
+    model = recipe.model
     solver = {"adjoint": options.adjoint, "rtol": options.rtol, "max_steps": options.max_steps}
     root = None if options.root is None else str(Path(options.root).absolute())
     try:

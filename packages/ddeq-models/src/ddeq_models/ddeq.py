@@ -35,6 +35,7 @@ class DDEQConfig:
         dropout: row-invariant dropout in the blocks, one mask for a whole solve.
         norm: ``pre`` or ``post``: where the blocks normalise.
         octaves: of Fourier features of the input points; 0 gives the bare coordinates.
+        interacting: whether the particles see their mean in the bilinear layer.
         marked: whether each particle carries a learned mark. Without marks the equilibrium of a
             contraction is a single point, whatever the number of particles.
         readout: how the equilibrium measure becomes one vector.
@@ -63,6 +64,7 @@ class DDEQConfig:
     dropout: float = 0.0
     norm: Literal["pre", "post"] = "post"
     octaves: int = 0
+    interacting: bool = False
     marked: bool = True
     readout: Literal["max", "mean", "flatten"] = "max"
     velocity: VelocityName = "residual"
@@ -130,6 +132,7 @@ class DDEQ(nn.Module):
             dropout=config.dropout,
             norm=config.norm,
             octaves=config.octaves,
+            interacting=config.interacting,
         )
         self.marks: Tensor | None
         self.start: Tensor

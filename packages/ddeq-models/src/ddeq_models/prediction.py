@@ -45,7 +45,7 @@ def predict(
 
     Args:
         run: The run folder.
-        files: npy, npz, txt or csv.
+        files: npy, npz, txt, csv, xyz, pts, off, ply or pcd.
         batch_size: Clouds in a batch; no prediction depends on it.
         device: See `choose_device`.
 

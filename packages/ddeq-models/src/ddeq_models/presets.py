@@ -4,7 +4,18 @@ from ddeq_models.ddeq import DDEQConfig
 
 PRESETS: dict[str, DDEQConfig] = {
     # Ours: marked particles, labelled residual, Anderson acceleration, solved to its tolerance.
-    "ddeq": DDEQConfig(dim=64, heads=4, hidden=128, rtol=1e-3, max_steps=50, adjoint="phantom"),
+    # The particles interact through their mean: with self-attention among them they crowded
+    # together (spread 0.13 instead of 0.29 on MNIST) and learned more slowly.
+    "ddeq": DDEQConfig(
+        dim=64,
+        heads=4,
+        hidden=128,
+        bilinear_dim=32,
+        self_blocks=0,
+        cross_blocks=2,
+        octaves=4,
+        interacting=True,
+    ),
     # The hyperparameters of the published MNIST classifier, for parity: unmarked particles,
     # energy-kernel flow through F with a constant step of 5, 200 steps, one phantom step. Such a
     # step cannot settle; what it reaches is reported.
