@@ -18,7 +18,10 @@ _RISE = 1e-4
 
 @dataclass
 class _History:
-    """What Anderson remembers of each measure; ``m`` columns in a ring, ``N = n·d``."""
+    """What Anderson remembers of each measure; ``m`` columns in a ring, ``N = n·d``.
+
+    The first ``min(k, m)`` columns of ``du`` and ``dv`` are filled, the others are uninitialised.
+    """
 
     du: Tensor  # (..., m, N)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
     dv: Tensor  # (..., m, N)  ΔV = v_{k} − v_{k−1}
@@ -102,10 +105,10 @@ class Anderson:
     def start(self, mu: Measure) -> _History:
         """An empty history."""
         batch, size = mu.batch_shape, mu.points.shape[-2] * mu.dim
-        zeros = mu.points.new_zeros
+        zeros, empty = mu.points.new_zeros, mu.points.new_empty
         return _History(
-            du=zeros(*batch, self.memory, size),
-            dv=zeros(*batch, self.memory, size),
+            du=empty(*batch, self.memory, size),
+            dv=empty(*batch, self.memory, size),
             gram=zeros(*batch, self.memory, self.memory),
             valid=zeros(*batch, self.memory, dtype=torch.bool),
             accelerated=zeros(batch, dtype=torch.bool),
@@ -150,7 +153,7 @@ class Anderson:
         gamma = self._coefficients(state, velocity, mu.weights)
         gamma = torch.where(use[..., None], gamma, 0)
         state.accelerated = (gamma != 0).any(-1)
-        correction = gamma[..., None, :] @ state.du  # (..., 1, N)
+        correction = gamma[..., None, :] @ state.du[..., : gamma.shape[-1], :]  # (..., 1, N)
         return plain - correction[..., 0, :].reshape(points.shape)
 
     def _pause_if_stalled(self, state: _History, residual: Tensor) -> None:
@@ -180,26 +183,29 @@ class Anderson:
         state.valid &= ~rejected[..., None]
 
     def _coefficients(self, state: _History, velocity: Tensor, weights: Tensor) -> Tensor:
-        """``γ (..., m)``; 0 for columns that do not count, and where the system is not solvable."""
+        """``γ`` of the filled columns; 0 if one does not count or the system is not solvable."""
         ridge = self.ridge
         if ridge is None:
             ridge = 1e-10 if velocity.dtype == torch.float64 else 1e-6
         # ⟨ΔV_i, ΔV_j⟩ for the newest column j, and ⟨ΔV_i, v⟩, in one pass over the history. As
         # rows times a matrix: with one column, CPU's batched product is ten times slower.
         j = (state.k - 2) % self.memory
-        rows = torch.stack([state.dv[..., j, :], velocity.flatten(-2)], dim=-2)
+        filled = min(state.k - 1, self.memory)
+        dv, valid = state.dv[..., :filled, :], state.valid[..., :filled]
+        rows = torch.stack([dv[..., j, :], velocity.flatten(-2)], dim=-2)
         mass = weights[..., None].expand_as(velocity).flatten(-2)[..., None, :]
-        products = (rows * mass) @ state.dv.mT  # (..., 2, m)
-        state.gram[..., j, :] = products[..., 0, :]
-        state.gram[..., :, j] = products[..., 0, :]
+        products = (rows * mass) @ dv.mT  # (..., 2, filled)
+        gram = state.gram[..., :filled, :filled]
+        gram[..., j, :] = products[..., 0, :]
+        gram[..., :, j] = products[..., 0, :]
 
-        both = state.valid[..., :, None] & state.valid[..., None, :]
-        norms = torch.diagonal(state.gram, dim1=-2, dim2=-1).sqrt()  # ‖ΔV_j‖
-        norms = torch.where(state.valid & (norms > 0), norms, 1)
+        both = valid[..., :, None] & valid[..., None, :]
+        norms = torch.diagonal(gram, dim1=-2, dim2=-1).sqrt()  # ‖ΔV_j‖
+        norms = torch.where(valid & (norms > 0), norms, 1)
         # Columns of norm 1: the ridge means the same for each, and the system is equilibrated.
-        gram = torch.where(both, state.gram / (norms[..., :, None] * norms[..., None, :]), 0)
-        diagonal = torch.where(state.valid, torch.full_like(norms, ridge), 1)
-        right = torch.where(state.valid, products[..., 1, :] / norms, 0)
+        gram = torch.where(both, gram / (norms[..., :, None] * norms[..., None, :]), 0)
+        diagonal = torch.where(valid, torch.full_like(norms, ridge), 1)
+        right = torch.where(valid, products[..., 1, :] / norms, 0)
         gamma, _ = torch.linalg.solve_ex(gram + torch.diag_embed(diagonal), right)
-        gamma = torch.where(state.valid, gamma / norms, 0)
+        gamma = torch.where(valid, gamma / norms, 0)
         return torch.where(gamma.isfinite().all(-1, keepdim=True), gamma, 0)
