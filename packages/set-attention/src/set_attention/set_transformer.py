@@ -24,7 +24,7 @@ class MAB(CrossBlock):
     free of norms. It is called as ``mab(x, mab.context(y, v), w)``: the context may be kept.
 
     Logits are scaled by :math:`1/\sqrt{dim/heads}`, as in Vaswani et al. (2017). The published code
-    departs from the block above, and this module does not follow it: it scales by
+    differs from the block above: it scales by
     :math:`1/\sqrt{dim}` whatever the number of heads; it has no output projection
     :math:`W_o`, and adds the heads to the projected queries :math:`W_q X + b_q`, not to X; its M is
     one layer, :math:`\mathrm{relu}(W H + b)`; its norms are off by default; it has no masks.
