@@ -200,6 +200,21 @@ def test_no_spurious_root_is_called_converged(target, ifs, ifs_parameters):
     assert (solution.discrepancy[solution.converged] < 2e-5).all()
 
 
+@pytest.mark.parametrize("rtol", [1e-2, 1e-3])
+def test_a_minimum_reached_to_a_loose_tolerance_is_no_saddle(rtol, ifs):
+    # Near a flat minimum the discrepancy has some way to fall when the velocity is small already.
+    theta = torch.tensor([[0.5, 0, 0, 0.5, 0, 0], [0.5, 0, 0, 0.5, 0.5, 0]], dtype=torch.float64)
+    solution = equilibrium(
+        ifs(theta),
+        Measure(torch.rand(8, 8, 2, dtype=torch.float64)),
+        velocity=Descent(MMD(Gaussian(0.5))),
+        integrator=Anderson(step=0.3),
+        rtol=rtol,
+    )
+    assert solution.converged.all()
+    assert (solution.discrepancy < 1e-4).all()
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_fifty_atoms_are_not_called_converged_far_from_the_equilibrium(seed, ifs, ifs_parameters):
     torch.manual_seed(seed)
