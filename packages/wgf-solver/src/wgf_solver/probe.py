@@ -37,8 +37,8 @@ def descend_from(iteration: Iteration) -> Fallen:
     """Probe every root of the iteration by plain descent; its step counts are not touched.
 
     A minimum is returned to from nearby; from beside a saddle the discrepancy falls far below its
-    value at the saddle, because a random push has a component along every direction that leads down. The
-    push is the same for each measure and each call.
+    value at the saddle, because a random push has a component along every direction that leads
+    down. The push is the same for each measure and each call.
     """
     field, f, mu = iteration.velocity, iteration.f, iteration.mu
     root, level = iteration.best_points, iteration.discrepancy
