@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms
+from wgf_solver.norms import weighted_rms, where_measure
 from wgf_solver.solution import Solution, Status
 from wgf_solver.velocities.base import Evaluation, Map, VelocityField
 from wgf_solver.watch import depends_beyond
@@ -76,7 +76,7 @@ class Iteration:
         # Not the relative size: of a solve that diverges, the start is the best.
         merit = evaluation.discrepancy if self.velocity.descends else size
         record = running & (good | (merit < self._best_merit))
-        self.best_points = torch.where(record[..., None, None], self.mu.points, self.best_points)
+        self.best_points = where_measure(record, self.mu.points, self.best_points)
         self.residual = torch.where(record, relative, self.residual)
         self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
         self._best_merit = torch.where(record, merit, self._best_merit)
@@ -95,11 +95,11 @@ class Iteration:
         proposal = self.integrator.propose(
             self.state, self.mu, self._evaluation, self.velocity.descends
         )
-        finite = proposal.isfinite().flatten(-2).all(-1)
+        finite = (0 * proposal).sum((-2, -1)) == 0  # 0 times NaN or infinity is NaN
         running = self.status == Status.RUNNING
         self.status = torch.where(running & ~finite, int(Status.NONFINITE), self.status)
-        moving = (running & finite)[..., None, None]
-        self.mu = self.mu.with_points(torch.where(moving, proposal, self.mu.points))
+        points = where_measure(running & finite, proposal, self.mu.points)
+        self.mu = self.mu.with_points(points)
 
     def in_doubt(self) -> Tensor:
         """``(...)`` bool: converged, with more discrepancy than the tolerance explains.

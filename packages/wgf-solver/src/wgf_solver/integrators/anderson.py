@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms
+from wgf_solver.norms import weighted_rms, where_measure
 from wgf_solver.velocities.base import Evaluation
 
 # By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
@@ -135,9 +135,8 @@ class Anderson:
                 rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit
                 limit = (1 + _RISE) * state.merit + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
-            rows = rejected[..., None, None]
-            points = torch.where(rows, state.points, points)
-            velocity = torch.where(rows, state.velocity, velocity)
+            points = where_measure(rejected, state.points, points)
+            velocity = where_measure(rejected, state.velocity, velocity)
             merit = torch.where(rejected, state.merit, merit)
             self._remember(state, points, velocity, rejected)
         state.points, state.velocity, state.merit = points, velocity, merit
@@ -150,7 +149,7 @@ class Anderson:
         use = state.plain == 0
         if descends and state.first_merit is not None:
             use = use & (state.warm | (merit <= self.basin * state.first_merit))
-        gamma = self._coefficients(state, velocity, mu.weights)
+        gamma = self._coefficients(state, velocity, mu)
         gamma = torch.where(use[..., None], gamma, 0)
         state.accelerated = (gamma != 0).any(-1)
         correction = gamma[..., None, :] @ state.du[..., : gamma.shape[-1], :]  # (..., 1, N)
@@ -182,7 +181,7 @@ class Anderson:
         state.valid[..., j] = True
         state.valid &= ~rejected[..., None]
 
-    def _coefficients(self, state: _History, velocity: Tensor, weights: Tensor) -> Tensor:
+    def _coefficients(self, state: _History, velocity: Tensor, mu: Measure) -> Tensor:
         """``γ`` of the filled columns; 0 if one does not count or the system is not solvable."""
         ridge = self.ridge
         if ridge is None:
@@ -193,8 +192,9 @@ class Anderson:
         filled = min(state.k - 1, self.memory)
         dv, valid = state.dv[..., :filled, :], state.valid[..., :filled]
         rows = torch.stack([dv[..., j, :], velocity.flatten(-2)], dim=-2)
-        mass = weights[..., None].expand_as(velocity).flatten(-2)[..., None, :]
-        products = (rows * mass) @ dv.mT  # (..., 2, filled)
+        if not mu.full:  # a common factor of all inner products does not matter to γ
+            rows = rows * mu.weights[..., None].expand_as(velocity).flatten(-2)[..., None, :]
+        products = rows @ dv.mT  # (..., 2, filled)
         gram = state.gram[..., :filled, :filled]
         gram[..., j, :] = products[..., 0, :]
         gram[..., :, j] = products[..., 0, :]
