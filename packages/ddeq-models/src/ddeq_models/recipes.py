@@ -26,7 +26,7 @@ _DIGITS = DataConfig("digits", rotate=15.0, scale=0.1, stretch=0.1, shear=0.1, j
 
 RECIPES: dict[tuple[DataName, str], Recipe] = {
     ("digits", "ddeq"): Recipe(
-        PRESETS["ddeq"], _DIGITS, TrainConfig(epochs=40, learning_rate=2e-3, ema=0.99)
+        PRESETS["ddeq"], _DIGITS, TrainConfig(epochs=50, learning_rate=2e-3, ema=0.99)
     ),
     # One epoch sees no cloud twice, so that augmentation would only make it harder.
     ("mnist", "ddeq"): Recipe(
