@@ -18,10 +18,12 @@ from wgf_solver import (
     Phantom,
     Residual,
     Status,
+    Unrolled,
     equilibrium,
 )
 
-ADJOINTS = [Implicit(), Phantom(), Phantom(3, 0.5)]
+CONSTANT_MEMORY = [Implicit(), Phantom(), Phantom(3, 0.5)]
+ADJOINTS = [*CONSTANT_MEMORY, Unrolled(4)]
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def start() -> Measure:
     return Measure(torch.randn(4, 5, 2).double(), torch.rand(4, 5), torch.randn(4, 5, 2).double())
 
 
-@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+@pytest.mark.parametrize("adjoint", CONSTANT_MEMORY, ids=repr)
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("backward", [False, True])
 def test_a_second_derivative_raises(adjoint, linear, backward, theta, start, marked_map):
@@ -85,6 +87,34 @@ def test_the_start_gets_no_gradient_and_padding_exactly_none(adjoint, field, the
     assert weights.grad.isfinite().all()
     assert theta.grad.isfinite().all()
     assert (theta.grad != 0).all()
+
+
+def test_unrolled_has_second_derivatives(start, marked_map):
+    # Against central differences of the gradient of the re-solved problem.
+    def gradient(theta: Tensor, *, create_graph: bool = False) -> Tensor:
+        solution = equilibrium(marked_map(theta), start, adjoint=Unrolled(120), rtol=1e-13)
+        loss = solution.measure.points.square().sum() + solution.measure.points.sin().sum()
+        return torch.autograd.grad(loss, theta, create_graph=create_graph)[0]
+
+    theta = torch.tensor([0.6, 0.8, -0.3], dtype=torch.float64, requires_grad=True)
+    slopes = torch.tensor([1.0, -2.0, 0.5]).double()
+    (product,) = torch.autograd.grad(gradient(theta, create_graph=True) @ slopes, theta)
+    h = 1e-5
+    for i in range(3):
+        shift = h * torch.eye(3).double()[i]
+        up, down = (gradient((theta + s).detach().requires_grad_()) for s in (shift, -shift))
+        torch.testing.assert_close(product[i], (up - down) @ slopes / (2 * h), rtol=1e-6, atol=0)
+
+
+def test_unrolled_keeps_the_values_to_the_bit_even_if_its_steps_overflow(theta, start, marked_map):
+    exact = equilibrium(marked_map(theta.detach()), start).measure.points
+    for step in (None, 1e200):
+        adjoint = Unrolled(5, step=step)
+        points = equilibrium(marked_map(theta), start, adjoint=adjoint).measure.points
+        assert torch.equal(points, exact)
+    # The gradient of such steps is no gradient, and says so.
+    (gradient,) = torch.autograd.grad(points.sum(), theta)
+    assert not gradient.isfinite().all()
 
 
 def test_several_uses_of_the_equilibrium_add_up(theta, start, marked_map):
@@ -165,12 +195,20 @@ def test_a_phantom_of_the_map_needs_a_map_that_moves_atoms(ifs, ifs_parameters):
     assert (ifs_parameters.grad != 0).all()
 
 
-@pytest.mark.parametrize("arguments", [{"steps": 0}, {"damping": 0.0}])
-def test_phantom_arguments(arguments):
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (Phantom, {"steps": 0}),
+        (Phantom, {"damping": 0.0}),
+        (Unrolled, {"steps": 0}),
+        (Unrolled, {"steps": 3, "step": -1.0}),
+    ],
+)
+def test_arguments_out_of_range(kind, arguments):
     with pytest.raises(ValueError, match="must be"):
-        Phantom(**arguments)
+        kind(**arguments)
     with pytest.raises(TypeError):
-        Phantom(k=1)  # type: ignore[call-arg]
+        kind(k=1)
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)

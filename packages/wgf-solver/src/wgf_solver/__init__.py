@@ -2,7 +2,7 @@
 
 `equilibrium` solves ``μ* = F(μ*)`` and gives ``μ*`` its implicit gradient. A method is three
 choices, each a frozen value: a velocity field (`Residual`, `Descent`), an integrator (`Euler`,
-`Anderson`) and an adjoint (`Implicit`, `Phantom`).
+`Anderson`) and an adjoint (`Implicit`, `Phantom`, `Unrolled`).
 """
 
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from wgf_solver.adjoints import (
     LinearSolution,
     LinearStatus,
     Phantom,
+    Unrolled,
 )
 from wgf_solver.discrepancies import MMD, Discrepancy, Pull
 from wgf_solver.equilibrium import equilibrium
@@ -58,6 +59,7 @@ __all__ = [
     "Solution",
     "SquaredDistance",
     "Status",
+    "Unrolled",
     "VelocityField",
     "equilibrium",
 ]

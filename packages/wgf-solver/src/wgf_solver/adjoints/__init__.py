@@ -4,6 +4,7 @@ from wgf_solver.adjoints.base import Adjoint, AdjointReport, AdjointWarning
 from wgf_solver.adjoints.gmres import GMRES, LinearSolution, LinearStatus
 from wgf_solver.adjoints.implicit import Implicit
 from wgf_solver.adjoints.phantom import Phantom
+from wgf_solver.adjoints.unrolled import Unrolled
 
 __all__ = [
     "GMRES",
@@ -14,4 +15,5 @@ __all__ = [
     "LinearSolution",
     "LinearStatus",
     "Phantom",
+    "Unrolled",
 ]

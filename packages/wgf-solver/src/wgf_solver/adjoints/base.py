@@ -100,6 +100,6 @@ class _Once(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         raise RuntimeError(
             "the gradient of an equilibrium was differentiated once more, and its second "
-            "derivative is not implemented. Take gradients without create_graph=True, or "
-            "differentiate a few unrolled steps of the map instead"
+            "derivative is not implemented. Take gradients without create_graph=True, or solve "
+            "with adjoint=Unrolled(steps), whose gradient can be differentiated"
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from wgf_solver.adjoints.base import AdjointReport, with_cotangent
+from wgf_solver.adjoints.unrolled import plain_steps
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.velocities.residual import Residual
@@ -48,9 +48,5 @@ class Phantom:
         """See `Adjoint.attach`."""
         flow = velocity if self.velocity is None else self.velocity
         length = self.damping * (step if self.velocity is None else 1.0)
-        z = mu.points
-        keep = usable[..., None, None] & mu.mask[..., None]
-        for _ in range(self.steps):
-            # Where nothing is kept, z stays as it is: no gradient through NaN, none into padding.
-            z = torch.where(keep, z + length * flow(f, mu.with_points(z)).velocity, mu.points)
+        z = plain_steps(f, flow, mu, usable, length, self.steps)
         return with_cotangent(z, mu.points), AdjointReport(f"{self!r}")
