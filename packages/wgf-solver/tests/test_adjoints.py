@@ -138,6 +138,31 @@ def test_the_report_is_filled_in_by_the_backward_pass(theta, start, marked_map):
     assert (report.steps > 1).all()
 
 
+def test_a_warm_start_takes_the_last_solution_and_saves_products(theta, start, marked_map):
+    solver = GMRES(rtol=1e-6)
+
+    def backward(adjoint, shift: float):
+        parameters = (theta.detach() + shift).requires_grad_()
+        solution = equilibrium(marked_map(parameters), start, adjoint=adjoint, rtol=1e-10)
+        loss = solution.measure.points.square().mean()
+        return torch.autograd.grad(loss, parameters)[0], solution.adjoint
+
+    first = backward(Implicit(solver), 0.0)[1]
+    assert first.solution.shape == start.points.shape
+    cold, warm = (backward(Implicit(solver, start=u), 1e-3) for u in (None, first.solution))
+    torch.testing.assert_close(warm[0], cold[0], rtol=1e-5, atol=0)
+    assert (warm[1].steps < cold[1].steps).all()
+    assert (warm[1].residual <= 1e-6).all()
+    # A value like any other: equal to one without a start, which it does not change.
+    assert Implicit(solver, start=first.solution) == Implicit(solver)
+
+
+def test_a_warm_start_of_another_shape_is_refused(theta, start, marked_map):
+    adjoint = Implicit(start=torch.zeros(3, 5, 2))
+    with pytest.raises(ValueError, match=r"shape \(4, 5, 2\).*got \(3, 5, 2\)"):
+        equilibrium(marked_map(theta), start, adjoint=adjoint)
+
+
 def test_an_adjoint_that_ends_early_warns_and_falls_back(theta, start, marked_map):
     def gradient(adjoint) -> Tensor:
         solution = equilibrium(marked_map(theta), start, adjoint=adjoint)

@@ -137,3 +137,48 @@ def test_float32():
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match="must be"):
         GMRES(**arguments)
+
+
+def test_a_warm_start_saves_products_and_a_bad_one_does_no_harm():
+    a, b = systems(4)
+    solver = GMRES(rtol=1e-10)
+    cold = solver.solve(product(a, 5), b)
+    start = cold.solution * torch.tensor([1.0, -1e-20, 1.0, 1.0]).double()[:, None, None]
+    start[2] += 1e-3 * torch.randn(5, 4)  # near; the length of the others does not matter
+    start[3] = torch.randn(5, 4)  # far
+    warm = solver.solve(product(a, 5), b, start=start)
+    assert (warm.status == LinearStatus.CONVERGED).all()
+    assert warm.steps[:2].tolist() == [1, 1]
+    assert warm.steps[2] < cold.steps[2]
+    assert warm.steps[3] <= cold.steps[3] + 1
+    left = (b - product(a, 5)(warm.solution)).flatten(-2).norm(dim=-1)
+    assert (left <= 1e-10 * b.flatten(-2).norm(dim=-1)).all()
+
+
+@pytest.mark.parametrize("junk", [0.0, float("nan"), float("inf")])
+def test_a_start_that_says_nothing_is_a_cold_start(junk):
+    a, b = systems(2)
+    start = torch.zeros_like(b)
+    start[0] = junk
+    cold, warm = GMRES().solve(product(a, 5), b), GMRES().solve(product(a, 5), b, start=start)
+    assert torch.equal(warm.solution, cold.solution)
+    assert torch.equal(warm.steps, cold.steps + 1)
+    nothing = GMRES().solve(product(a, 5), torch.zeros_like(b), start=b)
+    assert torch.equal(nothing.solution, torch.zeros_like(b))
+    assert (nothing.residual == 0).all()
+
+
+def test_the_default_tolerance_is_that_of_the_products():
+    a, b = systems(3)
+    reached = [
+        GMRES().solve(product(a.to(dtype), 5), b.to(dtype), precision=precision).residual.max()
+        for dtype, precision in [
+            (torch.float64, None),
+            (torch.float32, None),
+            (torch.float32, torch.float16),
+            (torch.float32, torch.bfloat16),
+        ]
+    ]
+    for residual, rtol in zip(reached, [1e-10, 1e-4, 1e-2, 3e-2], strict=True):
+        assert rtol / 100 < residual <= rtol
+    assert GMRES(rtol=1e-3).tolerance(torch.bfloat16) == 1e-3

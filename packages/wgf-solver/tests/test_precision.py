@@ -7,6 +7,7 @@ from torch import nn
 from wgf_solver import (
     GMRES,
     MMD,
+    AdjointWarning,
     Anderson,
     Descent,
     Energy,
@@ -78,6 +79,22 @@ def test_a_map_under_autocast(field):
     assert solution.residual.dtype == torch.float32
 
 
+def test_a_map_in_half_precision_has_the_tolerance_of_half_precision():
+    net, mu0 = cell(), Measure(torch.randn(3, 5, 8))
+
+    def f(mu: Measure) -> Measure:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return mu.with_points(0.3 * net(mu.points).float())
+
+    solution = equilibrium(f, mu0, rtol=1e-2)
+    solution.measure.points.square().sum().backward()  # warnings are errors
+    assert (solution.adjoint.residual > 1e-4).any()
+    assert (solution.adjoint.residual <= 3e-2).all()
+    strict = equilibrium(f, mu0, rtol=1e-2, adjoint=Implicit(GMRES(rtol=1e-6)))
+    with pytest.warns(AdjointWarning, match="computes in torch.bfloat16.*in float32"):
+        strict.measure.points.square().sum().backward()
+
+
 def test_autocast_around_the_solver_reaches_the_map_alone():
     net = cell()
     far = Measure(torch.randn(3, 5, 8) + 50)
@@ -88,9 +105,8 @@ def test_autocast_around_the_solver_reaches_the_map_alone():
         seen.append(hidden.dtype)
         return mu.with_points(hidden.float() * 0.5 + 50)
 
-    adjoint = Implicit(GMRES(rtol=1e-2))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        solution = equilibrium(f, far, adjoint=adjoint, rtol=1e-2)
+        solution = equilibrium(f, far, rtol=1e-2)
         solution.measure.points.sum().backward()
         value = MMD(Energy())(far, f(far))
     assert set(seen) == {torch.bfloat16}

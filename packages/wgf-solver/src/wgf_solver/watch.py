@@ -1,9 +1,11 @@
-"""Does a tensor want a gradient on account of anything but the points of the measure?"""
+"""What the graph of a tensor tells: on what it depends, and in what precision it was computed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -19,6 +21,31 @@ def depends_beyond(tensor: Tensor | None, points: Tensor) -> bool:
         return True
     if tensor.grad_fn is None:
         return tensor is not points
+    for node in _nodes(tensor):
+        leaf = getattr(node, "variable", None)  # of the node that accumulates into a leaf
+        if leaf is not None and leaf is not points:
+            return True
+    return False
+
+
+def lowest_precision(tensor: Tensor) -> torch.dtype:
+    """The floating-point type of fewest digits among those that ``tensor`` was computed in.
+
+    An autocast region, wherever in the map it is, leaves its results in the graph. What a compiled
+    or custom function does inside is not seen, nor is anything by a torch without that record;
+    then it is the type of ``tensor``.
+    """
+    lowest = tensor.dtype
+    for node in _nodes(tensor):
+        for result in getattr(node, "_input_metadata", ()):  # what its forward returned
+            dtype = result.dtype
+            if dtype.is_floating_point and torch.finfo(dtype).eps > torch.finfo(lowest).eps:
+                lowest = dtype
+    return lowest
+
+
+def _nodes(tensor: Tensor) -> Iterator[Any]:
+    """The nodes of the graph behind ``tensor``, each once."""
     waiting: list[Any] = [tensor.grad_fn]
     seen = set()
     while waiting:
@@ -26,8 +53,5 @@ def depends_beyond(tensor: Tensor | None, points: Tensor) -> bool:
         if node is None or node in seen:
             continue
         seen.add(node)
-        leaf = getattr(node, "variable", None)  # of the node that accumulates into a leaf
-        if leaf is not None and leaf is not points:
-            return True
+        yield node
         waiting.extend(following for following, _ in node.next_functions)
-    return False

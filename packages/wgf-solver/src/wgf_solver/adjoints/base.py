@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -27,12 +27,15 @@ class AdjointReport:
         residual: ``‖(∂v/∂Z)ᵀu + g‖ / ‖g‖`` per measure, the true one, ``(...)``.
         steps: products with ``(∂v/∂Z)ᵀ`` per measure, ``(...)``.
         status: codes of `LinearStatus`, ``(...)``.
+        solution: ``u (..., n, d)``, with which the next solve of a similar problem may start:
+            ``Implicit(start=solution.adjoint.solution)``.
     """
 
     method: str
     residual: Tensor | None = None
     steps: Tensor | None = None
     status: Tensor | None = None
+    solution: Tensor | None = field(default=None, repr=False)
 
 
 class Adjoint(Protocol):

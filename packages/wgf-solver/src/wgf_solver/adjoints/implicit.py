@@ -12,6 +12,7 @@ from wgf_solver.adjoints.base import AdjointReport, AdjointWarning, with_cotange
 from wgf_solver.adjoints.gmres import GMRES, LinearStatus
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Map, VelocityField
+from wgf_solver.watch import lowest_precision
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,35 @@ class Implicit:
     it shares with the others may still receive ``0 · NaN``; keep such data out of a batch.)
 
     Args:
-        linear_solver: see `GMRES`.
+        linear_solver: see `GMRES`. Where the map computes in half precision, within autocast say,
+            its default tolerance is that of half precision.
+        start: ``u`` of a similar solve, such as that of the last training step
+            (`AdjointReport.solution`), from which the linear solver starts; ``(..., n, d)``, the
+            shape of the equilibrium. What it cannot know, it need not: the length of ``u`` is
+            fitted, and a useless start costs one product.
     """
 
     linear_solver: GMRES = field(default_factory=GMRES)
+    start: Tensor | None = field(default=None, compare=False, repr=False)
 
     def attach(
         self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
-        """See `Adjoint.attach`."""
+        """See `Adjoint.attach`.
+
+        Raises:
+            ValueError: ``start`` does not have the shape of the points.
+        """
+        start = self.start
+        if start is not None and start.shape != mu.points.shape:
+            raise ValueError(
+                f"Implicit(start=...) must have the shape {tuple(mu.points.shape)} of the points; "
+                f"got {tuple(start.shape)}. Leave it out where the batch changes"
+            )
         report = AdjointReport(f"{type(self).__name__}({self.linear_solver})")
         z = mu.points.clone().requires_grad_()
         v = velocity(f, mu.with_points(z)).velocity
+        precision = lowest_precision(v)
 
         def solve(g: Tensor) -> Tensor:
             g = torch.where(usable[..., None, None] & mu.mask[..., None], g, 0)
@@ -57,28 +75,40 @@ class Implicit:
                 (image,) = torch.autograd.grad(v, z, u, retain_graph=True, materialize_grads=True)
                 return -image
 
-            result = self.linear_solver.solve(minus_jacobian_transposed, g)
-            report.residual, report.steps, report.status = result[1:]
+            result = self.linear_solver.solve(
+                minus_jacobian_transposed,
+                g,
+                start=None if start is None else start.detach().to(g),
+                precision=precision,
+            )
+            report.solution, report.residual, report.steps, report.status = result
             lost = ~(result.residual < 0.5) & (g != 0).flatten(-2).any(-1)
             if bool((result.status != LinearStatus.CONVERGED).any()):
-                _warn(report, lost)
+                _warn(report, lost, precision)
             return torch.where(lost[..., None, None], step * g, result.solution)
 
         return with_cotangent(v, mu.points, solve), report
 
 
-def _warn(report: AdjointReport, lost: Tensor) -> None:
+def _warn(report: AdjointReport, lost: Tensor, precision: torch.dtype) -> None:
     """Say which measures' gradients are approximate, how far off, and what was done."""
     assert report.residual is not None
     assert report.status is not None
     bad = report.status != LinearStatus.CONVERGED
     names = sorted({LinearStatus(code).name for code in report.status[bad].tolist()})
+    half = ""
+    if precision in (torch.bfloat16, torch.float16):
+        half = (
+            f" The map computes in {precision}, which allows about "
+            f"{GMRES().tolerance(precision):.0e}: run it in float32 (torch.autocast(..., "
+            "enabled=False)) for a better gradient."
+        )
     warnings.warn(
         f"The adjoint solve of {int(bad.sum())} of {bad.numel()} measures did not reach its "
         f"tolerance ({', '.join(names)}; largest relative residual "
         f"{float(report.residual[bad].max()):.1e}). {int(lost.sum())} of them fell back to the "
         "one-step phantom gradient; the others use the approximate solution. Raise "
-        "GMRES(max_steps, restart) or rtol, or solve the forward problem more accurately.",
+        "GMRES(max_steps, restart) or rtol, or solve the forward problem more accurately." + half,
         AdjointWarning,
         stacklevel=2,
     )
