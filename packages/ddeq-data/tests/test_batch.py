@@ -43,6 +43,30 @@ def test_gather_equals_collating_single_clouds(ragged, sizes, seed, data):
     assert again.sizes.tolist() == [sizes[i] for i in chosen]
 
 
+@LAW
+@given(sizes=SIZES, seed=st.integers(0, 99), rows=st.integers(0, 2))
+def test_compact_undoes_padding(ragged, sizes, seed, rows):
+    batch = collate(ragged(sizes, 2, seed))
+    width = batch.points.shape[1]
+    # Padding before, behind and between the points, with anything in it.
+    where = torch.randperm(width + rows, generator=torch.Generator().manual_seed(seed))[:width]
+    where = where.sort().values
+    points = torch.full((len(sizes), width + rows, 2), float("nan")).double()
+    weights = torch.zeros(points.shape[:2]).double()
+    points[:, where] = torch.where(batch.mask[..., None], batch.points, float("inf"))
+    weights[:, where] = batch.weights
+    found = PointBatch(points, weights, batch.labels).compact()
+    assert torch.equal(found.points, batch.points)
+    assert torch.equal(found.weights, batch.weights)
+    assert torch.equal(found.labels, batch.labels)
+
+
+def test_compact_of_nothing():
+    for shape in ((0, 3, 2), (2, 0, 2), (0, 0, 1)):
+        none = PointBatch(torch.zeros(shape), torch.zeros(shape[:2]), torch.zeros(shape[0]).long())
+        assert none.compact().points.shape == shape
+
+
 def test_uniform_weights_and_integer_points_come_out_in_float32():
     points = torch.tensor([[0, 1], [2, 3], [255, 4]], dtype=torch.uint8)
     packed = PackedClouds(points, None, torch.tensor([0, 0, 3]), torch.tensor([4, 5]))

@@ -8,6 +8,14 @@ from importlib.metadata import version
 from ddeq_data import transforms
 from ddeq_data.batch import Cloud, PointBatch
 from ddeq_data.collation import collate
+from ddeq_data.completion import (
+    Completion,
+    Crop,
+    DDEQsCrop,
+    HalfSpaceCrop,
+    UniformCrop,
+    ViewpointCrop,
+)
 from ddeq_data.datasets import (
     CloudDataset,
     Digits,
@@ -61,12 +69,16 @@ __all__ = [
     "AllPoints",
     "Cloud",
     "CloudDataset",
+    "Completion",
     "Compose",
+    "Crop",
+    "DDEQsCrop",
     "DataError",
     "Digits",
     "DropPoints",
     "FashionMNISTPointCloud",
     "FirstPoints",
+    "HalfSpaceCrop",
     "Jitter",
     "MNISTPointCloud",
     "Mesh",
@@ -85,7 +97,9 @@ __all__ = [
     "SizeBuckets",
     "SurfacePoints",
     "Transform",
+    "UniformCrop",
     "UnitSphere",
+    "ViewpointCrop",
     "VoxelVertices",
     "ZScore",
     "collate",

@@ -122,6 +122,18 @@ class PointBatch:
         points, weights = transform(self.points, self.weights, generator)
         return PointBatch(points, weights, self.labels)
 
+    def compact(self) -> PointBatch:
+        """Return the batch with its padding behind the points, and no more of it than needed.
+
+        The points of a cloud keep their order; one row remains at least. Waits for the device.
+        """
+        mask = self.mask
+        width = max(int(self.sizes.max()), 1) if mask.numel() else mask.shape[1]
+        order = torch.argsort((~mask).to(torch.uint8), dim=-1, stable=True)[:, :width]
+        points = self.points.take_along_dim(order[..., None], 1)
+        weights = self.weights.take_along_dim(order, 1)
+        return PointBatch(torch.where((weights > 0)[..., None], points, 0.0), weights, self.labels)
+
     def check(self, atol: float = 1e-4) -> PointBatch:
         """Check the values and return the batch itself. Waits for the device.
 
