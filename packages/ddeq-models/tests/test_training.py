@@ -20,6 +20,7 @@ from ddeq_models import (
     train,
 )
 from ddeq_models.cli import main
+from ddeq_models.registry import MODELS
 from wgf_solver import Measure, equilibrium
 
 FAST = TrainConfig(epochs=1, batch_size=16)
@@ -117,8 +118,7 @@ class Counting(nn.Module):
 def test_the_loop_learns(
     tmp_path: Path, data: DataConfig, tiny_config: DDEQConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("training", "run_folder"):
-        monkeypatch.setattr(f"ddeq_models.{module}.DDEQ", Counting)
+    monkeypatch.setitem(MODELS, "ddeq", (DDEQConfig, Counting))
     for ema in (0.0, 0.9):
         plan = TrainConfig(epochs=20, batch_size=16, learning_rate=0.3, ema=ema)
         run = train(tiny_config, data, plan, out=tmp_path / str(ema), quiet=True)

@@ -2,15 +2,18 @@
 
 from importlib.metadata import version
 
+from ddeq_models.classification import Classification, ClassificationConfig
 from ddeq_models.config import DataConfig, RunConfig, TrainConfig
-from ddeq_models.ddeq import DDEQ, DDEQConfig, Output
+from ddeq_models.ddeq import DDEQ, DDEQConfig
 from ddeq_models.errors import Diverged, Interrupted, UserError
 from ddeq_models.evaluation import evaluate
-from ddeq_models.metrics import Metrics, Tally
+from ddeq_models.metrics import Tally
+from ddeq_models.model import ModelConfig, Output
 from ddeq_models.prediction import Prediction, predict
 from ddeq_models.presets import PRESETS
 from ddeq_models.recipes import RECIPES, Recipe
 from ddeq_models.run_folder import RunFolder
+from ddeq_models.task import Task, TaskConfig
 from ddeq_models.training import train
 
 __version__ = version("ddeq-models")
@@ -19,17 +22,21 @@ __all__ = [
     "DDEQ",
     "PRESETS",
     "RECIPES",
+    "Classification",
+    "ClassificationConfig",
     "DDEQConfig",
     "DataConfig",
     "Diverged",
     "Interrupted",
-    "Metrics",
+    "ModelConfig",
     "Output",
     "Prediction",
     "Recipe",
     "RunConfig",
     "RunFolder",
     "Tally",
+    "Task",
+    "TaskConfig",
     "TrainConfig",
     "UserError",
     "evaluate",

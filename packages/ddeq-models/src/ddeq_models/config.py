@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from ddeq_models.ddeq import DDEQConfig
+from ddeq_models.classification import ClassificationConfig
 from ddeq_models.errors import UserError
+from ddeq_models.model import ModelConfig
+from ddeq_models.task import TaskConfig
 
 DataName = Literal["digits", "mnist"]
 Normalisation = Literal["z-score", "unit-sphere", "none"]
@@ -122,23 +124,28 @@ class RunConfig:
 
     Attributes:
         preset: Name of the preset that `model` was taken from.
-        classes: Names of the classes, in the order of the model's logits.
+        classes: Names of the classes of the data, for a classifier in the order of its logits.
         data: The clouds.
         model: The model and its solver, in full: later changes of a preset do not change a run.
         train: The training.
         version: Version of ddeq-models that wrote the run.
+        task: What the model is trained for.
     """
 
     preset: str
     classes: tuple[str, ...]
     data: DataConfig
-    model: DDEQConfig
+    model: ModelConfig
     train: TrainConfig = field(default_factory=TrainConfig)
     version: str = ""
+    task: TaskConfig = field(default_factory=ClassificationConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings, ready for JSON."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        for name in ("model", "task"):
+            values[name] = {"kind": getattr(self, name).kind, **values[name]}
+        return values
 
     @classmethod
     def from_dict(cls, values: object) -> "RunConfig":
@@ -155,7 +162,8 @@ def decode(kind: type[T], values: object, place: str = "") -> T:
 
     Args:
         kind: The dataclass; its fields may be numbers, strings, booleans, None, ``Literal``,
-            tuples and dataclasses.
+            tuples and dataclasses. The bases `ModelConfig` and `TaskConfig` stand for the one of
+            their heirs that the key ``kind`` names.
         values: The dictionary.
         place: Path of the dictionary inside the document, for messages.
 
@@ -164,6 +172,8 @@ def decode(kind: type[T], values: object, place: str = "") -> T:
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{place or 'the document'} must be an object, got {values!r}")
+    if kind in (ModelConfig, TaskConfig):
+        kind, values = _heir(kind, values, place)
     hints = typing.get_type_hints(kind)
     # dataclasses.fields wants an instance's type; `kind` is one by contract.
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -185,6 +195,15 @@ def decode(kind: type[T], values: object, place: str = "") -> T:
         raise
     except ValueError as error:  # a model's config checks its own values
         raise UserError(f"{place or 'the document'}: {error}") from error
+
+
+def _heir(base: Any, values: Mapping[str, Any], place: str) -> tuple[Any, Mapping[str, Any]]:
+    """The dataclass that the key ``kind`` names, and the other keys."""
+    kinds, rest = base.kinds(), dict(values)
+    kind = rest.pop("kind", base.default_kind)
+    if kind not in kinds:
+        raise UserError(f"{place}.kind must be one of {', '.join(kinds)}, got {kind!r}")
+    return kinds[kind], rest
 
 
 def _value(hint: Any, value: object, place: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.quasirandom import SobolEngine
 
 from ddeq_models.cell import Cell, CellContext
+from ddeq_models.model import ModelConfig, Output
 from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
 from set_attention import held_dropout, max_pool, mean_pool
 from wgf_solver import Measure, Solution, equilibrium
 
 
 @dataclass(frozen=True)
-class DDEQConfig:
+class DDEQConfig(ModelConfig):
     """Everything that decides a `DDEQ`: plain numbers and words, ready for JSON.
 
     Attributes:
@@ -51,7 +52,8 @@ class DDEQConfig:
         adjoint_steps: its budget of products.
     """
 
-    point_dim: int = 2
+    kind: ClassVar[str] = "ddeq"
+
     classes: int = 10
     particles: int = 10
     dim: int = 128
@@ -86,18 +88,6 @@ class DDEQConfig:
             raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
         if not self.rtol > 0:
             raise ValueError(f"rtol must be above 0, got {self.rtol}")
-
-
-class Output(NamedTuple):
-    """What a model says of a batch of clouds.
-
-    Attributes:
-        logits: ``(B, classes)``.
-        solution: the equilibrium and how it was found, see `wgf_solver.Solution`.
-    """
-
-    logits: Tensor
-    solution: Solution
 
 
 class DDEQ(nn.Module):

@@ -6,42 +6,48 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
-from ddeq_data import CloudDataset, PointBatch, Transform
+from ddeq_data import CloudDataset, PointBatch
 from ddeq_models.config import DataConfig, DataName
 from ddeq_models.data import Split, batches, normaliser, open_split
-from ddeq_models.ddeq import DDEQ
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
-from ddeq_models.metrics import Tally
+from ddeq_models.metrics import Tally, to_json
+from ddeq_models.registry import build_task
 from ddeq_models.run_folder import RunFolder
+from ddeq_models.task import Task
+
+EVALUATION_BATCH = 256  # clouds at once
+CHANCE = 0  # seed of what a task draws when it measures: crops of the clouds, perhaps
 
 
 @torch.no_grad()
 def measure(
-    model: DDEQ,
+    task: Task,
+    model: nn.Module,
     loader: "DataLoader[PointBatch]",
-    normalise: Transform,
     device: torch.device,
-    classes: int,
+    *,
+    thorough: bool = False,
 ) -> Tally:
-    """Record every cloud of a loader.
+    """Record every cloud of a loader. Chance, if the task has any, is the same each time.
 
     Args:
+        task: What is recorded.
         model: The model, on `device`; it is put into evaluation mode and back.
         loader: Batches that are not normalised yet.
-        normalise: The run's normalisation.
         device: Where to work.
-        classes: Number of classes.
+        thorough: Record also what is dear; see `Task.records`.
     """
-    tally = Tally(classes)
+    tally, normalise = Tally(), normaliser(task.config.data.normalise)
+    generator = torch.Generator().manual_seed(CHANCE)
     training = model.training
     model.eval()
     for batch in loader:
-        batch = batch.to(device).map(normalise)
-        logits, solution = model(batch.points, batch.weights)
-        tally.add(logits, batch.labels, solution)
+        inputs = task.prepare(batch.to(device).map(normalise), generator)
+        tally.add(task.records(task.answer(model, inputs), inputs, thorough))
     model.train(training)
     return tally
 
@@ -52,7 +58,7 @@ def evaluate(
     data: DataName | None = None,
     root: str | None = None,
     split: Split = "test",
-    batch_size: int = 256,
+    batch_size: int = EVALUATION_BATCH,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Measure a trained model on one split of a data set.
@@ -66,8 +72,8 @@ def evaluate(
         device: See `choose_device`.
 
     Returns:
-        The figures of `Metrics` and data, split, seconds, classes, confusion (rows: true
-        classes).
+        The figures of the run's `Task`; data, split, task, seconds, classes, and, of a
+        classification, confusion (rows: true classes).
 
     Raises:
         UserError: The run folder, the data or the device cannot be used.
@@ -83,15 +89,22 @@ def evaluate(
     _check_fit(dataset, config.model.point_dim, config.classes)
     loader, _ = batches(dataset, batch_size)
     start = time.perf_counter()
-    tally = measure(model, loader, normaliser(config.data.normalise), place, len(config.classes))
+    task = build_task(config)
+    columns = measure(task, model, loader, place, thorough=True).columns()
     return {
         "data": data or config.data.name,
         "split": split,
-        **{k: v for k, v in tally.metrics().to_dict().items() if not k.startswith("adjoint")},
+        "task": config.task.kind,
+        **forward_only(to_json(task.figures(columns))),
         "seconds": round(time.perf_counter() - start, 3),
         "classes": list(config.classes),
-        "confusion": tally.confusion().tolist(),
+        **task.result(columns),
     }
+
+
+def forward_only(figures: dict[str, float | None]) -> dict[str, float | None]:
+    """The figures without those of a backward pass, of which there was none."""
+    return {name: value for name, value in figures.items() if not name.startswith("adjoint")}
 
 
 def _data_of(config: DataConfig, name: DataName | None, root: str | None) -> DataConfig:

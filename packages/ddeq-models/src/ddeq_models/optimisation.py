@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from ddeq_models.config import TrainConfig
-from ddeq_models.ddeq import DDEQ
 
 
 def build_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -55,13 +54,13 @@ class Average:
         decay: Decay per step, in [0, 1).
     """
 
-    def __init__(self, model: DDEQ, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.model = model if decay == 0 else copy.deepcopy(model).requires_grad_(False)
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, model: DDEQ) -> None:
+    def update(self, model: nn.Module) -> None:
         """Take in the weights after a step; buffers are copied."""
         if self.decay == 0:
             return

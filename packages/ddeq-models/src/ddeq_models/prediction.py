@@ -21,15 +21,16 @@ class Prediction:
         file: The file, as it was given.
         label: Name of the most probable class.
         probabilities: Probability of each class by name.
-        converged: Whether the solver reached its tolerance on this cloud.
+        converged: Whether the solver reached its tolerance on this cloud; True of a model that
+            solves nothing.
         message: What the solver says of this cloud, in a sentence.
     """
 
     file: str
     label: str
     probabilities: dict[str, float]
-    converged: bool
-    message: str
+    converged: bool = True
+    message: str = ""
 
 
 @torch.no_grad()
@@ -59,6 +60,11 @@ def predict(
     place = choose_device(device)
     folder = RunFolder(run)
     config = folder.config()
+    if config.task.kind != "classification":
+        raise UserError(
+            f"{folder.path} is a run of {config.task.kind}, which labels nothing; "
+            "give a run of classification"
+        )
     model = folder.model(place)
     clouds = _read(files, config.model.point_dim)
     normalise = normaliser(config.data.normalise)
@@ -67,15 +73,14 @@ def predict(
         batch = collate(clouds[start : start + batch_size]).to(place).map(normalise)
         logits, solution = model(batch.points, batch.weights)
         rows = logits.softmax(-1).tolist()
-        converged = solution.converged.tolist()
         for i, row in enumerate(rows):
             predictions.append(
                 Prediction(
                     file=str(files[start + i]),
                     label=config.classes[max(range(len(row)), key=row.__getitem__)],
                     probabilities=dict(zip(config.classes, row, strict=True)),
-                    converged=converged[i],
-                    message=solution.message(i),
+                    converged=solution is None or bool(solution.converged[i]),
+                    message="" if solution is None else solution.message(i),
                 )
             )
     return predictions

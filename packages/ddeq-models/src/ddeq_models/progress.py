@@ -8,7 +8,8 @@ from typing import Self
 
 from tqdm import tqdm
 
-from ddeq_models.metrics import Metrics, Tally
+from ddeq_models.metrics import Figures, Tally
+from ddeq_models.task import Task
 
 REFRESH = 0.5  # seconds between two looks at the figures: each look waits for the device
 
@@ -17,15 +18,17 @@ class Progress:
     """A progress bar over the steps of a training, on standard error.
 
     Args:
+        task: What the figures are figures of.
         epochs: Number of epochs.
         steps: Number of steps in all of them.
         quiet: Show nothing.
     """
 
-    def __init__(self, epochs: int, steps: int, quiet: bool = False) -> None:
+    def __init__(self, task: Task, epochs: int, steps: int, quiet: bool = False) -> None:
         terminal = sys.stderr.isatty()
         # Some terminals (in containers) say they have no columns, and tqdm then shows nothing.
         sized = shutil.get_terminal_size((0, 0)).columns > 0
+        self.task = task
         self.epochs = epochs
         self.lines = not (quiet or terminal)
         self.bar = tqdm(
@@ -54,25 +57,29 @@ class Progress:
         self.bar.update()
         if not self.bar.disable and time.monotonic() - self.shown >= REFRESH:
             self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(brief(tally.metrics()) + self.verdict)
+            self.bar.set_postfix_str(self._brief(self.task.figures(tally.columns())) + self.verdict)
             self.shown = time.monotonic()
 
-    def epoch(self, epoch: int, trained: Metrics, validated: Metrics) -> None:
+    def epoch(self, epoch: int, trained: Figures, validated: Figures) -> None:
         """An epoch is done."""
-        self.verdict = f" | validation {validated.accuracy:.1%}"
+        self.verdict = f" | validation {self.task.headline(validated)}"
         if self.lines:
             seconds = time.monotonic() - self.start
+            words = self._brief(trained) + self.verdict
             print(
-                f"epoch {epoch}/{self.epochs}  {seconds:.0f} s  {brief(trained)}{self.verdict}",
+                f"epoch {epoch}/{self.epochs}  {seconds:.0f} s  {words}",
                 file=sys.stderr,
                 flush=True,
             )
 
-
-def brief(metrics: Metrics) -> str:
-    """The figures one watches during a training, short enough for a line of a terminal."""
-    adjoint = f" adjoint failed {metrics.adjoint_failures}" if metrics.adjoint_failures else ""
-    return (
-        f"loss {metrics.loss:.3f} acc {metrics.accuracy:.1%} steps {metrics.solver_steps_mean:.1f} "
-        f"residual {metrics.residual_mean:.0e} failed {metrics.solver_failures}{adjoint}"
-    )
+    def _brief(self, figures: Figures) -> str:
+        """The figures one watches during a training, short enough for a line of a terminal."""
+        words = [f"loss {figures['loss']:.3f} {self.task.headline(figures)}"]
+        if "solver_steps_mean" in figures:
+            words.append(
+                f"steps {figures['solver_steps_mean']:.1f} residual "
+                f"{figures['residual_mean']:.0e} failed {figures['solver_failures']}"
+            )
+        if figures.get("adjoint_failures"):
+            words.append(f"adjoint failed {figures['adjoint_failures']}")
+        return " ".join(words)

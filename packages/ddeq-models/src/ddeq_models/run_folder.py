@@ -23,11 +23,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddeq_models.config import RunConfig
-from ddeq_models.ddeq import DDEQ
 from ddeq_models.errors import UserError
+from ddeq_models.registry import build_model
 
 CONFIG, METRICS, WEIGHTS, RESULT = (
     "config.json",
@@ -148,7 +148,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {self.path / CONFIG}: {error}") from error
 
-    def model(self, device: torch.device | str = "cpu") -> DDEQ:
+    def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The trained model, in evaluation mode.
 
         Raises:
@@ -162,7 +162,7 @@ class RunFolder:
                 "first epoch did; train again"
             )
         with torch.random.fork_rng([]):  # the weights it begins with are replaced
-            model = DDEQ(config.model)
+            model = build_model(config.model)
         try:
             model.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError) as error:

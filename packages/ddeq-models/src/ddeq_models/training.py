@@ -3,16 +3,15 @@
 import platform
 import time
 import warnings
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from ddeq_data import CloudDataset
+from ddeq_models.classification import ClassificationConfig
 from ddeq_models.config import DataConfig, RunConfig, TrainConfig
 from ddeq_models.data import (
     SPLITS,
@@ -22,25 +21,27 @@ from ddeq_models.data import (
     normaliser,
     open_split,
 )
-from ddeq_models.ddeq import DDEQ, DDEQConfig
 from ddeq_models.device import choose_device
 from ddeq_models.errors import Diverged, Interrupted
-from ddeq_models.evaluation import measure
-from ddeq_models.metrics import Metrics, Tally
+from ddeq_models.evaluation import EVALUATION_BATCH, forward_only, measure
+from ddeq_models.metrics import SOLVER_FIGURES, Figures, Tally, to_json
+from ddeq_models.model import ModelConfig
 from ddeq_models.optimisation import Average, build_optimiser, learning_rate
 from ddeq_models.progress import Progress
+from ddeq_models.registry import build_model, build_task
 from ddeq_models.run_folder import WEIGHTS, RunFolder, check_out
+from ddeq_models.task import Task, TaskConfig
 from wgf_solver import AdjointWarning
 
 RECORD_EVERY = 50  # steps between two records of the training, about: each epoch is cut evenly
-EVALUATION_BATCH = 256
 
 
 def train(
-    model: DDEQConfig,
+    model: ModelConfig,
     data: DataConfig,
     training: TrainConfig,
     *,
+    task: TaskConfig | None = None,
     preset: str = "custom",
     out: str | Path | None = None,
     device: str = "auto",
@@ -55,6 +56,7 @@ def train(
         model: The model; `point_dim` and `classes` are taken from the data.
         data: The clouds, their normalisation and augmentation.
         training: The training.
+        task: What the model is trained for; None is classification.
         preset: Name under which the model goes in the run's files.
         out: The run folder, which must be empty or not exist; None is
             ``runs/<date>-<data>-<preset>``.
@@ -79,17 +81,18 @@ def train(
         preset=preset,
         classes=tuple(train_set.classes),
         data=data,
-        model=replace(model, point_dim=train_set.dim, classes=len(train_set.classes)),
+        model=model.for_data(train_set.dim, len(train_set.classes)),
         train=training,
         version=version("ddeq-models"),
+        task=task or ClassificationConfig(),
     )
+    job = build_task(config)
     run = RunFolder.create(out, config)
     try:
-        validated, epoch = fit(config, train_set, validation_set, run, place, quiet)
+        validated, epoch = fit(job, train_set, validation_set, run, place, quiet)
         trained = run.model(place)  # what is measured is what was saved
         loader, _ = batches(test_set, EVALUATION_BATCH)
-        tally = measure(trained, loader, normaliser(data.normalise), place, len(config.classes))
-        tested = tally.metrics()
+        columns = measure(job, trained, loader, place, thorough=True).columns()
         parameters = sum(p.numel() for p in trained.parameters())
         run.write_result(
             {
@@ -99,30 +102,28 @@ def train(
                 "parameters": parameters,
                 "seconds": round(time.perf_counter() - start, 3),
                 "epoch": epoch,
-                "validation_accuracy": validated.accuracy,
-                **_of_test(tested),
-                "confusion": tally.confusion().tolist(),
+                **_named(to_json(validated), "validation", solver=False),
+                **_named(to_json(job.figures(columns)), "test", solver=True),
+                **job.result(columns),
                 "device": str(place),
                 "threads": torch.get_num_threads(),
                 "versions": _versions(),
             }
         )
-        from ddeq_models.pictures import draw_run  # matplotlib, only when it is needed
-
-        draw_run(run, trained, test_set, tally.confusion(), place)
+        job.draw(run, trained, test_set, columns, place)
     except KeyboardInterrupt:
         raise Interrupted(_interrupted(run)) from None
     return run
 
 
 def fit(
-    config: RunConfig,
+    task: Task,
     train_set: CloudDataset,
     validation_set: CloudDataset,
     run: RunFolder,
     device: torch.device,
     quiet: bool = False,
-) -> tuple[Metrics, int]:
+) -> tuple[Figures, int]:
     """The training loop.
 
     Everything random in a step is drawn from (seed, step), the batches of an epoch from (seed,
@@ -131,7 +132,7 @@ def fit(
     Returns:
         The validation figures and the number of the epoch whose weights are in the run folder.
     """
-    plan, classes = config.train, len(config.classes)
+    config, plan = task.config, task.config.train
     normalise, augment = normaliser(config.data.normalise), augmentation(config.data)
     loader, sampler = batches(
         train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda"
@@ -145,17 +146,17 @@ def fit(
     with (
         warnings.catch_warnings(),
         torch.random.fork_rng([device] if device.type == "cuda" else []),
-        Progress(plan.epochs, steps, quiet) as progress,
+        Progress(task, plan.epochs, steps, quiet) as progress,
     ):
         warnings.simplefilter("ignore", AdjointWarning)  # these failures are counted
         torch.manual_seed(plan.seed)
-        model = DDEQ(config.model).to(device)
+        model = build_model(config.model).to(device)
         optimiser, average = build_optimiser(model, plan), Average(model, plan.ema)
 
         for epoch in range(1, plan.epochs + 1):
             sampler.set_epoch(epoch)
             model.train()
-            tally = Tally(classes)
+            tally = Tally()
             for position, batch in enumerate(loader, start=1):
                 generator = generator_of(plan.seed, step)
                 torch.manual_seed(generator.initial_seed())
@@ -164,11 +165,9 @@ def fit(
                     group["lr"] = rate
 
                 batch = batch.to(device, non_blocking=True).map(normalise).map(augment, generator)
-                logits, solution = model(batch.points, batch.weights)
-                loss = functional.cross_entropy(
-                    logits, batch.labels, label_smoothing=plan.label_smoothing
-                )
-                loss.backward()  # type: ignore[no-untyped-call]
+                inputs = task.prepare(batch, generator)
+                answer = task.answer(model, inputs)
+                task.loss(answer, inputs).backward()  # type: ignore[no-untyped-call]
                 if plan.clip_norm:
                     clip_grad_norm_(model.parameters(), plan.clip_norm)
                 optimiser.step()
@@ -176,20 +175,20 @@ def fit(
                 average.update(model)
 
                 step += 1
-                tally.add(logits, batch.labels, solution)
+                tally.add(task.records(answer, inputs))
                 progress.step(epoch, tally)
                 if position in ends:
-                    trained = _finite(tally, f"training, step {step}", run)
+                    trained = _finite(task, tally, f"training, step {step}", run)
                     seconds = round(time.perf_counter() - start, 3)
                     at = {"epoch": epoch, "step": step, "seconds": seconds, "learning_rate": rate}
-                    run.append({"split": "train", **at, **trained.to_dict()})
-                    tally = Tally(classes)
+                    run.append({"split": "train", **at, **to_json(trained)})
+                    tally = Tally()
 
-            tally = measure(average.model, validation_loader, normalise, device, classes)
-            validated = _finite(tally, f"validation, epoch {epoch}", run)
-            run.append({"split": "validation", **at, **validated.to_dict()})
+            tally = measure(task, average.model, validation_loader, device)
+            validated = _finite(task, tally, f"validation, epoch {epoch}", run)
+            run.append({"split": "validation", **at, **to_json(validated)})
             progress.epoch(epoch, trained, validated)
-            if plan.keep == "last" or kept is None or _better(validated, kept):
+            if plan.keep == "last" or kept is None or _better(task, validated, kept):
                 kept, kept_epoch = validated, epoch
                 run.write_weights(average.model.state_dict())
 
@@ -197,17 +196,17 @@ def fit(
     return kept, kept_epoch
 
 
-def _finite(tally: Tally, when: str, run: RunFolder) -> Metrics:
+def _finite(task: Task, tally: Tally, when: str, run: RunFolder) -> Figures:
     if not tally.finite():
         raise Diverged(
             f"the loss is not finite ({when}); {run.path} keeps what was complete before. "
             "Try a smaller --learning-rate"
         )
-    return tally.metrics()
+    return task.figures(tally.columns())
 
 
-def _better(new: Metrics, old: Metrics) -> bool:
-    return (new.accuracy, -new.loss) > (old.accuracy, -old.loss)
+def _better(task: Task, new: Figures, old: Figures) -> bool:
+    return task.objective(new) > task.objective(old)
 
 
 def _interrupted(run: RunFolder) -> str:
@@ -216,13 +215,12 @@ def _interrupted(run: RunFolder) -> str:
     return f"stopped before the first epoch ended; {run.path} holds no model and can be removed"
 
 
-def _of_test(metrics: Metrics) -> dict[str, Any]:
-    """The test figures as ``result.json`` names them; there is no backward pass to tell of."""
-    named = ("clouds", "loss", "accuracy", "mean_class_accuracy")
+def _named(figures: dict[str, float | None], split: str, *, solver: bool) -> dict[str, Any]:
+    """Figures as ``result.json`` names them; those of the solver, if wanted, without a split."""
     return {
-        f"test_{name}" if name in named else name: value
-        for name, value in metrics.to_dict().items()
-        if not name.startswith("adjoint")
+        name if name in SOLVER_FIGURES else f"{split}_{name}": value
+        for name, value in forward_only(figures).items()
+        if solver or name not in SOLVER_FIGURES
     }
 
 

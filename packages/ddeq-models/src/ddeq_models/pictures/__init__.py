@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ddeq_data import CloudDataset, collate
 from ddeq_models.data import normaliser
@@ -27,17 +28,19 @@ FLOWS = 4
 
 def draw_run(
     run: RunFolder,
-    model: DDEQ,
+    model: nn.Module,
     test_set: CloudDataset,
     confusion: np.ndarray[Any, np.dtype[np.int64]],
     device: torch.device,
 ) -> None:
-    """Draw the three pictures of a finished run into its folder."""
+    """Draw the pictures of a finished classification into its folder; no flow without a solver."""
     config = run.config()
     right, total = int(confusion.trace()), int(confusion.sum())
     title = f"{config.data.name}, test: {right:,} of {total:,} right ({right / max(total, 1):.2%})"
-    run.write_picture("training_curves.png", draw_training_curves(run.metrics(), config.model.rtol))
-    run.write_picture("flow.png", draw_flows(record_flows(run, model, test_set, device)))
+    tolerance = getattr(config.model, "rtol", None)
+    run.write_picture("training_curves.png", draw_training_curves(run.metrics(), tolerance))
+    if isinstance(model, DDEQ):
+        run.write_picture("flow.png", draw_flows(record_flows(run, model, test_set, device)))
     run.write_picture(
         "confusion_matrix.png", draw_confusion_matrix(confusion, config.classes, title)
     )

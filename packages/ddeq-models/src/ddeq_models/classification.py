@@ -1,0 +1,126 @@
+"""Classification: a class for each cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ddeq_data import CloudDataset, PointBatch
+from ddeq_models.metrics import (
+    Columns,
+    Figures,
+    Records,
+    confusion_matrix,
+    mean,
+    solver_figures,
+    solver_records,
+)
+from ddeq_models.model import Output
+from ddeq_models.task import Task, TaskConfig
+
+if TYPE_CHECKING:
+    from ddeq_models.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class ClassificationConfig(TaskConfig):
+    """Classification has no options of its own: the smoothing of labels belongs to the training."""
+
+    kind: ClassVar[str] = "classification"
+
+
+class Labelled(NamedTuple):
+    """Clouds and their classes.
+
+    Attributes:
+        points: (B, n, d).
+        weights: (B, n).
+        labels: (B,) int64.
+    """
+
+    points: Tensor
+    weights: Tensor
+    labels: Tensor
+
+
+class Classification(Task):
+    """Cross-entropy in training; accuracy, over all clouds and within each class, after it.
+
+    The figures are ``clouds``, ``loss`` (mean cross-entropy, in nats, without smoothing),
+    ``accuracy`` (share of the clouds whose most probable class is theirs), ``mean_class_accuracy``
+    (that share within each class that occurs, averaged over the classes) and those of
+    `solver_figures`.
+    """
+
+    def prepare(self, batch: PointBatch, generator: torch.Generator) -> Labelled:
+        """See `Task.prepare`."""
+        return Labelled(batch.points, batch.weights, batch.labels)
+
+    def answer(self, model: nn.Module, inputs: Labelled) -> Output:
+        """See `Task.answer`."""
+        output: Output = model(inputs.points, inputs.weights)
+        return output
+
+    def loss(self, answer: Output, inputs: Labelled) -> Tensor:
+        """See `Task.loss`."""
+        return functional.cross_entropy(
+            answer.logits, inputs.labels, label_smoothing=self.config.train.label_smoothing
+        )
+
+    def records(self, answer: Output, inputs: Labelled, thorough: bool = False) -> Records:
+        """See `Task.records`."""
+        logits, labels = answer.logits, inputs.labels
+        return {
+            "label": labels,
+            "predicted": logits.argmax(-1),
+            "loss": functional.cross_entropy(logits, labels, reduction="none"),
+            **solver_records(answer.solution),
+        }
+
+    def figures(self, columns: Columns) -> Figures:
+        """See `Task.figures`."""
+        counts = self.confusion(columns)
+        of_class = counts.sum(1)
+        return {
+            "clouds": int(counts.sum()),
+            "loss": mean(columns.get("loss")),
+            "accuracy": float(counts.trace() / counts.sum()) if counts.any() else float("nan"),
+            "mean_class_accuracy": mean(counts.diagonal()[of_class > 0] / of_class[of_class > 0]),
+            **solver_figures(columns),
+        }
+
+    def confusion(self, columns: Columns) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Counts (classes, classes): a row for each true class, a column for each predicted."""
+        none = np.zeros(0)
+        labels, predicted = columns.get("label", none), columns.get("predicted", none)
+        return confusion_matrix(labels, predicted, len(self.config.classes))
+
+    def objective(self, figures: Figures) -> tuple[float, ...]:
+        """The accuracy; among equals, the loss."""
+        return figures["accuracy"], -figures["loss"]
+
+    def headline(self, figures: Figures) -> str:
+        """See `Task.headline`."""
+        return f"acc {figures['accuracy']:.1%}"
+
+    def result(self, columns: Columns) -> dict[str, Any]:
+        """The confusion matrix."""
+        return {"confusion": self.confusion(columns).tolist()}
+
+    def draw(
+        self,
+        run: RunFolder,
+        model: nn.Module,
+        test_set: CloudDataset,
+        columns: Columns,
+        device: torch.device,
+    ) -> None:
+        """See `Task.draw`."""
+        from ddeq_models.pictures import draw_run  # matplotlib, only when it is needed
+
+        draw_run(run, model, test_set, self.confusion(columns), device)

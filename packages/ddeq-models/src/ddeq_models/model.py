@@ -1,0 +1,55 @@
+"""What every model shares: a configuration of its own kind, and what a classifier answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple, Self
+
+from torch import Tensor
+
+from wgf_solver import Solution
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Base of the models' configurations: plain numbers and words, ready for JSON.
+
+    `kind` is the name of the model in `ddeq_models.registry.MODELS` and in a ``config.json``;
+    `task` names the task it is made for.
+
+    Attributes:
+        point_dim: dimension of the input points.
+    """
+
+    kind: ClassVar[str]
+    default_kind: ClassVar[str] = "ddeq"  # what a document without the key means
+    task: ClassVar[str] = "classification"
+
+    point_dim: int = 2
+
+    @classmethod
+    def kinds(cls) -> Mapping[str, type[Any]]:
+        """The configurations by their kind."""
+        from ddeq_models.registry import MODELS  # which imports the models, and they this
+
+        return {kind: config for kind, (config, _) in MODELS.items()}
+
+    def for_data(self, point_dim: int, classes: int) -> Self:
+        """The configuration with what the data decide: the dimension, and the classes if known."""
+        decided = {"point_dim": point_dim, "classes": classes}
+        known = {field.name for field in fields(self)}
+        return replace(self, **{name: n for name, n in decided.items() if name in known})
+
+
+class Output(NamedTuple):
+    """What a classifier says of a batch of clouds.
+
+    Attributes:
+        logits: ``(B, classes)``.
+        solution: the equilibrium and how it was found, see `wgf_solver.Solution`; None of a model
+            that solves nothing.
+    """
+
+    logits: Tensor
+    solution: Solution | None = None

@@ -1,0 +1,43 @@
+"""What there is: the models and the tasks by the names that a ``config.json`` calls them.
+
+To add one, see `ddeq_models.task`.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from ddeq_models.classification import Classification, ClassificationConfig
+from ddeq_models.config import RunConfig
+from ddeq_models.ddeq import DDEQ, DDEQConfig
+from ddeq_models.errors import UserError
+from ddeq_models.model import ModelConfig
+from ddeq_models.task import Task, TaskConfig
+
+MODELS: dict[str, tuple[type[ModelConfig], type[Any]]] = {
+    "ddeq": (DDEQConfig, DDEQ),
+}
+
+TASKS: dict[str, tuple[type[TaskConfig], type[Task]]] = {
+    "classification": (ClassificationConfig, Classification),
+}
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """The model of a configuration, with weights from PyTorch's present random state."""
+    model: nn.Module = MODELS[config.kind][1](config)
+    return model
+
+
+def build_task(config: RunConfig) -> Task:
+    """The task of a run.
+
+    Raises:
+        UserError: The model is made for another task.
+    """
+    if config.model.task != config.task.kind:
+        raise UserError(
+            f"the model {config.model.kind} is made for {config.model.task}, the task is "
+            f"{config.task.kind}; choose a model or preset of the task"
+        )
+    return TASKS[config.task.kind][1](config)
