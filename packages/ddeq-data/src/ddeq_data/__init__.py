@@ -53,14 +53,17 @@ from ddeq_data.surfaces import sample_surface, voxel_bounds, voxel_means
 from ddeq_data.transforms import (
     Compose,
     DropPoints,
+    FarthestSample,
     Jitter,
     RandomRotation,
+    RandomSample,
     RandomScale,
     RandomShear,
     RandomShift,
     Transform,
     UnitSphere,
     ZScore,
+    farthest_points,
 )
 
 __version__ = version("ddeq-data")
@@ -76,6 +79,7 @@ __all__ = [
     "DataError",
     "Digits",
     "DropPoints",
+    "FarthestSample",
     "FashionMNISTPointCloud",
     "FirstPoints",
     "HalfSpaceCrop",
@@ -89,6 +93,7 @@ __all__ = [
     "PointCloudFolder",
     "RandomPoints",
     "RandomRotation",
+    "RandomSample",
     "RandomScale",
     "RandomShear",
     "RandomShift",
@@ -103,6 +108,7 @@ __all__ = [
     "VoxelVertices",
     "ZScore",
     "collate",
+    "farthest_points",
     "read_cloud",
     "read_idx",
     "read_off",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ddeq_data.batch import PointBatch
 from ddeq_data.counters import mix, normal
+from ddeq_data.masses import cumulated, exact, masses
 from ddeq_data.transforms.base import clean
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
 
@@ -28,9 +29,7 @@ __all__ = [
     "ViewpointCrop",
 ]
 
-# Masses are counted in units of 2^-40 of their cloud, and fractions in millionths: integers, whose
-# sums do not depend on the order, and whose products fit into 64 bits.
-_MASS = 2.0**40
+# Fractions are counted in millionths: the products of these integers with masses fit into 64 bits.
 _FRACTION = 10**6
 # Lengths (in units of the cloud's radius) that agree to this many bits count as equal: on grids
 # of pixels many do, and rounding must not decide between them.
@@ -113,12 +112,11 @@ class Crop(ABC):
             )
         seeds = seeds.to(batch.points.device)
         inside = clean(batch.points.detach(), batch.weights)
-        # In float64 wherever there is such a thing, so that the rounding of a mean, which depends
-        # on padding and on the order of points, decides nothing.
-        wide = torch.float32 if inside.device.type == "mps" else torch.float64
+        # Exact, so that the rounding of a mean, which depends on padding and on the order of
+        # points, decides nothing.
         taken = batch.mask
         if taken.numel():
-            taken = taken & self.missing(inside.to(wide), batch.weights.to(wide), seeds)
+            taken = taken & self.missing(exact(inside), exact(batch.weights), seeds)
         total = batch.weights.sum(-1)
         lost = torch.where(taken, batch.weights, 0.0).sum(-1)
         return Completion(
@@ -176,7 +174,7 @@ class DDEQsCrop(Crop):
         """Say which of (B, n, d) are in one of the balls: (B, n)."""
         scaled, _ = ZScore()(points, weights)
         order = _scattered(points, seeds).argsort(-1)  # the same for any order of the points
-        visible, mass, own = weights > 0, _masses(weights), _stream(seeds, _CENTRE)
+        visible, mass, own = weights > 0, masses(weights), _stream(seeds, _CENTRE)
         for ball in range(self.balls):
             drawn = mix(own, seeds.new_tensor(ball))
             centre = _atom(torch.where(visible, mass, 0), order, drawn)
@@ -316,13 +314,6 @@ def _part(batch: PointBatch, chosen: Tensor) -> PointBatch:
     return PointBatch(clean(batch.points, weights), weights, batch.labels)
 
 
-def _masses(weights: Tensor) -> Tensor:
-    # (B, n) int64, about 2^40 in sum.
-    total = weights.sum(-1, keepdim=True)
-    share = weights / torch.where(total > 0, total, 1.0)
-    return (share * _MASS).round().to(torch.int64)
-
-
 def _first(keys: Tensor, weights: Tensor, part: Tensor) -> Tensor:
     # The points of the least keys that hold `part` (B,) millionths of the mass. A point is in it
     # if the middle of its mass is: for n points of one weight, the first n * part, rounded. Points
@@ -330,8 +321,7 @@ def _first(keys: Tensor, weights: Tensor, part: Tensor) -> Tensor:
     inside = weights > 0
     keys = torch.where(inside, keys, _LAST)
     ordered, order = keys.sort(-1)
-    mass = _masses(weights).gather(-1, order).cumsum(-1)
-    mass = torch.cat([mass.new_zeros(len(mass), 1), mass], -1)  # (B, n + 1)
+    mass = cumulated(masses(weights), order)
     below = mass.gather(-1, torch.searchsorted(ordered, keys))
     upto = mass.gather(-1, torch.searchsorted(ordered, keys, right=True))
     rounding = inside.sum(-1, keepdim=True)  # half a unit for each mass, twice
@@ -343,7 +333,7 @@ def _first(keys: Tensor, weights: Tensor, part: Tensor) -> Tensor:
 
 def _atom(mass: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
     # (B,) the index of one point, drawn with the probability of its mass from 64 random bits.
-    total = mass.gather(-1, order).cumsum(-1)
+    total = cumulated(mass, order)[:, 1:].contiguous()
     below = torch.remainder(drawn, total[:, -1].clamp(min=1))
     place = torch.searchsorted(total, below[:, None], right=True).clamp(max=mass.shape[-1] - 1)
     return order.gather(-1, place)[:, 0]

@@ -9,12 +9,15 @@ from ddeq_data.transforms.compose import Compose
 from ddeq_data.transforms.motions import RandomRotation, RandomScale, RandomShear, RandomShift
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
 from ddeq_data.transforms.points import DropPoints, Jitter
+from ddeq_data.transforms.resampling import FarthestSample, RandomSample, farthest_points
 
 __all__ = [
     "Compose",
     "DropPoints",
+    "FarthestSample",
     "Jitter",
     "RandomRotation",
+    "RandomSample",
     "RandomScale",
     "RandomShear",
     "RandomShift",
@@ -22,5 +25,6 @@ __all__ = [
     "Transform",
     "UnitSphere",
     "ZScore",
+    "farthest_points",
     "is_random",
 ]

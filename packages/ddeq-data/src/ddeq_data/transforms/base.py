@@ -25,7 +25,8 @@ class Transform(Protocol):
             generator: Source of chance; ignored by transforms that need none.
 
         Returns:
-            Points and weights of the same shapes. Rows of weight 0 hold the point 0.
+            Points (..., m, d) and weights (..., m); m is n but for transforms that resample. Rows
+            of weight 0 hold the point 0.
         """
         ...
 
@@ -51,24 +52,34 @@ class RandomTransform(ABC):
             generator: Source of the draw, on any device.
 
         Returns:
-            Points and weights of the same shapes. Rows of weight 0 hold the point 0.
+            Points (..., m, d) and weights (..., m); m is n but for transforms that resample. Rows
+            of weight 0 hold the point 0.
 
         Raises:
             ValueError: If there is no generator, or the shapes do not fit.
         """
         check(points, weights)
-        if generator is None:
-            raise ValueError(
-                f"{self} is random and needs a torch.Generator: call "
-                "transform(points, weights, generator), or batch.map(transform, generator)"
-            )
-        seeds = torch.empty(points.shape[:-2], dtype=torch.int64, device=generator.device)
-        seeds.random_(-(2**63), None, generator=generator)
-        return self.draw(points, weights, seeds.to(points.device))
+        return self.draw(points, weights, seeds_for(self, points, generator))
 
     @abstractmethod
     def draw(self, points: Tensor, weights: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Transform (..., n, d) and (..., n) by the draws that belong to `seeds` (...,)."""
+
+
+def seeds_for(transform: Transform, points: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw one 64-bit seed for each measure of (..., n, d), on the device of `points`.
+
+    Raises:
+        ValueError: If there is no generator, naming the transform.
+    """
+    if generator is None:
+        raise ValueError(
+            f"{transform} is random and needs a torch.Generator: call "
+            "transform(points, weights, generator), or batch.map(transform, generator)"
+        )
+    seeds = torch.empty(points.shape[:-2], dtype=torch.int64, device=generator.device)
+    seeds.random_(-(2**63), None, generator=generator)
+    return seeds.to(points.device)
 
 
 def is_random(transform: Transform) -> bool:
@@ -97,3 +108,21 @@ def check(points: Tensor, weights: Tensor) -> None:
 def clean(points: Tensor, weights: Tensor) -> Tensor:
     """Put 0 in the padded rows, whatever stood there; no gradient flows to them."""
     return torch.where((weights > 0)[..., None], points, 0.0)
+
+
+def largest(values: Tensor) -> Tensor:
+    """Return the largest of (..., n, 1) values >= 0 as (..., 1, 1); 0 for none."""
+    return torch.cat([values, values.new_zeros(*values.shape[:-2], 1, 1)], -2).amax(-2, True)
+
+
+def unit_of(points: Tensor) -> Tensor:
+    """Return a power of two near the largest coordinate of each cloud, (..., 1, 1).
+
+    In this unit no square overflows or vanishes, and the division loses no bit.
+
+    Args:
+        points: (..., n, d), 0 in padding.
+    """
+    top = largest(points.abs().amax(-1, keepdim=True))
+    top = torch.where(top > 0, top, 1.0)
+    return top / (2 * torch.frexp(top).mantissa)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.transforms.base import check, clean
+from ddeq_data.transforms.base import check, clean, largest, unit_of
 
 __all__ = ["UnitSphere", "ZScore"]
 
@@ -77,17 +77,14 @@ class UnitSphere:
         """
         check(points, weights)
         centred, _, unit = _centre(points, weights)
-        return centred * _rescale(_largest(centred.square().sum(-1, keepdim=True)), unit), weights
+        return centred * _rescale(largest(centred.square().sum(-1, keepdim=True)), unit), weights
 
 
 def _centre(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    # Returns the points in units of a power of two near the largest coordinate of their cloud (so
-    # that no square overflows or vanishes, and no bit is lost), centred, and 0 in padding; the
-    # weights as shares of the whole, (..., n, 1); and that unit, (..., 1, 1).
+    # Returns the points in units of `unit_of`, centred, and 0 in padding; the weights as shares of
+    # the whole, (..., n, 1); and that unit, (..., 1, 1).
     inside = clean(points, weights)
-    largest = _largest(inside.detach().abs().amax(-1, keepdim=True))
-    largest = torch.where(largest > 0, largest, 1.0)
-    unit = largest / (2 * torch.frexp(largest).mantissa)
+    unit = unit_of(inside.detach())
     total = weights.sum(-1, keepdim=True)
     share = (weights / torch.where(total > 0, total, 1.0))[..., None]
     moved = inside / unit
@@ -101,8 +98,3 @@ def _rescale(square: Tensor, unit: Tensor) -> Tensor:
     # One over the root, or where the root is rounding, what undoes the division by `unit`.
     flat = square <= (16 * torch.finfo(square.dtype).eps) ** 2
     return torch.where(flat, unit, torch.where(flat, 1.0, square).rsqrt())
-
-
-def _largest(values: Tensor) -> Tensor:
-    # (..., n, 1) -> (..., 1, 1) for values >= 0; 0 where n = 0, where amax would raise.
-    return torch.cat([values, values.new_zeros(*values.shape[:-2], 1, 1)], -2).amax(-2, True)

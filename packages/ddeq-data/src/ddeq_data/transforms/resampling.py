@@ -1,0 +1,206 @@
+"""Clouds of a given number of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ddeq_data.counters import mix
+from ddeq_data.masses import cumulated, exact, masses
+from ddeq_data.transforms.base import RandomTransform, check, clean, seeds_for, unit_of
+
+__all__ = ["FarthestSample", "RandomSample", "farthest_points"]
+
+_LARGEST = 2**22
+
+
+@dataclass(frozen=True)
+class RandomSample(RandomTransform):
+    """Draw `count` points from each cloud, without replacement as far as there are enough.
+
+    Systematic sampling in a random order: a point of weight w comes `count` w times on average,
+    rounded up or down. So from points of one weight it draws without replacement, or repeats each
+    about equally often where they are too few; and a point of a large weight comes several times.
+    All points drawn weigh the same. A cloud without points remains so: `count` rows of padding.
+
+    Attributes:
+        count: Number of points m, in 1..4194304.
+
+    Raises:
+        ValueError: If `count` is out of range.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+
+    def draw(self, points: Tensor, weights: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw (..., m, d) from (..., n, d) by the draws that belong to `seeds` (...,)."""
+        points, weights = _not_empty(points, weights)
+        chosen = _systematic(weights, self.count, seeds)
+        mass = (weights > 0).any(-1, keepdim=True).to(weights.dtype) / self.count
+        mass = mass.repeat_interleave(self.count, -1)
+        return clean(points.take_along_dim(chosen[..., None], -2), mass), mass
+
+
+@dataclass(frozen=True)
+class FarthestSample:
+    """Choose `count` points of each cloud, each the farthest from those before; `farthest_points`.
+
+    A cloud of fewer places than `count` keeps one point of each; the rows that are left over are
+    padding.
+
+    Attributes:
+        count: Number of points m, in 1..4194304.
+        weights: "nearest": the weight of every point goes to the nearest that was chosen, so that
+            mass stays where it was. "equal": those that were chosen weigh the same, as is usual
+            with networks that know no weights.
+        random: Draw the first point, by weight, and need a generator. Otherwise it is the point
+            farthest from the mean, and the choice a function of the cloud.
+
+    Raises:
+        ValueError: If `count` is out of range or `weights` another word.
+    """
+
+    count: int
+    weights: Literal["nearest", "equal"] = "nearest"
+    random: bool = False
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+        if self.weights not in ("nearest", "equal"):
+            raise ValueError(f'weights must be "nearest" or "equal", got {self.weights!r}')
+
+    def __call__(
+        self, points: Tensor, weights: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Choose points of each measure.
+
+        Args:
+            points: (..., n, d) floating.
+            weights: (..., n), 0 in padding.
+            generator: Source of the first points, if these are random.
+
+        Returns:
+            Points (..., m, d) and weights (..., m), those that were chosen first ahead.
+
+        Raises:
+            ValueError: If there is no generator and it is needed, or the shapes do not fit.
+        """
+        check(points, weights)
+        points, weights = _not_empty(points, weights)
+        first = None
+        if self.random:
+            first = _systematic(weights, 1, seeds_for(self, points, generator))[..., 0]
+        chosen, owner = _farthest(points, weights, self.count, first)
+        there = (chosen >= 0).to(weights.dtype)
+        if self.weights == "nearest":
+            share = torch.where(weights > 0, weights, 0.0)
+            mass = torch.zeros_like(there).scatter_add(-1, owner, share)
+        else:
+            mass = there / there.sum(-1, keepdim=True).clamp(min=1)
+        taken = points.take_along_dim(chosen.clamp(min=0)[..., None], -2)
+        return clean(taken, mass), mass
+
+
+def farthest_points(
+    points: Tensor, weights: Tensor, count: int, first: Tensor | None = None
+) -> Tensor:
+    """Choose points one by one, each the farthest from those that were chosen before.
+
+    Of points equally far the first one is taken. What is chosen covers the cloud: no point is
+    farther from it than its members are from each other. Source: Y. Eldar, M. Lindenbaum, M. Porat
+    and Y. Y. Zeevi, "The farthest point strategy for progressive image sampling", IEEE
+    Transactions on Image Processing 1997; for networks on point clouds C. R. Qi, L. Yi, H. Su and
+    L. J. Guibas, "PointNet++", NeurIPS 2017. Time O(m n d), memory O(n d).
+
+    Args:
+        points: (..., n, d) floating.
+        weights: (..., n), 0 in padding, which is never chosen.
+        count: Number of points m to choose, at least 1.
+        first: (...,) int64, the index of the first one, which must not be padding; None for the
+            point farthest from the mean.
+
+    Returns:
+        (..., m) int64, the indices in the order of the choice; -1 where a cloud has no further
+        place.
+
+    Raises:
+        ValueError: If the shapes do not fit or `count` is out of range.
+    """
+    check(points, weights)
+    _check_count(count)
+    if first is not None and (first.shape != points.shape[:-2] or first.dtype != torch.int64):
+        raise ValueError(
+            f"first must be torch.int64 of shape {tuple(points.shape[:-2])}, one index for each "
+            f"cloud, got {first.dtype} of shape {tuple(first.shape)}"
+        )
+    if points.shape[-2] == 0:
+        return torch.full((*points.shape[:-2], count), -1, device=points.device)
+    return _farthest(points, weights, count, first)[0]
+
+
+def _farthest(
+    points: Tensor, weights: Tensor, count: int, first: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    # The indices (..., m), and for each point the place (..., n) in them of the nearest.
+    inside = weights > 0
+    moved = clean(points.detach(), weights)
+    moved = moved / unit_of(moved)
+    axes = moved.movedim(-1, 0).contiguous()  # (d, ..., n)
+    nearest = torch.where(inside, torch.inf, -1.0).to(moved.dtype)
+    owner = torch.zeros_like(inside, dtype=torch.int64)
+    index = _outermost(moved, weights) if first is None else first
+    index = torch.where(inside.any(-1), index, -1)[..., None]
+    chosen = []
+    for step in range(count):
+        chosen.append(index)
+        there = index.clamp(min=0).expand(len(axes), *index.shape)
+        apart = (axes - axes.gather(-1, there)).square_().sum(0)
+        closer = apart < nearest
+        owner = torch.where(closer, step, owner)
+        nearest = torch.where(closer, apart, nearest)
+        farthest, index = nearest.max(-1, keepdim=True)
+        index = torch.where(farthest > 0, index, -1)
+    return torch.cat(chosen, -1), owner
+
+
+def _outermost(points: Tensor, weights: Tensor) -> Tensor:
+    # (...,) the first of the points farthest from the mean, told apart by 30 bits: rounding must
+    # not decide between those of a symmetric shape.
+    wide, mass = exact(points), exact(weights)
+    mass = torch.where(mass > 0, mass, 0.0)
+    total = mass.sum(-1, keepdim=True)
+    mean = (wide * (mass / torch.where(total > 0, total, 1.0))[..., None]).sum(-2, keepdim=True)
+    radius = torch.where(mass > 0, (wide - mean).square().sum(-1).sqrt(), -1.0)
+    return (radius * 2.0**30).round().argmax(-1)
+
+
+def _systematic(weights: Tensor, count: int, seeds: Tensor) -> Tensor:
+    # (..., m) indices of points: `count` steps of one size through the masses in a random order.
+    rank = (weights > 0).cumsum(-1)  # padding is not counted
+    order = mix(seeds[..., None], rank).argsort(-1)
+    total = cumulated(masses(weights), order)
+    whole = total[..., -1:]
+    steps = torch.arange(count, device=weights.device)
+    start = torch.remainder(mix(seeds[..., None], steps[:1]), whole.clamp(min=1))
+    at = (whole * steps + start) // count
+    place = torch.searchsorted(total[..., 1:].contiguous(), at, right=True)
+    return order.gather(-1, place.clamp(max=order.shape[-1] - 1))
+
+
+def _not_empty(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    # With a row of padding where there is none, so that there is something to gather from.
+    if points.shape[-2]:
+        return points, weights
+    shape = points.shape[:-2]
+    return points.new_zeros(*shape, 1, points.shape[-1]), weights.new_zeros(*shape, 1)
+
+
+def _check_count(count: int) -> None:
+    if not 1 <= count <= _LARGEST:
+        raise ValueError(f"count must be in 1..{_LARGEST}, got {count}")
