@@ -12,11 +12,11 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), 
 
 
 def test_there_are_examples():
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     assert len(BLOCKS[0].strip().splitlines()) <= 20
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=["example", "extending"])
+@pytest.mark.parametrize("code", BLOCKS, ids=["example", "flow", "extending"])
 def test_the_examples_run(code, capsys):
     exec(compile(code, str(PAGE), "exec"), {"__name__": "readme"})
     if "print(" in code:

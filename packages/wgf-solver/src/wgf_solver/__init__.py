@@ -1,8 +1,9 @@
 """Fixed points of maps on probability measures, by Wasserstein gradient flow.
 
-`equilibrium` solves ``μ* = F(μ*)`` and gives ``μ*`` its implicit gradient. A method is three
-choices, each a frozen value: a velocity field (`Residual`, `Descent`), an integrator (`Euler`,
-`Anderson`) and an adjoint (`Implicit`, `Phantom`, `Unrolled`).
+`equilibrium` solves ``μ* = F(μ*)`` and gives ``μ*`` its implicit gradient; `gradient_flow` follows
+any functional of a measure to where it rests. A method is three choices, each a frozen value: a
+velocity field (`Residual`, `Descent`), an integrator (`Euler`, `Anderson`) and an adjoint
+(`Implicit`, `Phantom`, `Unrolled`).
 """
 
 from importlib.metadata import version
@@ -20,6 +21,15 @@ from wgf_solver.adjoints import (
 )
 from wgf_solver.discrepancies import MMD, Discrepancy, Pull
 from wgf_solver.equilibrium import equilibrium
+from wgf_solver.functionals import (
+    DistanceTo,
+    Functional,
+    FunctionOf,
+    Interaction,
+    Potential,
+    Slope,
+)
+from wgf_solver.gradient_flow import gradient_flow
 from wgf_solver.integrators import Anderson, Euler, GeometricDecay, Integrator
 from wgf_solver.kernels import Dirac, Energy, Gaussian, Kernel, RadialKernel, SquaredDistance
 from wgf_solver.measure import Measure
@@ -38,28 +48,35 @@ __all__ = [
     "Descent",
     "Dirac",
     "Discrepancy",
+    "DistanceTo",
     "Energy",
     "EquilibriumError",
     "EquilibriumWarning",
     "Euler",
     "Evaluation",
+    "FunctionOf",
+    "Functional",
     "Gaussian",
     "GeometricDecay",
     "Implicit",
     "Integrator",
+    "Interaction",
     "Kernel",
     "LinearSolution",
     "LinearStatus",
     "Map",
     "Measure",
     "Phantom",
+    "Potential",
     "Pull",
     "RadialKernel",
     "Residual",
+    "Slope",
     "Solution",
     "SquaredDistance",
     "Status",
     "Unrolled",
     "VelocityField",
     "equilibrium",
+    "gradient_flow",
 ]

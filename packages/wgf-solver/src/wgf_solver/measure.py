@@ -130,6 +130,27 @@ class Measure:
             )
         return _unchecked(points, self.weights, self.marks, self.full)
 
+    def expand(self, batch_shape: Sequence[int]) -> Measure:
+        """The same measure for each index of a batch: views, no copies.
+
+        Raises:
+            ValueError: the batch shape of this measure does not broadcast to ``batch_shape``.
+        """
+        try:
+            parts = [
+                None if rows is None else rows.expand(*batch_shape, *rows.shape[-kept:])
+                for rows, kept in ((self.points, 2), (self.weights, 1), (self.marks, 2))
+            ]
+        except RuntimeError as error:
+            raise ValueError(
+                f"a measure of batch shape {tuple(self.batch_shape)} does not expand to "
+                f"{tuple(batch_shape)}"
+            ) from error
+        points, weights, marks = parts
+        assert points is not None
+        assert weights is not None
+        return _unchecked(points, weights, marks, self.full)
+
     def zero_padding(self) -> Measure:
         """The same measure with points and marks of padded rows replaced by 0, gradient included.
 

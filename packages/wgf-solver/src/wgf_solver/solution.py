@@ -62,7 +62,7 @@ class EquilibriumWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """The result of `wgf_solver.equilibrium`, with one entry for each measure of the batch.
+    """The result of `equilibrium` or `gradient_flow`, with one entry for each measure of the batch.
 
     Attributes:
         measure: the equilibrium ``μ*`` (or the best iterate); differentiable by the adjoint with
@@ -70,12 +70,14 @@ class Solution:
         residual: ``‖v‖ / scale``, shape ``(...)``: the weighted RMS velocity relative to the
             larger of its first value and the field's own scale; what ``rtol`` bounds.
         discrepancy: ``D(μ*, F(μ*))``, shape ``(...)``; for `Residual` the transport cost
-            ``½ Σ w_i ‖z_i − f(Z)_i‖²``.
+            ``½ Σ w_i ‖z_i − f(Z)_i‖²``, and for a gradient flow the energy ``𝓕(μ*)``.
         steps: evaluations of the velocity field until the measure was done, ``(...)`` int64; those
             of a probe (see `wgf_solver.equilibrium`) are not among them.
         status: codes of `Status`, ``(...)`` int64.
         trajectory: the points at each evaluation, from the start to the last one that any measure
             needed, ``(K, ..., n, d)``, if asked for; the iterate that is returned is among them.
+        energies: of a `wgf_solver.gradient_flow`, the energy at each evaluation, ``(K, ...)``; a
+            measure that is done repeats its last. None otherwise.
         adjoint: how the backward solve went; filled in when the backward pass has run, None if no
             gradient was to be recorded.
     """
@@ -86,6 +88,7 @@ class Solution:
     steps: Tensor
     status: Tensor
     trajectory: Tensor | None = None
+    energies: Tensor | None = None
     adjoint: AdjointReport | None = None
 
     @property

@@ -132,8 +132,9 @@ class Anderson:
         else:
             limit = self.growth * state.merit
             if descends and state.first_merit is not None:
-                rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit
-                limit = (1 + _RISE) * state.merit + rounding
+                # Of the size, since the energy of a gradient flow may be negative.
+                rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit.abs()
+                limit = state.merit + _RISE * state.merit.abs() + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
             points = where_measure(rejected, state.points, points)
             velocity = where_measure(rejected, state.velocity, velocity)

@@ -1,0 +1,187 @@
+r"""What a functional ``𝓕(μ)`` is to its gradient flow: an energy and a velocity; sums of them.
+
+The Wasserstein gradient flow of ``𝓕`` moves each atom by its derivative per unit of mass,
+``v_i = −(1/w_i) ∂_{z_i} 𝓕(μ) = −∇(δ𝓕/δμ)(z_i)``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from wgf_solver.measure import Measure
+from wgf_solver.norms import weighted_rms
+
+FunctionalLike: TypeAlias = "Functional | Callable[[Measure], Tensor]"
+
+
+class Slope(NamedTuple):
+    """A functional and its Wasserstein gradient at one measure.
+
+    Attributes:
+        velocity: ``v_i = −(1/w_i) ∂_{z_i} 𝓕``, ``(..., n, d)``; 0 in padded rows.
+        scale: ``(...)``: the weighted RMS size of the terms whose balance `velocity` is, in its
+            unit; 0 if it is no balance of terms.
+        energy: ``𝓕(μ)``, ``(...)``, detached.
+    """
+
+    velocity: Tensor
+    scale: Tensor
+    energy: Tensor
+
+
+class Functional(ABC):
+    """``𝓕``: one number for each measure of a batch. Subclasses give `__call__`, and perhaps more.
+
+    Values of this class add, subtract and are multiplied by numbers, also with plain functions.
+    """
+
+    @abstractmethod
+    def __call__(self, mu: Measure) -> Tensor:
+        """``𝓕(μ)``, shape ``(...)``; differentiable by torch."""
+
+    def slope(self, mu: Measure) -> Slope:
+        """Energy and velocity, the latter differentiable if gradients are on.
+
+        By autograd here; a subclass that knows its derivative overrides it.
+
+        Args:
+            mu: its padded rows hold zeros.
+
+        Raises:
+            TypeError: the functional does not return a tensor.
+            ValueError: the functional does not return one number for each measure.
+        """
+        tracked = torch.is_grad_enabled()
+        with torch.enable_grad():
+            if not mu.points.requires_grad:
+                mu = mu.with_points(mu.points.detach().requires_grad_())
+            energy = self(mu)
+            _check_energy(energy, mu)
+            gradient = torch.zeros_like(mu.points)
+            if energy.requires_grad:
+                (gradient,) = torch.autograd.grad(
+                    energy.sum(), mu.points, create_graph=tracked, materialize_grads=True
+                )
+            mass = torch.where(mu.mask, mu.weights, 1)[..., None]
+            velocity = torch.where(mu.mask[..., None], -gradient / mass, 0)
+        if not tracked:
+            velocity = velocity.detach()
+        return Slope(velocity, torch.zeros_like(energy).detach(), energy.detach())
+
+    def prepared(self, mu: Measure) -> Functional:
+        """An equal functional for measures like ``mu``: what will not change is computed once."""
+        return self
+
+    def __add__(self, other: FunctionalLike) -> Functional:
+        if not callable(other):
+            return NotImplemented
+        return Combination((*_parts(self), *_parts(as_functional(other))))
+
+    def __radd__(self, other: FunctionalLike | int) -> Functional:
+        if other == 0:  # so that sum(...) works
+            return self
+        return self + other if callable(other) else NotImplemented
+
+    def __sub__(self, other: FunctionalLike) -> Functional:
+        return self + (-1.0) * as_functional(other)
+
+    def __mul__(self, factor: float) -> Functional:
+        if isinstance(factor, Tensor) and factor.dim() > 0:
+            raise ValueError(
+                "a functional is multiplied by a number, or a tensor without dimensions; got one "
+                f"of shape {tuple(factor.shape)}"
+            )
+        if not isinstance(factor, (int, float, Tensor)):
+            return NotImplemented
+        return Combination(tuple((factor * c, part) for c, part in _parts(self)))
+
+    __rmul__ = __mul__
+
+
+def as_functional(functional: FunctionalLike) -> Functional:
+    """A functional of a function.
+
+    Raises:
+        TypeError: it cannot be called.
+    """
+    if isinstance(functional, Functional):
+        return functional
+    if isinstance(functional, type) or not callable(functional):
+        raise TypeError(
+            "a functional is a value such as DistanceTo(MMD(Energy()), target), or a function "
+            f"from a Measure to one number for each measure; got {functional!r}"
+        )
+    return FunctionOf(functional)
+
+
+@dataclass(frozen=True)
+class FunctionOf(Functional):
+    """A plain function of a measure, by autograd; `gradient_flow` and ``+`` make it by themselves.
+
+    Args:
+        function: from a `Measure` to one number for each measure of the batch.
+    """
+
+    function: Callable[[Measure], Tensor]
+
+    def __call__(self, mu: Measure) -> Tensor:
+        """What the function returns."""
+        return self.function(mu)
+
+
+@dataclass(frozen=True)
+class Combination(Functional):
+    """``Σ_k c_k 𝓕_k``; made by ``+`` and ``*`` and seldom by hand."""
+
+    terms: tuple[tuple[float | Tensor, Functional], ...]
+
+    def __call__(self, mu: Measure) -> Tensor:
+        """The sum."""
+        total = mu.weights.new_zeros(mu.batch_shape)
+        for factor, part in self.terms:
+            total = total + factor * part(mu)
+        return total
+
+    def slope(self, mu: Measure) -> Slope:
+        """The sum; its scale is the size of the parts that balance each other."""
+        velocity = torch.zeros_like(mu.points)
+        energy = mu.weights.new_zeros(mu.batch_shape)
+        squares = torch.zeros_like(energy)
+        for factor, part in self.terms:
+            each = part.slope(mu)
+            velocity = velocity + factor * each.velocity
+            with torch.no_grad():
+                energy = energy + factor * each.energy
+                size = each.scale
+                if len(self.terms) > 1:
+                    size = torch.maximum(size, weighted_rms(each.velocity, mu.weights))
+                squares = squares + (factor * size).square()
+        return Slope(velocity, squares.sqrt().detach(), energy.detach())
+
+    def prepared(self, mu: Measure) -> Functional:
+        """The sum of the prepared parts."""
+        return Combination(tuple((factor, part.prepared(mu)) for factor, part in self.terms))
+
+
+def _parts(functional: Functional) -> tuple[tuple[float | Tensor, Functional], ...]:
+    return functional.terms if isinstance(functional, Combination) else ((1.0, functional),)
+
+
+def _check_energy(energy: Tensor, mu: Measure) -> None:
+    """Raise unless there is one number for each measure."""
+    if not isinstance(energy, Tensor):
+        raise TypeError(
+            "a functional returns a tensor, one number for each measure; got "
+            f"{type(energy).__name__}"
+        )
+    if energy.shape != mu.batch_shape or not energy.is_floating_point():
+        raise ValueError(
+            f"a functional returns one real number for each measure, here {tuple(mu.batch_shape)}; "
+            f"got {tuple(energy.shape)} in {energy.dtype}. Sum over atoms with mu.weights"
+        )
