@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -220,3 +221,50 @@ def test_to_and_detach():
     assert {double.points.dtype, double.weights.dtype, double.marks.dtype} == {torch.float64}
     assert not mu.detach().points.requires_grad
     assert "3 atoms in dimension 2, marks 1" in repr(mu)
+
+
+def test_negative_weights_are_refused_where_a_look_costs_nothing():
+    with pytest.raises(
+        ValueError, match=r"got -0.5 as the least of \(2, 3\)"
+    ):
+        Measure(torch.zeros(2, 3, 1), torch.tensor([[1.0, 1, 1], [1, -0.5, 1]]))
+    meta = Measure(torch.zeros(2, 3, 1, device="meta"), -torch.ones(3, device="meta"))
+    assert meta.weights.device.type == "meta"  # no look
+    inner = torch.func.vmap(lambda w: Measure(torch.zeros(3, 1), w).weights)(torch.ones(2, 3))
+    torch.testing.assert_close(inner, torch.full((2, 3), 1 / 3))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 3e38])
+def test_weights_without_a_finite_total_spoil_their_own_measure_only(bad):
+    mu = Measure(torch.zeros(2, 3, 1), torch.tensor([[1.0, 1, 2], [bad, bad, 1]]))
+    assert mu.weights[0].tolist() == [0.25, 0.25, 0.5]
+    assert mu.weights[1].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("part", "error", "message"),
+    [
+        ([0.5, 0.5], TypeError, "must be a tensor of real numbers; got list"),
+        (torch.ones(2, dtype=torch.complex64), TypeError, "got torch.complex64"),
+        (torch.tensor(1.0), ValueError, "must have at least . dimension"),
+        (torch.ones(3, 2, device="meta"), ValueError, "must be on the device of the points, cpu"),
+    ],
+)
+def test_weights_and_marks_that_are_none(part, error, message):
+    for name in ("weights", "marks"):
+        with pytest.raises(error, match=message):
+            Measure(torch.zeros(3, 2, 2), **{name: part})
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_expand_is_a_view_for_every_index(batch):
+    mu = Measure(torch.randn(4, 2), torch.rand(4), torch.randn(4, 1))
+    wide = mu.expand(batch)
+    assert wide.batch_shape == batch
+    for mine, theirs in ((wide.points, mu.points), (wide.weights, mu.weights)):
+        assert mine.data_ptr() == theirs.data_ptr()
+    assert wide.marks is not None
+    torch.testing.assert_close(wide.mean(), mu.mean().expand(*batch, 2))
+    assert Measure(torch.zeros(4, 2)).expand(batch).full
+    with pytest.raises(ValueError, match=r"batch shape \(2,\) does not expand to \(3,\)"):
+        Measure(torch.zeros(2, 4, 2)).expand((3,))

@@ -29,8 +29,11 @@ class Measure:
             lack leading dimensions of ``points`` (a code shared by the whole batch).
 
     Raises:
-        TypeError: ``points`` is not a floating-point tensor.
-        ValueError: the shapes do not fit together.
+        TypeError: ``points`` is not a floating-point tensor, or weights or marks are no real ones.
+        ValueError: the shapes or devices do not fit together, or a weight is negative. On a device
+            that is not the CPU, where a look at the values would wait for it, the weights of such
+            a measure become NaN instead. Weights that are NaN or infinite raise nowhere: they are
+            the data of one bad measure, whose solve ends in `Status.NONFINITE` beside the others.
     """
 
     points: Tensor
@@ -55,9 +58,12 @@ class Measure:
             weights = torch.full(atoms, value, dtype=points.dtype, device=points.device)
             full = points.shape[-2] > 0
         else:
-            weights = _normalised(_expanded(weights, atoms, "weights (..., n)").to(points.dtype))
+            _check_rows("weights (..., n)", weights, points, 1)
+            weights = _expanded(weights, atoms, "weights (..., n)").to(points.dtype)
+            weights = _normalised(_not_negative(weights))
             full = False
         if marks is not None:
+            _check_rows("marks (..., n, k)", marks, points, 2)
             marks = _expanded(marks, (*atoms, marks.shape[-1]), "marks (..., n, k)")
         _set(self, points, weights, marks, full)
 
@@ -246,6 +252,37 @@ def _unchecked(points: Tensor, weights: Tensor, marks: Tensor | None, full: bool
     return measure
 
 
+def _check_rows(name: str, rows: Tensor, points: Tensor, dimensions: int) -> None:
+    """Raise unless ``rows`` is a real tensor on the device of the points."""
+    if not isinstance(rows, Tensor) or rows.is_complex():
+        came = rows.dtype if isinstance(rows, Tensor) else type(rows).__name__
+        raise TypeError(f"{name} must be a tensor of real numbers; got {came}")
+    if rows.dim() < dimensions:
+        raise ValueError(f"{name} must have at least {dimensions} dimensions; got {rows.dim()}")
+    if rows.device != points.device:
+        raise ValueError(
+            f"{name} must be on the device of the points, {points.device}; got {rows.device}. "
+            "Move them with .to(points.device)"
+        )
+
+
+def _not_negative(weights: Tensor) -> Tensor:
+    """Weights none of which is negative; raises on the CPU, else makes the measure NaN."""
+    negative = weights < 0
+    if weights.device.type == "cpu" and not torch.compiler.is_compiling():
+        try:
+            found = bool(negative.any())
+        except RuntimeError:  # fake tensors and the transforms of torch.func have no values
+            found = False
+        if found:
+            raise ValueError(
+                f"weights must not be negative; got {float(weights.min()):g} as the least of "
+                f"{tuple(weights.shape)}. Padding is weight 0"
+            )
+        return weights
+    return torch.where(negative.any(-1, keepdim=True), torch.nan, weights)
+
+
 def _expanded(rows: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     """``rows`` with the leading dimensions it lacks."""
     if rows.dim() <= len(shape) and tuple(rows.shape) == tuple(shape)[len(shape) - rows.dim() :]:
@@ -254,7 +291,7 @@ def _expanded(rows: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
 
 
 def _normalised(weights: Tensor) -> Tensor:
-    """``w / Σw``; the empty measure keeps its zeros.
+    """``w / Σw``; the empty measure keeps its zeros, an infinite total makes NaN.
 
     A sum within rounding of 1 counts as 1, so that normalising twice changes no bit; its gradient
     is that of ``w / Σw`` all the same.
@@ -263,4 +300,5 @@ def _normalised(weights: Tensor) -> Tensor:
     rounding = 8 * torch.finfo(weights.dtype).eps * weights.shape[-1] ** 0.5
     near = (total - 1).abs() <= rounding
     divisor = total + torch.where(near, 1 - total, 0).detach()  # exactly 1 where near
-    return weights / torch.where(divisor == 0, 1, divisor)
+    divisor = torch.where(divisor == 0, 1, divisor)
+    return weights / torch.where(divisor.isinf(), torch.nan, divisor)  # not 0, which is empty
