@@ -31,13 +31,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"ddeq {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    of_command = {
-        name: add(commands)
-        for name, add in (("train", _train), ("evaluate", _evaluate), ("predict", _predict))
-    }
+    of_command = {name: add(commands) for name, add in _COMMANDS.items()}
     options, unknown = parser.parse_known_args(list(argv))
     if options.command is None:
-        parser.error("say what to do: train, evaluate or predict")
+        *most, last = of_command
+        parser.error(f"say what to do: {', '.join(most)} or {last}")
     if unknown:
         of_command[options.command].refuse(unknown[0])
     return options
@@ -166,6 +164,23 @@ def _predict(commands: Any) -> _Parser:
     return parser
 
 
+def _report(commands: Any) -> _Parser:
+    parser = _add(
+        commands,
+        "report",
+        "RUN... --out FILE ",
+        "one HTML page about runs, side by side",
+        "Write one HTML page that needs no network and no other file: results, curves,\n"
+        "confusion matrix, the particles' flow and what they attend to, failures.",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="the run folders")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="the page; one that exists is replaced"
+    )
+    _add_device(parser)
+    return parser
+
+
 def _add(commands: Any, name: str, usage: str, short: str, description: str) -> _Parser:
     parser = commands.add_parser(
         name,
@@ -191,3 +206,6 @@ def _defaults(name: str) -> str:
     if len(set(by_data.values())) == 1:
         return f"{by_data[DATA_SETS[0]]:g}"
     return ", ".join(f"{data} {value:g}" for data, value in by_data.items())
+
+
+_COMMANDS = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}

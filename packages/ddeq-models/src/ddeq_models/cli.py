@@ -27,8 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
-        command = {"train": _train, "evaluate": _evaluate, "predict": _predict}[options.command]
-        command(options)
+        _COMMANDS[options.command](options)
         sys.stdout.flush()
     except (UserError, DataError) as error:
         print(f"ddeq: {error}", file=sys.stderr)
@@ -115,6 +114,15 @@ def _predict(options: argparse.Namespace) -> None:
             print(f"{prediction.file}: {prediction.label}   ({rest})")
 
 
+def _report(options: argparse.Namespace) -> None:
+    from ddeq_models.report import write_report
+
+    print(write_report(options.runs, options.out, device=options.device))
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+_COMMANDS = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}

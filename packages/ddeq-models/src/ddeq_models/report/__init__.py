@@ -1,0 +1,46 @@
+"""One self-contained HTML page about one run or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddeq_models.device import choose_device
+from ddeq_models.errors import UserError
+from ddeq_models.report.page import render
+from ddeq_models.report.story import tell
+from ddeq_models.run_folder import RunFolder, write_atomically
+
+__all__ = ["write_report"]
+
+
+def write_report(runs: Sequence[str | Path], out: str | Path, *, device: str = "auto") -> Path:
+    """Write a page with the results, curves, flows, attention and failures of finished runs.
+
+    The page needs no network and no other file. The test clouds of a run are read again to show
+    what its model does with them; where they are not at hand the page says so and goes without.
+
+    Args:
+        runs: Run folders, in the order in which they are shown.
+        out: The HTML file; one that exists is replaced.
+        device: See `choose_device`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: A run is not finished or damaged, or the file cannot be written.
+    """
+    place, path = choose_device(device), Path(out)
+    if not runs:
+        raise UserError("a report needs at least one run folder")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of a file such as {path}/report.html")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"there is no folder {path.absolute().parent} to write {path.name} to")
+    page = render([tell(RunFolder(run), place) for run in runs])
+    try:
+        write_atomically(path, page.encode())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; give another --out") from error
+    return path

@@ -1,0 +1,277 @@
+"""From the stories of runs to one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from ddeq_models.report.story import Failure, Flow, Story
+from ddeq_models.report.svg import Series, cloud, fitted, line_chart
+
+# What is known of a run by the names of its figures: title, and whether the axis is logarithmic.
+_CURVES = (
+    ("loss", "Loss", False),
+    ("accuracy", "Accuracy", False),
+    ("energy_distance", "Energy distance", False),
+    ("chamfer_l1", "Chamfer distance, l1", False),
+    ("solver_steps_mean", "Evaluations of the cell per cloud", False),
+    ("residual_mean", "Relative residual at the equilibrium", True),
+    ("spread", "Relative spread of the particles", False),
+)
+# Columns of the table of results: key of result.json, heading, format, and what is best.
+_COLUMNS = (
+    ("parameters", "Parameters", "{:,.0f}", min),
+    ("test_clouds", "Test clouds", "{:,.0f}", None),
+    ("test_accuracy", "Accuracy", "{:.2%}", max),
+    ("test_mean_class_accuracy", "Mean class accuracy", "{:.2%}", max),
+    ("test_loss", "Loss", "{:.4f}", min),
+    ("test_energy_distance", "Energy distance", "{:.4f}", min),
+    ("test_chamfer_l1", "Chamfer l1", "{:.4f}", min),
+    ("test_chamfer_l2", "Chamfer l2", "{:.4f}", min),
+    ("test_f_score", "F-score", "{:.3f}", max),
+    ("solver_steps_mean", "Evaluations", "{:.1f}", None),
+    ("residual_max", "Largest residual", "{:.1e}", None),
+    ("solver_failures", "Unsolved", "{:,.0f}", None),
+    ("seconds", "Seconds", "{:,.0f}", None),
+)
+
+
+def render(stories: Sequence[Story]) -> str:
+    """The page, as text."""
+    assets = files("ddeq_models.report")
+    style = assets.joinpath("page.css").read_text(encoding="utf-8")
+    script = assets.joinpath("page.js").read_text(encoding="utf-8")
+    names = ", ".join(story.name for story in stories)
+    sections = "".join(_section(i, story) for i, story in enumerate(stories))
+    contents = ""
+    if len(stories) > 1:
+        links = "".join(
+            f'<a href="#run-{i}">{escape(story.name)}</a>' for i, story in enumerate(stories)
+        )
+        contents = f'<nav aria-label="Runs">{links}</nav>'
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>ddeq: {escape(names)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<header><h1>{'Report' if len(stories) == 1 else 'Runs side by side'}</h1>{contents}"
+        f"</header>\n{_results(stories)}\n{sections}\n</main>\n<script>\n{script}</script>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def _results(stories: Sequence[Story]) -> str:
+    """The table of all runs; the best of several on the same data stands out."""
+    columns = [c for c in _COLUMNS if any(s.result.get(c[0]) is not None for s in stories)]
+    same = len({(s.config["data"]["name"], s.config["task"]["kind"]) for s in stories}) == 1
+    head = "".join(f"<th>{escape(title)}</th>" for _, title, _, _ in columns)
+    best = {}
+    for key, _, _, choose in columns:
+        values = [v for s in stories if (v := s.result.get(key)) is not None]
+        if choose is not None and same and len(values) > 1:
+            best[key] = choose(values)
+    rows = []
+    for i, story in enumerate(stories):
+        cells = []
+        for key, _, form, _ in columns:
+            value = story.result.get(key)
+            text = "–" if value is None else form.format(value)
+            mark = ' class="best"' if key in best and value == best[key] else ""
+            cells.append(f"<td{mark}>{text}</td>")
+        rows.append(
+            f'<tr><th scope="row"><a href="#run-{i}">{escape(story.name)}</a><small>'
+            f"{escape(story.config['model']['kind'])}, {escape(story.config['preset'])}, "
+            f"{escape(story.config['data']['name'])}, seed {story.result.get('seed', '–')}"
+            f"</small></th>{''.join(cells)}</tr>"
+        )
+    note = ""
+    if not same:
+        note = "<p>These runs are of different data or tasks: their figures do not compare.</p>"
+    return (
+        '<section><h2>Results</h2><div class="wide"><table class="results"><thead><tr><th>Run</th>'
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{note}</section>"
+    )
+
+
+def _section(number: int, story: Story) -> str:
+    parts = [
+        _curves(story),
+        _confusion(story),
+        _flows(number, story),
+        _completions(story),
+        _failures(story),
+        _configuration(story),
+    ]
+    return (
+        f'<section class="run" id="run-{number}"><h2>{escape(story.name)}</h2>'
+        f"{''.join(parts)}</section>\n"
+    )
+
+
+def _curves(story: Story) -> str:
+    charts = []
+    for key, title, log in _CURVES:
+        series = [
+            Series(name, style, [r["step"] for r in records], [r.get(key) for r in records])
+            for name, style, records in (
+                ("training", "first", story.train),
+                ("validation", "second", story.validation),
+            )
+        ]
+        chart = line_chart(series, f"{title} against training steps", log=log)
+        if chart:
+            charts.append(f"<figure><figcaption>{title}</figcaption>{chart}</figure>")
+    legend = (
+        '<p class="legend"><span class="key first"></span>training '
+        '<span class="key second"></span>validation, against training steps</p>'
+    )
+    if not charts:
+        return ""
+    return f'<h3>Training</h3>{legend}<div class="grid-of-charts">{"".join(charts)}</div>'
+
+
+def _confusion(story: Story) -> str:
+    counts = story.result.get("confusion")
+    if not counts:
+        return ""
+    classes = [escape(str(name)) for name in story.config["classes"]]
+    head = "".join(f'<th scope="col">{name}</th>' for name in classes)
+    rows = []
+    for i, (name, row) in enumerate(zip(classes, counts, strict=True)):
+        total = max(sum(row), 1)
+        cells = "".join(
+            f'<td class="{"hit" if i == j else "miss"}" style="--share:{100 * n / total:.0f}%" '
+            f'title="{name} taken for {classes[j]}: {n} of {total}">{n or ""}</td>'
+            for j, n in enumerate(row)
+        )
+        rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+    return (
+        "<h3>Confusion matrix</h3><p>A row for each true class, a column for each answer.</p>"
+        f'<div class="wide"><table class="confusion"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _flows(number: int, story: Story) -> str:
+    if story.note:
+        return f'<p class="note">{escape(story.note)}</p>'
+    if not story.flows:
+        return ""
+    data = json.dumps([_flow(f) for f in story.flows], allow_nan=False, separators=(",", ":"))
+    data = data.replace("</", "<\\/")  # no class name may end the script element
+    return (
+        "<h3>Flow to the equilibrium</h3><p>The particles of one test cloud, evaluation by "
+        "evaluation, in the plane of the two largest principal components of all flows shown. "
+        "At the right the equilibrium alone, in the plane in which it is widest. Touch a particle "
+        "to see which points it attends to there; without one chosen, the mean of all.</p>"
+        f'<div class="flow" id="flow-{number}"><div class="choices" role="group" '
+        'aria-label="Test cloud"></div><div class="stage"><figure><figcaption>Input, by attention'
+        '</figcaption><svg class="input" viewBox="0 0 100 100" role="img" aria-label="The input '
+        'cloud"></svg></figure><figure><figcaption>Particles</figcaption><svg class="particles" '
+        'viewBox="0 0 100 100" role="img" aria-label="The particles"></svg></figure><figure>'
+        '<figcaption>Equilibrium, enlarged</figcaption><svg class="rest" viewBox="0 0 100 100" '
+        'role="img" aria-label="The equilibrium"></svg></figure></div>'
+        '<div class="controls"><button type="button" class="play">Play</button><label>Evaluation '
+        '<input type="range" class="step" min="0" value="0" step="1"></label>'
+        '<output class="where"></output></div><p class="message"></p>'
+        f'<script type="application/json">{data}</script></div>'
+    )
+
+
+def _flow(flow: Flow) -> dict[str, Any]:
+    """What page.js needs of one flow."""
+    dots = zip(*fitted(flow.cloud), strict=True)
+    attention = flow.attention / max(float(flow.attention.max()), 1e-30)
+    path, rest = _framed(flow.path), _framed(flow.rest)
+    return {
+        "title": flow.truth,
+        "verdict": f"{flow.predicted} ({flow.probability:.0%})",
+        "right": flow.predicted == flow.truth,
+        "message": flow.message,
+        "cloud": [[round(x, 1), round(y, 1), round(r, 2)] for (x, y), r in dots],
+        "path": path.round(2).tolist(),
+        "rest": rest.round(2).tolist(),
+        "attention": attention.round(3).tolist(),
+        "gaps": [float(f"{gap:.2e}") for gap in flow.gaps],
+    }
+
+
+def _framed(places: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Places ``(..., 2)`` fitted into a square of 100 by 100, the second axis upwards."""
+    flat = places.reshape(-1, 2)
+    low, high = flat.min(0), flat.max(0)
+    size = max(float((high - low).max()), 1e-12)
+    framed: np.ndarray[Any, np.dtype[Any]]
+    framed = 50 + (places - (low + high) / 2) * np.array([84.0, -84.0]) / size
+    return framed
+
+
+def _completions(story: Story) -> str:
+    if not story.pictures:
+        return ""
+    shown = "".join(
+        f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+        for name, png in story.pictures.items()
+    )
+    return f'<h3>Completions</h3><div class="pictures">{shown}</div>'
+
+
+def _failures(story: Story) -> str:
+    if story.config["task"]["kind"] != "classification" or story.note:
+        return ""
+    unsolved = ""
+    if story.flows:
+        found = "equilibrium was" if story.unsolved == 1 else "equilibria were"
+        unsolved = f" {story.unsolved} {found} not found to the tolerance."
+    if not story.failures:
+        return f"<h3>Failures</h3><p>Every test cloud was given its class.{unsolved}</p>"
+    shown = "".join(_failure(f) for f in story.failures)
+    many = "cloud was" if story.wrong == 1 else "clouds were"
+    which = "" if story.wrong == len(story.failures) else " These answers were the most confident."
+    return (
+        f"<h3>Failures</h3><p>{story.wrong} test {many} given a wrong class.{which}{unsolved}</p>"
+        f'<div class="failures">{shown}</div>'
+    )
+
+
+def _failure(failure: Failure) -> str:
+    says = f"{failure.truth} taken for {failure.predicted}"
+    return (
+        f"<figure>{cloud(failure.cloud, says)}<figcaption>{escape(says)} "
+        f"({failure.probability:.0%})<small>test cloud {failure.index}</small></figcaption>"
+        "</figure>"
+    )
+
+
+def _configuration(story: Story) -> str:
+    groups = []
+    for name in ("task", "data", "model", "train"):
+        rows = "".join(
+            f"<tr><th scope='row'>{escape(key.replace('_', ' '))}</th>"
+            f"<td>{escape(_plain(value))}</td></tr>"
+            for key, value in story.config[name].items()
+        )
+        groups.append(f"<div><h4>{name}</h4><table>{rows}</table></div>")
+    versions = ", ".join(f"{k} {v}" for k, v in story.result.get("versions", {}).items())
+    place = f"{story.result.get('device', '')}, {story.result.get('threads', '–')} threads"
+    return (
+        "<details><summary>Configuration</summary>"
+        f'<div class="configuration">{"".join(groups)}</div>'
+        f"<p>{escape(place)}; {escape(versions)}</p></details>"
+    )
+
+
+def _plain(value: Any) -> str:
+    if value is None or value is False:
+        return "none" if value is None else "no"
+    if value is True:
+        return "yes"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

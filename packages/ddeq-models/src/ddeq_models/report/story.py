@@ -1,0 +1,216 @@
+"""What a report tells of one run, as plain numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ddeq_data import Cloud, CloudDataset, DataError, collate
+from ddeq_models.data import batches, normaliser, open_split
+from ddeq_models.ddeq import DDEQ
+from ddeq_models.errors import UserError
+from ddeq_models.evaluation import EVALUATION_BATCH
+from ddeq_models.pictures.flow import principal_plane
+from ddeq_models.report.attention import particle_attention
+from ddeq_models.run_folder import RunFolder
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FLOWS = 8  # clouds whose flow is shown
+FAILURES = 12  # wrongly classified clouds that are shown
+SHOWN_POINTS = 400  # of one cloud: more cannot be told apart on a screen
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The particles of one cloud on their way to the equilibrium.
+
+    Attributes:
+        cloud: ``(m, 3)``: two coordinates and the weight relative to the largest.
+        path: ``(K, n, 2)``: the particles at each evaluation in the plane of their largest
+            principal components.
+        rest: ``(n, 2)``: the equilibrium in the plane in which it is widest.
+        attention: ``(n, m)``: how much each particle looks at each point at the equilibrium.
+        gaps: ``(K,)``: distance to the equilibrium, relative to its size.
+        truth: Name of the true class.
+        predicted: Name of the predicted one.
+        probability: Its probability.
+        message: What the solver says, in a sentence.
+    """
+
+    cloud: Array
+    path: Array
+    rest: Array
+    attention: Array
+    gaps: Array
+    truth: str
+    predicted: str
+    probability: float
+    message: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cloud of the test that was given a wrong class.
+
+    Attributes:
+        cloud: ``(m, 3)``, as in `Flow`.
+        index: Its place in the test split.
+        truth: Name of the true class.
+        predicted: Name of the predicted one.
+        probability: Its probability.
+    """
+
+    cloud: Array
+    index: int
+    truth: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that a page says of one run.
+
+    Attributes:
+        name: Of the run folder.
+        config: ``config.json``.
+        result: ``result.json``.
+        train: The records of the training.
+        validation: Those of the validation.
+        pictures: PNG files of the run folder by name.
+        flows: Of some test clouds; empty for a model that solves nothing.
+        failures: The wrongly classified test clouds with the most confident answers.
+        wrong: How many were classified wrongly.
+        unsolved: How many equilibria were not found to the tolerance.
+        note: Why there are no clouds to show, or nothing.
+    """
+
+    name: str
+    config: dict[str, Any]
+    result: dict[str, Any]
+    train: list[dict[str, Any]]
+    validation: list[dict[str, Any]]
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    flows: tuple[Flow, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    wrong: int = 0
+    unsolved: int = 0
+    note: str = ""
+
+
+def tell(run: RunFolder, device: torch.device) -> Story:
+    """Read a run folder, and see what its model does with the test clouds.
+
+    Raises:
+        UserError: The run is not finished, or a file of it is damaged.
+    """
+    config, result, records = run.config(), run.result(), run.metrics()
+    story = Story(
+        name=run.path.resolve().name,
+        config=config.to_dict(),
+        result=result,
+        train=[r for r in records if r["split"] == "train"],
+        validation=[r for r in records if r["split"] == "validation"],
+        pictures={p.stem: p.read_bytes() for p in sorted(run.path.glob("completion*.png"))},
+    )
+    if config.task.kind != "classification":
+        return story
+    try:
+        test_set = open_split(config.data, "test")
+    except (DataError, UserError) as error:
+        return replace(story, note=f"The test clouds are not at hand: {error}")
+    return _with_clouds(story, run, test_set, device)
+
+
+@torch.no_grad()
+def _with_clouds(
+    story: Story, run: RunFolder, test_set: CloudDataset, device: torch.device
+) -> Story:
+    config = run.config()
+    model = run.model(device)
+    normalise = normaliser(config.data.normalise)
+    loader, sampler = batches(test_set, EVALUATION_BATCH)
+    order = [i for batch in sampler for i in batch]
+    probabilities, unsolved = [], 0
+    for batch in loader:
+        batch = batch.to(device).map(normalise)
+        output = model(batch.points, batch.weights)
+        probabilities.append(output.logits.softmax(-1).cpu())
+        if output.solution is not None:
+            unsolved += int(output.solution.failed.sum())
+    answers = torch.empty(len(order), len(config.classes))
+    answers[torch.tensor(order)] = torch.cat(probabilities)
+    best, predicted = answers.max(-1)
+    labels = torch.as_tensor(test_set.labels)
+    wrong = (predicted != labels).nonzero()[:, 0]
+    worst = wrong[best[wrong].argsort(descending=True, stable=True)][:FAILURES]
+    failures = tuple(
+        Failure(
+            cloud=_shown(test_set[i])[0],
+            index=i,
+            truth=config.classes[int(labels[i])],
+            predicted=config.classes[int(predicted[i])],
+            probability=float(best[i]),
+        )
+        for i in worst.tolist()
+    )
+    flows: tuple[Flow, ...] = ()
+    if isinstance(model, DDEQ):
+        flows = _flows(run, model, test_set, device)
+    return replace(story, flows=flows, failures=failures, wrong=len(wrong), unsolved=unsolved)
+
+
+def _flows(
+    run: RunFolder, model: DDEQ, test_set: CloudDataset, device: torch.device
+) -> tuple[Flow, ...]:
+    """The flow of the first test cloud of each of some classes, spread over all classes."""
+    config = run.config()
+    labels = test_set.labels.tolist()
+    present = sorted(set(labels))
+    count = min(FLOWS, len(present))
+    clouds = [test_set[labels.index(present[i * len(present) // count])] for i in range(count)]
+    batch = collate(clouds).to(device).map(normaliser(config.data.normalise))
+    context = model.encode(batch.points, batch.weights)
+    solution = model.equilibrium(context, trajectory=True)
+    assert solution.trajectory is not None
+    attention = particle_attention(model, context, solution.measure.points).cpu()
+    probabilities = model.read(solution.measure.points).softmax(-1).cpu()
+    trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
+    project, _ = principal_plane(trajectory.reshape(-1, trajectory.shape[-1]))
+    flows = []
+    for i, cloud in enumerate(clouds):
+        path = trajectory[: int(solution.steps[i]), i]
+        best = int(probabilities[i].argmax())
+        shown, chosen = _shown(cloud)
+        gaps = np.sqrt(np.square(path - path[-1]).sum((1, 2)))
+        flows.append(
+            Flow(
+                cloud=shown,
+                path=project(path),
+                rest=principal_plane(path[-1])[0](path[-1]),
+                attention=attention[i][:, chosen].numpy(),
+                gaps=gaps / max(float(np.sqrt(np.square(path[-1]).sum())), 1e-30),
+                truth=config.classes[cloud.label],
+                predicted=config.classes[best],
+                probability=float(probabilities[i, best]),
+                message=solution.message(i),
+            )
+        )
+    return tuple(flows)
+
+
+def _shown(cloud: Cloud) -> tuple[Array, torch.Tensor]:
+    """The points of a cloud that are drawn, ``(m, 3)``, and their indices."""
+    count = len(cloud.points)
+    chosen = torch.arange(count)
+    if count > SHOWN_POINTS:
+        chosen = torch.linspace(0, count - 1, SHOWN_POINTS).round().long()
+    points = cloud.points.numpy()
+    plane = points if points.shape[1] == 2 else principal_plane(points)[0](points)
+    weights = cloud.weights.numpy()
+    weights = weights / max(float(weights.max()), 1e-30)
+    return np.concatenate([plane, weights[:, None]], 1)[chosen.numpy()], chosen
