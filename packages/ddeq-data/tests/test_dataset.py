@@ -33,6 +33,35 @@ def test_a_loader_delivers_every_cloud(workers):
     assert torch.equal(torch.cat([batch.sizes for batch in batches]), digits.sizes[order])
 
 
+@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
+def test_workers_deliver_the_same_batches_in_the_same_order(context, workers):
+    digits = Digits("test", transform=ZScore())
+    sampler = SizeBuckets(digits.sizes, 50, shuffle=True, seed=4)
+    alone = DataLoader(digits, batch_sampler=sampler, collate_fn=collate)
+    helped = DataLoader(
+        digits,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        multiprocessing_context=context,
+    )
+    for expected, batch in zip(alone, helped, strict=True):
+        assert torch.equal(batch.points, expected.points)
+        assert torch.equal(batch.weights, expected.weights)
+        assert torch.equal(batch.labels, expected.labels)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_pins_memory(workers):
+    digits = Digits("test")
+    loader = DataLoader(
+        digits, batch_size=64, collate_fn=collate, num_workers=workers, pin_memory=True
+    )
+    assert all(batch.points.is_pinned() for batch in loader)
+
+
 def test_subsets_and_unions_work_in_a_loader(dataset):
     subset = Subset(dataset, [2, 0])
     union = ConcatDataset([dataset, subset])

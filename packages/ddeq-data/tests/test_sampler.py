@@ -84,6 +84,92 @@ def test_iterating_twice_repeats_the_epoch():
     assert list(sampler) == list(sampler)
 
 
+REPLICAS = st.integers(1, 4)
+
+
+def shared(sizes: torch.Tensor, count: int, **options: object) -> list[list[list[int]]]:
+    samplers = [
+        SizeBuckets(sizes, num_replicas=count, rank=rank, seed=3, **options)
+        for rank in range(count)
+    ]
+    for sampler in samplers:
+        sampler.set_epoch(2)
+    assert len({len(sampler) for sampler in samplers}) == 1
+    batches = [list(sampler) for sampler in samplers]
+    assert all(len(own) == len(samplers[0]) for own in batches)
+    return batches
+
+
+@LAW
+@given(
+    sizes=st.lists(st.integers(0, 20), max_size=70),
+    batch_size=st.integers(1, 6),
+    count=REPLICAS,
+    shuffle=st.booleans(),
+    rest=st.sampled_from(["spread", "repeat", "drop_last"]),
+    pool=st.integers(1, 3),
+)
+def test_processes_share_an_epoch(sizes, batch_size, count, shuffle, rest, pool):
+    lengths = torch.tensor(sizes, dtype=torch.int64)
+    options = {"batch_size": batch_size, "shuffle": shuffle, "pool": pool}
+    full = batch_size * count
+    steps = len(sizes) // full if rest == "drop_last" else -(-len(sizes) // full)
+    if rest == "spread" and steps * count > len(sizes):
+        with pytest.raises(ValueError, match=r"cannot be shared by [1-4] processes"):
+            shared(lengths, count, **options)
+        return
+    batches = shared(lengths, count, **options, **({} if rest == "spread" else {rest: True}))
+    flat = [batch for own in batches for batch in own]
+    assert len(flat) == steps * count
+    seen = sorted(i for batch in flat for i in batch)
+    if rest == "spread":
+        assert seen == list(range(len(sizes)))
+        assert all(1 <= len(batch) <= batch_size for batch in flat)
+        if count > 1 and flat:  # steps differ by one cloud at most, and batches within them
+            totals = [sum(len(own[k]) for own in batches) for k in range(steps)]
+            assert max(totals) - min(totals) <= 1
+        for step in zip(*batches, strict=True):
+            assert max(map(len, step)) - min(map(len, step)) <= 1
+    else:
+        assert all(len(batch) == batch_size for batch in flat)
+        times = torch.bincount(torch.tensor(seen, dtype=torch.int64), minlength=len(sizes))
+        if rest == "repeat":
+            assert set(seen) == set(range(len(sizes)))
+            assert int(times.max()) - int(times.min()) <= 1 if seen else True
+        else:
+            assert len(set(seen)) == len(seen)
+
+
+def test_processes_have_batches_of_like_sizes_at_every_step():
+    sizes = torch.randint(30, 350, (6400,), generator=torch.Generator().manual_seed(0))
+    batches = shared(sizes, 4, batch_size=16, shuffle=True)
+    for step in zip(*batches, strict=True):
+        widest = [int(sizes[batch].max()) for batch in step]
+        assert max(widest) - min(widest) <= 20
+
+
+def test_the_order_for_one_process_is_fixed_for_ever():
+    # Recorded with version 0.2: another result would change runs that are repeated.
+    sampler = SizeBuckets(torch.arange(12) % 5, 4, shuffle=True, seed=1, pool=2)
+    sampler.set_epoch(3)
+    assert list(sampler) == [[10, 0, 6, 1], [5, 11, 8, 4], [2, 7, 3, 9]]
+
+
+@LAW
+@given(seed=st.integers(0, 99), count=REPLICAS)
+def test_processes_resume_at_the_same_step(seed, count):
+    sizes = torch.arange(50) % 7
+    for rank in range(count):
+        options = {"shuffle": True, "seed": seed, "num_replicas": count, "rank": rank}
+        first, second = (SizeBuckets(sizes, 3, **options) for _ in range(2))
+        whole = list(first)
+        source = iter(first)
+        next(source), next(source)
+        second.load_state_dict(first.state_dict())
+        assert list(second) == whole[2:]
+        assert first.state_dict() == {"seed": seed, "epoch": 0, "position": 2}
+
+
 def test_little_is_padded():
     sizes = torch.randint(30, 350, (6400,), generator=torch.Generator().manual_seed(0))
 
@@ -120,6 +206,10 @@ def test_it_says_what_is_wrong():
         SizeBuckets(sizes, 0, shuffle=True, seed=0)
     with pytest.raises(ValueError, match=r"sizes must be \(C,\), got shape \(10, 1\)"):
         SizeBuckets(sizes[:, None], 2, shuffle=True, seed=0)
+    with pytest.raises(ValueError, match="got rank=2 and num_replicas=2"):
+        SizeBuckets(sizes, 2, shuffle=True, seed=0, num_replicas=2, rank=2)
+    with pytest.raises(ValueError, match="choose one of them"):
+        SizeBuckets(sizes, 2, shuffle=True, seed=0, repeat=True, drop_last=True)
     sampler = SizeBuckets(sizes, 3, shuffle=True, seed=1)
     for state, message in [
         ({"seed": 1, "epoch": 0}, "expected the keys seed, epoch and position"),

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from ddeq_data import transforms
 from ddeq_data.batch import Cloud, PointBatch
-from ddeq_data.collation import collate
+from ddeq_data.collation import collate, pack, unpack
 from ddeq_data.completion import (
     Completion,
     Crop,
@@ -109,6 +109,7 @@ __all__ = [
     "ZScore",
     "collate",
     "farthest_points",
+    "pack",
     "read_cloud",
     "read_idx",
     "read_off",
@@ -120,6 +121,7 @@ __all__ = [
     "sample_surface",
     "stratified_holdout",
     "transforms",
+    "unpack",
     "voxel_bounds",
     "voxel_means",
 ]

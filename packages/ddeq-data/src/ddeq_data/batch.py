@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddeq_data.transforms.base import Transform
 
 __all__ = ["Cloud", "PointBatch"]
+
+_INLINE = 2**20  # bytes
 
 
 class Cloud(NamedTuple):
@@ -122,6 +126,18 @@ class PointBatch:
         points, weights = transform(self.points, self.weights, generator)
         return PointBatch(points, weights, self.labels)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # How a worker of a DataLoader sends a batch. Tensors would go through shared memory, each
+        # of them with a handshake that takes longer than a small batch itself: so all goes as one,
+        # and inline if it is small.
+        tensors = (self.labels, self.points, self.weights)
+        if any(t.device.type != "cpu" or t.requires_grad for t in tensors):
+            return type(self), (self.points, self.weights, self.labels)
+        parts = [t.contiguous().flatten().view(torch.uint8) for t in tensors]
+        content = torch.cat(parts)
+        sent = content.numpy() if len(content) <= _INLINE else content
+        return _rebuilt, (sent, tuple(self.points.shape), self.points.dtype)
+
     def compact(self) -> PointBatch:
         """Return the batch with its padding behind the points, and no more of it than needed.
 
@@ -159,3 +175,13 @@ class PointBatch:
             if which.any():
                 raise ValueError(f"cloud {int(which.nonzero()[0])} of the batch {broken}")
         return self
+
+
+def _rebuilt(
+    content: Tensor | NDArray[np.uint8], shape: tuple[int, int, int], dtype: torch.dtype
+) -> PointBatch:
+    content = content if isinstance(content, Tensor) else torch.from_numpy(content)
+    clouds, rows, dim = shape
+    labels, floats = content.tensor_split([8 * clouds])  # the labels ahead, where they are aligned
+    points, weights = floats.view(dtype).tensor_split([clouds * rows * dim])
+    return PointBatch(points.view(shape), weights.view(shape[:2]), labels.view(torch.int64))

@@ -1,4 +1,4 @@
-"""The way from a list of ragged clouds to a padded batch."""
+"""The ways between ragged clouds, clouds laid end to end, and a padded batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from ddeq_data.batch import Cloud, PointBatch
 from ddeq_data.packed import PackedClouds
 
-__all__ = ["collate"]
+__all__ = ["collate", "pack", "unpack"]
 
 
 def collate(clouds: Sequence[Cloud] | PointBatch) -> PointBatch:
@@ -33,3 +33,32 @@ def collate(clouds: Sequence[Cloud] | PointBatch) -> PointBatch:
         return clouds
     packed = PackedClouds.from_clouds(clouds)
     return packed.gather(torch.arange(len(packed))).check()
+
+
+def pack(batch: PointBatch) -> PackedClouds:
+    """Lay the clouds of a batch end to end, without padding, on the device of the batch.
+
+    The form that PyTorch Geometric (`owners`) and Pointcept (`offsets[1:]`) work on. Gradients
+    pass. Waits for the device.
+
+    Args:
+        batch: The clouds; padding may be anywhere.
+
+    Returns:
+        Clouds of which `unpack` makes the batch again, its padding behind the points.
+    """
+    mask = batch.mask
+    offsets = torch.nn.functional.pad(mask.sum(-1).cumsum(0), (1, 0))
+    return PackedClouds(batch.points[mask], batch.weights[mask], offsets, batch.labels)
+
+
+def unpack(clouds: PackedClouds) -> PointBatch:
+    """Pad clouds that are laid end to end, all of them; the inverse of `pack`.
+
+    Args:
+        clouds: At least one, on any device; `PackedClouds.gather` takes some of them.
+
+    Returns:
+        A batch padded to the size of its largest cloud, and to one row at least.
+    """
+    return clouds.gather(torch.arange(len(clouds), device=clouds.labels.device))

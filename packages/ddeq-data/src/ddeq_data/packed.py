@@ -18,7 +18,8 @@ class PackedClouds:
     """All clouds of a data set, their points laid end to end.
 
     Points may be stored in a small integer dtype (pixel coordinates fit in uint8); they come out
-    in floating point. All tensors live on the CPU of the data loader.
+    in floating point. Those of a data set live on the CPU of the loader; `pack` leaves them where
+    the batch is.
 
     Attributes:
         points: (N, d), the points of all C clouds.
@@ -98,6 +99,12 @@ class PackedClouds:
         return self.offsets.diff()
 
     @property
+    def owners(self) -> Tensor:
+        """(N,) int64: the cloud that each row belongs to; the `batch` of PyTorch Geometric."""
+        count = torch.arange(len(self), device=self.points.device)
+        return count.repeat_interleave(self.sizes, output_size=len(self.points))
+
+    @property
     def dtype(self) -> torch.dtype:
         """Floating dtype in which clouds come out: that of the points, or float32."""
         return self.points.dtype if self.points.is_floating_point() else torch.float32
@@ -124,13 +131,13 @@ class PackedClouds:
         start = self.offsets[indices]
         sizes = self.offsets[indices + 1] - start
         width = max(int(sizes.max()), 1) if len(sizes) else 1
-        column = torch.arange(width)
+        column = torch.arange(width, device=start.device)
         valid = column < sizes[:, None]  # (B, n)
         labels = self.labels[indices]
         shape = (len(indices), width)
         if len(self.points) == 0:
-            points = torch.zeros(*shape, self.dim, dtype=self.dtype)
-            return PointBatch(points, torch.zeros(*shape, dtype=self.dtype), labels)
+            points = self.points.new_zeros(*shape, self.dim, dtype=self.dtype)
+            return PointBatch(points, self.points.new_zeros(*shape, dtype=self.dtype), labels)
         # A padded row reads some row of the array and is zeroed thereafter.
         rows = (start[:, None] + column).clamp_(max=len(self.points) - 1).flatten()
         points = self.points.index_select(0, rows).to(self.dtype).reshape(*shape, self.dim)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -24,17 +26,28 @@ class SizeBuckets(Sampler[list[int]]):
     The batches are a function of (seed, epoch) alone: call `set_epoch` before each epoch, or
     every epoch repeats the same order. Hand it to `DataLoader(batch_sampler=...)`.
 
+    For distributed training give each process its `rank`: all of them get the same number of
+    batches, and what they get at the same step is of similar size, so that none waits for long.
+    No cloud goes to two of them, and none is left out: where the clouds do not fill whole steps
+    of `num_replicas` batches, all steps become equally much smaller, unless `repeat` fills them
+    or `drop_last` cuts them off.
+
     Args:
         sizes: (C,) integers, number of points of each cloud: the `sizes` of a data set.
-        batch_size: Clouds in a batch.
+        batch_size: Clouds in a batch, of one process.
         shuffle: Draw a new order each epoch.
         seed: Seed of all epochs.
         drop_last: Leave out the clouds that do not fill a batch; with `shuffle` others each
             epoch, without it the largest.
         pool: Batches that are sorted together: more of them pad less and mix less.
+        num_replicas: Number of processes that share the clouds.
+        rank: Which of them this is, from 0 on.
+        repeat: Fill up the last step with clouds that come twice in the epoch; with `shuffle`
+            others each epoch, without it the smallest. Counted twice by an evaluation.
 
     Raises:
-        ValueError: If `sizes` is not one-dimensional, or `batch_size` or `pool` is not positive.
+        ValueError: If `sizes` is not one-dimensional, another argument is out of range, or the
+            clouds cannot be shared without leaving a process without a batch.
     """
 
     def __init__(
@@ -46,17 +59,35 @@ class SizeBuckets(Sampler[list[int]]):
         seed: int,
         drop_last: bool = False,
         pool: int = 50,
+        num_replicas: int = 1,
+        rank: int = 0,
+        repeat: bool = False,
     ) -> None:
         self.sizes = torch.as_tensor(sizes).to("cpu", torch.int64)
         if self.sizes.ndim != 1:
             raise ValueError(f"sizes must be (C,), got shape {tuple(self.sizes.shape)}")
         if batch_size < 1 or pool < 1:
             raise ValueError(f"batch_size and pool must be at least 1, got {batch_size} and {pool}")
+        if not 0 <= rank < num_replicas:
+            raise ValueError(
+                "rank must be in 0..num_replicas - 1, "
+                f"got rank={rank} and num_replicas={num_replicas}"
+            )
+        if drop_last and repeat:
+            raise ValueError("drop_last leaves clouds out and repeat fills up: choose one of them")
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
         self.drop_last = drop_last
         self.pool = pool
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.repeat = repeat
+        if self._lengths and self._lengths[-1] < num_replicas > 1:
+            raise ValueError(
+                f"{len(self.sizes)} clouds cannot be shared by {num_replicas} processes in batches "
+                f"of at most {batch_size} without an empty one; ask for repeat or drop_last"
+            )
         self._epoch = 0
         self._start = 0
         self._position = 0
@@ -73,8 +104,7 @@ class SizeBuckets(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch, also after a resume."""
-        whole, rest = divmod(len(self.sizes), self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        return len(self._lengths)
 
     def __iter__(self) -> Iterator[list[int]]:
         batches = self._batches()
@@ -85,6 +115,7 @@ class SizeBuckets(Sampler[list[int]]):
     def state_dict(self) -> dict[str, int]:
         """Return `seed`, `epoch` and `position`, the number of batches handed out.
 
+        It is the same for all processes, and goes with data, `batch_size` and `num_replicas`.
         A loader with workers asks for batches ahead of time: then write the number of batches
         that were used in place of `position`.
         """
@@ -106,30 +137,53 @@ class SizeBuckets(Sampler[list[int]]):
         if not 0 <= state["position"] <= len(self):
             raise ValueError(
                 f"position must be in 0..{len(self)}, the batches of an epoch, got "
-                f"{state['position']}; resume with the data and batch size of the first run"
+                f"{state['position']}; resume with the data, batch size and number of processes "
+                "of the first run"
             )
         self._epoch = state["epoch"]
         self._start = self._position = state["position"]
 
+    @cached_property
+    def _lengths(self) -> list[int]:
+        # The number of clouds of each step, of all processes together.
+        full = self.batch_size * self.num_replicas
+        whole, rest = divmod(len(self.sizes), full)
+        if rest == 0 or self.drop_last:
+            return [full] * whole
+        if self.repeat:
+            return [full] * (whole + 1)
+        if self.num_replicas == 1:
+            return [full] * whole + [rest]
+        least, more = divmod(len(self.sizes), whole + 1)
+        return [least + 1] * more + [least] * (whole + 1 - more)
+
     def _batches(self) -> list[list[int]]:
         if not self.shuffle:
-            order = torch.argsort(self.sizes, stable=True)
-            return self._cut(order)
+            return self._cut(self._filled(torch.argsort(self.sizes, stable=True)), self._lengths)
         generator = torch.Generator()
         generator.manual_seed(int(mix(torch.tensor(self.seed), torch.tensor(self._epoch))))
-        order = torch.randperm(len(self.sizes), generator=generator)
-        if self.drop_last:
-            # Before the sort: afterwards it would always be the largest clouds that are lost.
-            order = order[: len(self) * self.batch_size]
+        # What is dropped is dropped before the sort: afterwards it would always be the largest.
+        order = self._filled(torch.randperm(len(self.sizes), generator=generator))
         batches: list[list[int]] = []
-        for members in torch.split(order, self.pool * self.batch_size):
-            batches += self._cut(members[torch.argsort(self.sizes[members], stable=True)])
+        first = 0
+        for step in range(0, len(self), self.pool):
+            lengths = self._lengths[step : step + self.pool]
+            members = order[first : first + sum(lengths)]
+            first += len(members)
+            batches += self._cut(members[torch.argsort(self.sizes[members], stable=True)], lengths)
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
-    def _cut(self, order: Tensor) -> list[list[int]]:
+    def _filled(self, order: Tensor) -> Tensor:
+        # As many clouds as the steps take: fewer, or the first ones again.
+        count = sum(self._lengths)
+        if count <= len(order):
+            return order[:count]
+        return order.repeat(-(-count // len(order)))[:count]
+
+    def _cut(self, order: Tensor, lengths: list[int]) -> list[list[int]]:
         members: list[int] = order.tolist()
-        size = self.batch_size
-        batches = [members[i : i + size] for i in range(0, len(members), size)]
-        if self.drop_last and batches and len(batches[-1]) < size:
-            batches.pop()
-        return batches
+        ends = list(accumulate(lengths, initial=0))
+        # By turns, so that the batches of a step are of like sizes.
+        return [
+            members[first + self.rank : stop : self.num_replicas] for first, stop in pairwise(ends)
+        ]
