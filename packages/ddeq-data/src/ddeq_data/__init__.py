@@ -24,6 +24,7 @@ from ddeq_data.datasets import (
     ModelNet10,
     ModelNet40,
     PointCloudFolder,
+    SyntheticShapes,
     stratified_holdout,
 )
 from ddeq_data.errors import DataError
@@ -101,6 +102,7 @@ __all__ = [
     "Shape",
     "SizeBuckets",
     "SurfacePoints",
+    "SyntheticShapes",
     "Transform",
     "UniformCrop",
     "UnitSphere",

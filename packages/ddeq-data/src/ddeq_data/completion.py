@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ddeq_data.batch import PointBatch
-from ddeq_data.counters import mix, normal
+from ddeq_data.counters import mix, normal, stream
 from ddeq_data.masses import cumulated, exact, masses
 from ddeq_data.transforms.base import clean
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
@@ -174,9 +174,9 @@ class DDEQsCrop(Crop):
         """Say which of (B, n, d) are in one of the balls: (B, n)."""
         scaled, _ = ZScore()(points, weights)
         order = _scattered(points, seeds).argsort(-1)  # the same for any order of the points
-        visible, mass, own = weights > 0, masses(weights), _stream(seeds, _CENTRE)
+        visible, mass, own = weights > 0, masses(weights), stream(seeds, _CENTRE)
         for ball in range(self.balls):
-            drawn = mix(own, seeds.new_tensor(ball))
+            drawn = stream(own, ball)
             centre = _atom(torch.where(visible, mass, 0), order, drawn)
             apart = scaled - scaled.take_along_dim(centre[:, None, None], 1)
             outside = visible & (_norm(apart) > self.radius)
@@ -209,7 +209,7 @@ class _Fraction(Crop):
     def missing(self, points: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
         """Say which of (B, n, d) are among the first `fraction` of the mass: (B, n)."""
         low, high = (round(_FRACTION * bound) for bound in self._range())
-        drawn = _stream(seeds, _SHARE)
+        drawn = stream(seeds, _SHARE)
         part = low + torch.remainder(drawn, high - low + 1)
         return _first(self.keys(points, weights, seeds), weights, part)
 
@@ -303,10 +303,6 @@ class UniformCrop(_Fraction):
         return _scattered(points, seeds)
 
 
-def _stream(seeds: Tensor, number: int) -> Tensor:
-    return mix(seeds, seeds.new_tensor(number))
-
-
 def _part(batch: PointBatch, chosen: Tensor) -> PointBatch:
     weights = torch.where(chosen, batch.weights, 0.0)
     total = weights.sum(-1, keepdim=True)
@@ -341,7 +337,7 @@ def _atom(mass: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
 
 def _scattered(points: Tensor, seeds: Tensor) -> Tensor:
     # (B, n) random numbers >= 0 for the places of points, looked up by their coordinates.
-    bits = _stream(seeds, _ORDER)[:, None]
+    bits = stream(seeds, _ORDER)[:, None]
     number = torch.int64 if points.dtype == torch.float64 else torch.int32
     for axis in range(points.shape[-1]):
         # Adding 0 turns -0 into 0, which is the same place.
@@ -352,7 +348,7 @@ def _scattered(points: Tensor, seeds: Tensor) -> Tensor:
 
 def _direction(seeds: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     # (B, d) uniform on the sphere.
-    own = _stream(seeds, _DIRECTION)[:, None]
+    own = stream(seeds, _DIRECTION)[:, None]
     axes = torch.arange(dim, device=seeds.device)
     return torch.nn.functional.normalize(normal(own, axes, dtype), dim=-1)
 

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["mix", "normal", "uniform"]
+__all__ = ["mix", "normal", "stream", "uniform"]
 
 
 def _signed(value: int) -> int:
@@ -44,6 +44,11 @@ def mix(seed: Tensor, counter: Tensor) -> Tensor:
     bits = (bits ^ _shift(bits, 30)) * _FIRST
     bits = (bits ^ _shift(bits, 27)) * _SECOND
     return bits ^ _shift(bits, 31)
+
+
+def stream(seeds: Tensor, number: int) -> Tensor:
+    """Return further seeds, one for each of `seeds`; those of another number are independent."""
+    return mix(seeds, seeds.new_tensor(number))
 
 
 def uniform(seed: Tensor, counter: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,6 +6,7 @@ from ddeq_data.datasets.folder import PointCloudFolder
 from ddeq_data.datasets.mnist import FashionMNISTPointCloud, MNISTPointCloud
 from ddeq_data.datasets.modelnet import ModelNet10, ModelNet40
 from ddeq_data.datasets.splits import stratified_holdout
+from ddeq_data.datasets.synthetic import SyntheticShapes
 
 __all__ = [
     "CloudDataset",
@@ -15,5 +16,6 @@ __all__ = [
     "ModelNet10",
     "ModelNet40",
     "PointCloudFolder",
+    "SyntheticShapes",
     "stratified_holdout",
 ]
