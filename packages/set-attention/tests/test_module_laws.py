@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
+from unittest import mock
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import set_attention as sa
-from set_attention import laws
+from set_attention import laws, ragged
 
 DIM, CONTEXT_DIM = 8, 3
 
@@ -209,6 +210,19 @@ def test_laws_in_the_first_measure(name: str, dtype: torch.dtype, data: st.DataO
 @given(data=st.data())
 def test_laws_in_the_second_measure(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
     check_laws(CASES[name], data, dtype, 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "name",
+    ["self-attention", "self-attention, unpacked", "SAB", "ISAB", "transformer block, set norm"],
+)
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_laws_in_sub_batches(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
+    """However little it spares: what makes sub-batches of large ragged batches keeps the laws."""
+    with mock.patch.object(ragged, "_WORTH", 1):
+        check_laws(CASES[name], data, dtype, 0)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -59,10 +59,12 @@ class Recorder(TorchDispatchMode):
 
 def test_no_tensor_leaves_the_device() -> None:
     cell = Cell(dropout=0.2).to("meta")
-    x, y = torch.randn(4, 5, 8, device="meta"), torch.randn(4, 6, 3, device="meta")
-    w, v = torch.rand(4, 5, device="meta"), torch.rand(4, 6, device="meta")
+    # Large enough that sub-batches would be made where the host may look at weights.
+    x, y = torch.randn(64, 80, 8, device="meta"), torch.randn(64, 6, 3, device="meta")
+    w, v = torch.rand(64, 80, device="meta"), torch.rand(64, 6, device="meta")
     with Recorder() as recorder:
         for weights in ((), (w, v)):
+            cell(x, y, *weights).sum().backward()
             with sa.held_dropout(cell):
                 cell(x, y, *weights).sum().backward()
     assert recorder.devices == {"meta"}

@@ -17,6 +17,7 @@ from set_attention.latent import LatentEncoder
 from set_attention.measures import clear_padding, log_weights
 from set_attention.norm import SetNorm
 from set_attention.pooling import AttentionPool, MaxPool, MeanPool, max_pool, mean_pool
+from set_attention.ragged import by_size
 from set_attention.set_transformer import ISAB, MAB, PMA, SAB
 from set_attention.vector_attention import VectorAttention
 
@@ -44,6 +45,7 @@ __all__ = [
     "VectorAttention",
     "VectorContext",
     "attend",
+    "by_size",
     "clear_padding",
     "held_dropout",
     "log_weights",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from set_attention.context import Context
 from set_attention.measures import check_width, clear_padding, finite_log_weights
+from set_attention.ragged import where_cheap
 
 
 def attend(
@@ -163,9 +164,10 @@ class SetAttention(nn.Module):
         Returns:
             (..., n, dim), 0 in padded rows, and 0 throughout for an empty context.
         """
-        x = clear_padding(x, weights)
-        out = self._attend_self(x, weights) if context is None else self._attend(x, context)
-        return clear_padding(out, weights)
+        if context is None:
+            check_width(x, self.dim)
+            return where_cheap(self, self._attend_self, x, weights)
+        return clear_padding(self._attend(clear_padding(x, weights), context), weights)
 
     def _attend(self, x: Tensor, context: Context) -> Tensor:
         keys = context.keys
@@ -177,25 +179,25 @@ class SetAttention(nn.Module):
         return self._join(_attend(self._queries(x), keys, context.values, context.log_weights))
 
     def _attend_self(self, x: Tensor, weights: Tensor | None) -> Tensor:
-        """Self-attention of x whose padding is cleared; padded rows of the result are not."""
         if self.context_dim != self.dim:
             raise ValueError(
                 f"expected a context, since context_dim={self.context_dim} differs from "
                 f"dim={self.dim}, but got None; make one by this module's context method"
             )
+        x = clear_padding(x, weights)
         bias = None
         if weights is not None:
             bias = finite_log_weights(weights).to(x.dtype).unsqueeze(-2)
-        if not self.packed:
-            return self._join(_attend(self._queries(x), *self._keys_values(x), bias))
-        check_width(x, self.dim)
-        queries, keys, values = rearrange(
-            self.query_key_value(x),
-            "... n (three head h) -> three ... head n h",
-            three=3,
-            head=self.heads,
-        )
-        return self._join(_attend(queries, keys, values, bias))
+        if self.packed:
+            queries, keys, values = rearrange(
+                self.query_key_value(x),
+                "... n (three head h) -> three ... head n h",
+                three=3,
+                head=self.heads,
+            )
+        else:
+            queries, (keys, values) = self._queries(x), self._keys_values(x)
+        return clear_padding(self._join(_attend(queries, keys, values, bias)), weights)
 
     def _queries(self, x: Tensor) -> Tensor:
         check_width(x, self.dim)

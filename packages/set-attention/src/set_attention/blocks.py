@@ -11,6 +11,7 @@ from set_attention.dropout import RowDropout
 from set_attention.feed_forward import Activation, FeedForward
 from set_attention.measures import check_width, clear_padding
 from set_attention.norm import Normalisation, apply_norm, build_norm
+from set_attention.ragged import where_cheap
 
 Norm = Literal["pre", "post"]
 
@@ -110,6 +111,10 @@ class TransformerBlock(_ResidualBlock):
         Returns:
             (..., n, dim), 0 in padded rows.
         """
+        check_width(x, self.attention.dim)
+        return where_cheap(self, self._map, x, weights)
+
+    def _map(self, x: Tensor, weights: Tensor | None) -> Tensor:
         x = clear_padding(x, weights)
         out = self._residual(x, weights, lambda rows: self.attention(rows, weights=weights))
         return clear_padding(out, weights)

@@ -68,6 +68,14 @@ class RowDropout(nn.Module):
         return f"p={self.p}"
 
 
+def holds_a_mask(module: nn.Module) -> bool:
+    """Whether a dropout in a module keeps its mask, or is about to."""
+    return any(
+        isinstance(part, RowDropout) and part._holds > 0 and part.training and part.p > 0
+        for part in module.modules()
+    )
+
+
 @contextmanager
 def held_dropout(module: nn.Module) -> Iterator[None]:
     """Hold the masks of all ``RowDropout`` in a module while a block of code runs.

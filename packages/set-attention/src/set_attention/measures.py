@@ -55,6 +55,13 @@ def finite_log_weights(weights: Tensor) -> Tensor:
     return torch.where((weights > 0).any(-1, keepdim=True), log_weights(weights), 0)
 
 
+def shares(weights: Tensor) -> Tensor:
+    """Weights divided by their sum; 0 for an empty set. The gradient at a weight of 0 is 0."""
+    weights = torch.where(weights > 0, weights, 0)
+    mass = weights.sum(-1, keepdim=True)
+    return weights / torch.where(mass > 0, mass, 1)
+
+
 def check_weights(x: Tensor, weights: Tensor) -> None:
     """Raise unless the weights (..., n) fit the rows of x (..., n, d)."""
     if weights.shape != x.shape[:-1]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from set_attention.measures import check_width, clear_padding
+from set_attention.measures import check_width, clear_padding, shares
 
 Normalisation = Literal["layer", "set"]
 
@@ -66,12 +66,11 @@ class SetNorm(nn.Module):
             normal = F.layer_norm(precise, x.shape[-2:], eps=self.epsilon)
         else:
             precise = clear_padding(precise, weights)
-            mass = weights.sum(-1, keepdim=True)
-            shares = (weights / torch.where(mass > 0, mass, 1)).to(precise.dtype).unsqueeze(-1)
-            mean = (shares * precise.mean(-1, keepdim=True)).sum(-2, keepdim=True)
+            share = shares(weights).to(precise.dtype).unsqueeze(-1)
+            mean = (share * precise.mean(-1, keepdim=True)).sum(-2, keepdim=True)
             centred = precise - mean
             spread = centred.square().mean(-1, keepdim=True)
-            variance = (shares * spread).sum(-2, keepdim=True)
+            variance = (share * spread).sum(-2, keepdim=True)
             normal = centred * (variance + self.epsilon).rsqrt()
         return clear_padding((normal * self.weight + self.bias).to(x.dtype), weights)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from set_attention.attention import SetAttention
-from set_attention.measures import check_weights, clear_padding
+from set_attention.measures import check_weights, clear_padding, shares
 
 
 def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -21,9 +21,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
         # The mean of no rows would be 0/0.
         return x.mean(-2) if x.shape[-2] else x.sum(-2)
     x = clear_padding(x, weights)
-    mass = weights.sum(-1, keepdim=True)
-    weights = (weights / torch.where(mass > 0, mass, 1)).to(x.dtype)
-    return (weights.unsqueeze(-2) @ x).squeeze(-2)
+    return (shares(weights).to(x.dtype).unsqueeze(-2) @ x).squeeze(-2)
 
 
 def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from set_attention.context import Context
 from set_attention.feed_forward import Activation, FeedForward
 from set_attention.measures import check_width, clear_padding
 from set_attention.norm import Normalisation, apply_norm, build_norm
+from set_attention.ragged import where_cheap
 
 
 class MAB(CrossBlock):
@@ -208,6 +209,10 @@ class ISAB(nn.Module):
         Returns:
             (..., n, dim), 0 in padded rows.
         """
+        check_width(x, self.inducing.shape[-1])
+        return where_cheap(self, self._map, x, weights)
+
+    def _map(self, x: Tensor, weights: Tensor | None) -> Tensor:
         context = self.spread.context(self.summary(x, weights))
         out: Tensor = self.spread(x, context, weights)
         return out
