@@ -192,6 +192,18 @@ def test_the_barycentre_of_two_copies_is_half_way():
     torch.testing.assert_close(solution.measure.mean(), points.mean(0))
 
 
+def test_factors_may_differ_from_measure_to_measure(mu, nu):
+    shares = torch.tensor([0.1, 0.5, 2.0]).double().requires_grad_()
+    together = (DistanceTo(D, nu) * shares + Potential(bowl)).slope(mu)
+    for i, share in enumerate(shares.tolist()):
+        alone = (share * DistanceTo(D, nu) + Potential(bowl)).slope(mu)
+        torch.testing.assert_close(together.velocity[i], alone.velocity[i])
+        torch.testing.assert_close(together.energy[i], alone.energy[i])
+        torch.testing.assert_close(together.scale[i], alone.scale[i])
+    functional = shares * DistanceTo(D, nu)  # a tensor on the left leaves it to the functional
+    assert torch.autograd.grad(functional(mu).sum(), shares)[0].shape == (3,)
+
+
 def test_anderson_on_energies_below_zero(mu):
     functional = Potential(bowl) - 1e3 * FunctionOf(lambda m: m.weights.sum(-1))
     solution = gradient_flow(
@@ -317,8 +329,6 @@ def test_values_that_do_not_combine(nu):
         DistanceTo(nu, D)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="the target must be a Measure"):
         DistanceTo(D, nu.points)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="multiplied by a number"):
-        torch.ones(2) * Potential(bowl)
     with pytest.raises(TypeError):
         Potential(bowl) + "D"  # type: ignore[operator]
     with pytest.raises(TypeError):

@@ -38,7 +38,8 @@ class Slope(NamedTuple):
 class Functional(ABC):
     """``𝓕``: one number for each measure of a batch. Subclasses give `__call__`, and perhaps more.
 
-    Values of this class add, subtract and are multiplied by numbers, also with plain functions.
+    Values of this class add and subtract, also with plain functions, and are multiplied by numbers
+    or by tensors that hold one for each measure.
     """
 
     @abstractmethod
@@ -91,12 +92,8 @@ class Functional(ABC):
     def __sub__(self, other: FunctionalLike) -> Functional:
         return self + (-1.0) * as_functional(other)
 
-    def __mul__(self, factor: float) -> Functional:
-        if isinstance(factor, Tensor) and factor.dim() > 0:
-            raise ValueError(
-                "a functional is multiplied by a number, or a tensor without dimensions; got one "
-                f"of shape {tuple(factor.shape)}"
-            )
+    def __mul__(self, factor: float | Tensor) -> Functional:
+        """``c 𝓕`` for a number, or a tensor that holds one for each measure of the batch."""
         if not isinstance(factor, (int, float, Tensor)):
             return NotImplemented
         return Combination(tuple((factor * c, part) for c, part in _parts(self)))
@@ -155,7 +152,8 @@ class Combination(Functional):
         squares = torch.zeros_like(energy)
         for factor, part in self.terms:
             each = part.slope(mu)
-            velocity = velocity + factor * each.velocity
+            rows = factor[..., None, None] if isinstance(factor, Tensor) else factor
+            velocity = velocity + rows * each.velocity
             with torch.no_grad():
                 energy = energy + factor * each.energy
                 size = each.scale
