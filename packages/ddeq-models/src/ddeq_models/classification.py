@@ -68,9 +68,10 @@ class Classification(Task):
 
     def loss(self, answer: Output, inputs: Labelled) -> Tensor:
         """See `Task.loss`."""
-        return functional.cross_entropy(
+        loss = functional.cross_entropy(
             answer.logits, inputs.labels, label_smoothing=self.config.train.label_smoothing
         )
+        return loss if answer.penalty is None else loss + answer.penalty.mean()
 
     def records(self, answer: Output, inputs: Labelled, thorough: bool = False) -> Records:
         """See `Task.records`."""

@@ -49,7 +49,9 @@ class Output(NamedTuple):
         logits: ``(B, classes)``.
         solution: the equilibrium and how it was found, see `wgf_solver.Solution`; None of a model
             that solves nothing.
+        penalty: ``(B,)``: what the model adds to the loss of each cloud in training, or None.
     """
 
     logits: Tensor
     solution: Solution | None = None
+    penalty: Tensor | None = None

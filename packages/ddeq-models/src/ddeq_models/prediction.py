@@ -71,7 +71,7 @@ def predict(
     predictions: list[Prediction] = []
     for start in range(0, len(files), batch_size):
         batch = collate(clouds[start : start + batch_size]).to(place).map(normalise)
-        logits, solution = model(batch.points, batch.weights)
+        logits, solution, _ = model(batch.points, batch.weights)
         rows = logits.softmax(-1).tolist()
         for i, row in enumerate(rows):
             predictions.append(

@@ -7,6 +7,16 @@ from typing import Any
 
 from torch import nn
 
+from ddeq_models.baselines import (
+    DeepSets,
+    DeepSetsConfig,
+    PointNet,
+    PointNetConfig,
+    PointTransformer,
+    PointTransformerConfig,
+    SetTransformer,
+    SetTransformerConfig,
+)
 from ddeq_models.classification import Classification, ClassificationConfig
 from ddeq_models.config import RunConfig
 from ddeq_models.ddeq import DDEQ, DDEQConfig
@@ -16,6 +26,10 @@ from ddeq_models.task import Task, TaskConfig
 
 MODELS: dict[str, tuple[type[ModelConfig], type[Any]]] = {
     "ddeq": (DDEQConfig, DDEQ),
+    "deep-sets": (DeepSetsConfig, DeepSets),
+    "point-transformer": (PointTransformerConfig, PointTransformer),
+    "pointnet": (PointNetConfig, PointNet),
+    "set-transformer": (SetTransformerConfig, SetTransformer),
 }
 
 TASKS: dict[str, tuple[type[TaskConfig], type[Task]]] = {

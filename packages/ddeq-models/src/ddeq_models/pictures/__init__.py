@@ -58,7 +58,7 @@ def record_flows(
     picked = [present[i * len(present) // count] for i in range(count)]
     clouds = [dataset[labels.index(label)] for label in picked]
     batch = collate(clouds).to(device).map(normaliser(config.data.normalise))
-    logits, solution = model(batch.points, batch.weights, trajectory=True)
+    logits, solution, _ = model(batch.points, batch.weights, trajectory=True)
     probabilities = logits.softmax(-1).cpu()
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
     flows = []

@@ -1,0 +1,21 @@
+"""Models of the literature under the same data, loop and metrics as the `DDEQ`.
+
+Each is written from its paper on weighted measures: padding is weight 0 everywhere, batch
+normalisation included; a batch of one and clouds smaller than a neighbourhood work.
+"""
+
+from ddeq_models.baselines.deep_sets import DeepSets, DeepSetsConfig
+from ddeq_models.baselines.point_transformer import PointTransformer, PointTransformerConfig
+from ddeq_models.baselines.pointnet import PointNet, PointNetConfig
+from ddeq_models.baselines.set_transformer import SetTransformer, SetTransformerConfig
+
+__all__ = [
+    "DeepSets",
+    "DeepSetsConfig",
+    "PointNet",
+    "PointNetConfig",
+    "PointTransformer",
+    "PointTransformerConfig",
+    "SetTransformer",
+    "SetTransformerConfig",
+]

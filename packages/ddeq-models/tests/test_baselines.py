@@ -1,0 +1,251 @@
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ddeq_data import Digits, collate
+from ddeq_models.baselines import (
+    DeepSetsConfig,
+    PointNetConfig,
+    PointTransformerConfig,
+    SetTransformerConfig,
+)
+from ddeq_models.baselines.layers import MeasureBatchNorm
+from ddeq_models.baselines.point_transformer import in_order, sampled
+from ddeq_models.data import normaliser
+from ddeq_models.model import ModelConfig, Output
+from ddeq_models.registry import MODELS, build_model
+
+# Small enough for a test; depth, and so every path through the code, as in the paper.
+SMALL: dict[str, ModelConfig] = {
+    "deep sets": DeepSetsConfig(dim=16, classes=4),
+    "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
+    "pointnet": PointNetConfig(classes=4),
+    "pointnet without transforms": PointNetConfig(classes=4, transforms=False),
+    "set transformer": SetTransformerConfig(dim=16, heads=2, inducing=3, classes=4),
+}
+EVERY = pytest.mark.parametrize("name", SMALL)
+
+
+def model_of(name: str) -> nn.Module:
+    """In double precision, its normalisations with running averages that are not 0 and 1."""
+    torch.manual_seed(0)
+    model = build_model(SMALL[name]).double()
+    points, weights = clouds(4, 12)
+    for _ in range(3):
+        model.train()(points, weights)
+    return model.eval()
+
+
+def clouds(batch: int, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.randn(batch, n, 2, generator=generator, dtype=torch.float64)
+    weights = torch.rand(batch, n, generator=generator, dtype=torch.float64) + 0.1
+    weights[0, n // 2 :] = 0  # padding
+    return points, weights / weights.sum(-1, keepdim=True)
+
+
+def close(a: Tensor, b: Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@EVERY
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 24))
+def test_padding_order_and_batch_do_not_matter(name: str, seed: int, n: int) -> None:
+    model = model_of(name)
+    points, weights = clouds(3, n, seed)
+    expected = model(points, weights).logits
+    assert expected.isfinite().all()
+
+    garbage = torch.full((3, 4, 2), torch.nan, dtype=torch.float64)
+    garbage[:, ::2] = 1e30
+    padded = torch.cat([points, garbage], 1)
+    close(model(padded, functional.pad(weights, (0, 4))).logits, expected)
+
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    close(model(points[:, order], weights[:, order]).logits, expected)
+
+    for i in range(3):
+        close(model(points[i : i + 1], weights[i : i + 1]).logits, expected[i : i + 1])
+
+
+@pytest.mark.parametrize("name", [n for n in SMALL if n != "point transformer"])
+def test_a_doubled_weight_is_a_duplicated_point(name: str) -> None:
+    model, (points, weights) = model_of(name), clouds(3, 7)
+    twice = torch.cat([points, points[:, :2]], 1)
+    halves = torch.cat([weights[:, :2] / 2, weights[:, 2:], weights[:, :2] / 2], 1)
+    close(model(twice, halves).logits, model(points, weights).logits)
+
+
+def test_point_transformer_takes_mass_as_such_where_no_point_is_left_out() -> None:
+    """With one stage and all points as neighbours; sampling counts points and not mass."""
+    torch.manual_seed(0)
+    config = PointTransformerConfig(widths=(8,), neighbours=20, classes=4)
+    model = build_model(config).double().eval()
+    points, weights = clouds(3, 7)
+    twice = torch.cat([points, points[:, :2]], 1)
+    halves = torch.cat([weights[:, :2] / 2, weights[:, 2:], weights[:, :2] / 2], 1)
+    close(model(twice, halves).logits, model(points, weights).logits)
+
+
+@EVERY
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_batch_of_one_small_cloud_trains(name: str, n: int) -> None:
+    torch.manual_seed(0)
+    model = build_model(SMALL[name]).train()
+    answer = model(torch.randn(1, n, 2), torch.full((1, n), 1 / n))
+    loss = answer.logits.sum() + (0 if answer.penalty is None else answer.penalty.sum())
+    loss.backward()
+    assert answer.logits.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@EVERY
+def test_padding_gets_no_gradient(name: str) -> None:
+    model, (points, weights) = model_of(name), clouds(3, 9)
+    points = points.requires_grad_()
+    model.train()(points, weights).logits.square().sum().backward()
+    assert points.grad is not None
+    assert points.grad.isfinite().all()
+    assert (points.grad[weights == 0] == 0).all()
+    assert (points.grad != 0).any()
+
+
+@EVERY
+def test_empty_cloud_has_a_finite_answer_and_leaves_the_others_alone(name: str) -> None:
+    model, (points, weights) = model_of(name), clouds(3, 9)
+    expected = model(points, weights).logits
+    gone = weights.clone()
+    gone[1] = 0
+    answer = model(points, gone).logits
+    assert answer.isfinite().all()
+    assert torch.equal(answer[[0, 2]], expected[[0, 2]])
+
+
+def parameters(config: ModelConfig) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in build_model(config).parameters())
+
+
+def linear(*widths: int, bias: bool = True) -> int:
+    return sum(a * b + bias * b for a, b in pairwise(widths))
+
+
+def normalised(*widths: int) -> int:
+    """Linear maps, each with a batch normalisation."""
+    return linear(*widths) + 2 * sum(widths[1:])
+
+
+def test_parameters_are_those_of_the_papers() -> None:
+    # Qi et al. (2017), table 6: 3.5 million, and 0.8 for "PointNet (vanilla)".
+    assert round(parameters(PointNetConfig(3, classes=40)) / 1e6, 1) == 3.5
+    assert round(parameters(PointNetConfig(3, classes=40, transforms=False)) / 1e6, 1) == 0.8
+    # The other papers tell layers and no count: these are the layers they tell, counted by hand.
+    assert parameters(DeepSetsConfig(3, classes=40)) == (
+        linear(3, 256, 256, 256) + linear(3, 256, 256, 256, bias=False) + linear(256, 256, 40)
+    )
+    mab = linear(256, 256) + linear(256, 512) + linear(256, 256, bias=False)  # q, k and v, out
+    mab += linear(256, 256, 256) + 4 * 256  # feed-forward map, two norms
+    assert parameters(SetTransformerConfig(3, classes=40)) == (
+        linear(3, 256)
+        + 2 * (16 * 256 + 2 * mab)  # two induced blocks
+        + (256 + linear(256, 256, 256) + mab)  # pooling: seed, perceptron, block
+        + linear(256, 40)
+    )
+    widths = (32, 64, 128, 256, 512)
+    blocks = sum(
+        2 * normalised(w, w)  # before and after
+        + 3 * linear(w, w)  # query, key, value
+        + linear(3, w, w)  # offsets
+        + linear(w, w, w)  # scores
+        for w in widths
+    )
+    downs = sum(normalised(a, b) for a, b in pairwise(widths))
+    assert parameters(PointTransformerConfig(3, classes=40)) == (
+        normalised(3, 32, 32) + blocks + downs + normalised(512, 256, 128) + linear(128, 40)
+    )
+
+
+@EVERY
+def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
+    clouds = Digits("train")
+    batch = collate([clouds[i] for i in range(24)]).map(normaliser("z-score"))
+    torch.manual_seed(0)
+    changes: dict[str, Any] = {"classes": 10}
+    if name == "point transformer":
+        changes["widths"] = (16, 32)
+    else:
+        changes |= {} if name.startswith("pointnet") else {"dim": 48}
+    config = replace(SMALL[name], **changes, dropout=0.0)
+    model = build_model(config).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        answer: Output = model(batch.points, batch.weights)
+        loss = functional.cross_entropy(answer.logits, batch.labels)
+        if answer.penalty is not None:
+            loss = loss + answer.penalty.mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if float(loss.detach()) < 0.05:
+            break
+    with torch.no_grad():
+        right = model(batch.points, batch.weights).logits.argmax(-1) == batch.labels
+    assert right.float().mean() >= 0.95
+
+
+def test_measure_batch_norm_is_that_of_torch_on_full_batches() -> None:
+    torch.manual_seed(0)
+    ours, theirs = MeasureBatchNorm(3).double(), nn.BatchNorm1d(3).double()
+    x = torch.randn(4, 5, 3, dtype=torch.float64)
+    weights = torch.full((4, 5), 0.2, dtype=torch.float64)
+    close(ours(x, weights), theirs(x.flatten(0, 1)).unflatten(0, (4, 5)))
+    close(ours.mean, theirs.running_mean)
+    # torch keeps the unbiased variance of 20 rows, a measure has no number of rows.
+    close((ours.variance - 0.9) * 20 / 19, theirs.running_var - 0.9)
+
+
+def test_measure_batch_norm_counts_each_cloud_alike() -> None:
+    norm = MeasureBatchNorm(1, momentum=1.0).double()
+    x = torch.tensor([[[0.0], [0.0], [0.0]], [[1.0], [torch.nan], [1e30]]], dtype=torch.float64)
+    weights = torch.tensor([[1, 1, 1], [3, 0, 0]], dtype=torch.float64) / 3
+    out = norm(x, weights)
+    close(norm.mean, torch.tensor([0.5], dtype=torch.float64))
+    close(norm.variance, torch.tensor([0.25], dtype=torch.float64))
+    assert (out[1, 1:] == 0).all()
+
+
+def test_sampling_keeps_a_quarter_of_each_cloud_and_never_padding() -> None:
+    points, weights = clouds(3, 21)
+    kept, inside = sampled(points, weights, 4)
+    assert inside.sum(-1).tolist() == [3, 6, 6]
+    assert (weights.gather(1, kept)[inside] > 0).all()
+    for row, there in zip(kept, inside, strict=True):
+        assert len(set(row[there].tolist())) == int(there.sum())
+
+
+def test_order_is_lexicographic_with_padding_last() -> None:
+    points = torch.tensor([[[1.0, 2.0], [0.0, 5.0], [1.0, 1.0], [torch.nan, 0.0]]])
+    weights = torch.tensor([[0.2, 0.3, 0.5, 0.0]])
+    places, mass = in_order(points, weights)
+    assert places.tolist() == [[[0.0, 5.0], [1.0, 1.0], [1.0, 2.0], [0.0, 0.0]]]
+    torch.testing.assert_close(mass, torch.tensor([[0.3, 0.5, 0.2, 0.0]]))
+
+
+def test_every_baseline_is_registered_under_its_kind() -> None:
+    for kind, (config, _) in MODELS.items():
+        assert config.kind == kind
+
+
+def test_bad_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of heads"):
+        SetTransformerConfig(dim=10, heads=4)
+    with pytest.raises(ValueError, match="widths must not be empty"):
+        PointTransformerConfig(widths=())
