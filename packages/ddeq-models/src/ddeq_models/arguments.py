@@ -3,14 +3,18 @@
 import argparse
 import difflib
 import shutil
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args
 
 from ddeq_models import __version__
+from ddeq_models.config import Release
 from ddeq_models.data import DATA_SETS, SPLITS
 from ddeq_models.errors import UserError
 from ddeq_models.presets import PRESETS
-from ddeq_models.recipes import RECIPES
+from ddeq_models.recipes import DEFAULT_PRESETS, RECIPES
+from ddeq_models.registry import TASKS
+from ddeq_models.solver import AdjointName, IntegratorName, VelocityName
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -44,8 +48,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 class _Parser(argparse.ArgumentParser):
     """A parser that takes no abbreviations and whose errors are one sentence."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.hidden: list[tuple[argparse.Action, str]] = []
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+    def rare(self, group: Any, option: str, text: str, **settings: Any) -> None:
+        """Add an option that only --help-all explains."""
+        action = group.add_argument(option, help=argparse.SUPPRESS, **settings)
+        self.hidden.append((action, text))
 
     def refuse(self, unknown: str) -> NoReturn:
         """Raise the error for an option or argument that there is not."""
@@ -53,6 +66,20 @@ class _Parser(argparse.ArgumentParser):
         close = difflib.get_close_matches(unknown.split("=")[0], self._option_string_actions, 1)
         hint = f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
         raise UserError(f"unknown {kind} {unknown} of {self.prog}; {hint}")
+
+
+class _HelpAll(argparse.Action):
+    """Show the help with every option."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        assert isinstance(parser, _Parser)
+        for action, text in parser.hidden:
+            action.help = text
+        parser.print_help()
+        parser.exit()
 
 
 def _layout(prog: str) -> argparse.HelpFormatter:
@@ -71,43 +98,121 @@ def _train(commands: Any) -> _Parser:
         "",
         "train a model, test it, leave a run folder",
         "Train a model, test it, and leave a run folder with weights, figures and pictures.\n"
-        "Defaults are in [brackets].",
+        "Defaults are in [brackets]; other data sets than digits have their own.",
     )
-    data = parser.add_argument_group("data and model")
-    data.add_argument(
-        "--data", choices=DATA_SETS, default="digits", help="data set; digits is built in [digits]"
+    group = parser.add_argument_group("what")
+    group.add_argument(
+        "--data", choices=DATA_SETS, metavar="NAME", help=f"{_listed(DATA_SETS)} [digits]"
     )
-    data.add_argument("--root", metavar="DIR", help="folder of its files (mnist: the IDX files)")
-    data.add_argument("--preset", choices=tuple(PRESETS), default="ddeq", help="model [ddeq]")
-    data.add_argument("--out", metavar="DIR", help="the run folder [runs/<date>-<data>-<preset>]")
-    training = parser.add_argument_group("training")
+    group.add_argument(
+        "--root", type=_absolute, metavar="DIR", help="folder of its files; digits are built in"
+    )
+    group.add_argument(
+        "--task",
+        choices=tuple(TASKS),
+        default="classification",
+        metavar="NAME",
+        help=f"{_listed(TASKS)} [classification]",
+    )
+    group.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        metavar="NAME",
+        help=f"{_listed(PRESETS)} [{', '.join(DEFAULT_PRESETS.values())}]",
+    )
+    group.add_argument("--points", type=int, metavar="N", help="points of each cloud, 0: all [0]")
+    group.add_argument("--out", metavar="DIR", help="the run folder [runs/<date>-<data>-<preset>]")
+    group.add_argument(
+        "--resume",
+        metavar="auto|RUN",
+        help="auto: go on with what --out holds, or start it; RUN: go on with that run",
+    )
+    _add_device(group)
+
+    group = parser.add_argument_group("training")
     for option, kind, text in (
         ("--epochs", int, "passes over the training clouds"),
-        ("--batch-size", int, "clouds in a step"),
+        ("--batch-size", int, "clouds in a step, of all processes"),
         ("--learning-rate", float, "at its peak"),
-        ("--weight-decay", float, "of the weights of linear maps"),
-        ("--label-smoothing", float, "share of the target spread over all classes"),
         ("--ema", float, "decay of the weights' moving average, 0: none"),
         ("--seed", int, "of everything random"),
     ):
-        name = option[2:].replace("-", "_")
-        text = f"{text} [{_defaults(name)}]"
-        training.add_argument(option, type=kind, metavar=_METAVARS[kind], help=text)
-    training.add_argument(
-        "--keep", choices=("last", "best"), help="epoch to keep, best on validation [last]"
+        metavar, default = _METAVARS[kind], _default(option[2:].replace("-", "_"))
+        group.add_argument(option, type=kind, metavar=metavar, help=f"{text} [{default}]")
+    group.add_argument(
+        "--precision", choices=("float32", "bf16"), help="of the forward pass [float32]"
     )
-    _add_device(training)
-    solver = parser.add_argument_group("solver")
-    solver.add_argument(
-        "--adjoint",
-        choices=("implicit", "phantom"),
-        metavar="NAME",
-        help="implicit (exact) or phantom (one step) [the preset's]",
+    group.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop after N epochs without a better validation [0: never]",
     )
-    solver.add_argument("--rtol", type=float, metavar="X", help="relative tolerance [the preset's]")
-    solver.add_argument(
-        "--max-steps", type=int, metavar="N", help="budget of evaluations [the preset's]"
+
+    group = parser.add_argument_group("solver [the preset's]")
+    for option, names in (
+        ("--velocity", get_args(VelocityName)),
+        ("--integrator", get_args(IntegratorName)),
+        ("--adjoint", get_args(AdjointName)),
+    ):
+        group.add_argument(option, choices=names, metavar="NAME", help=_listed(names))
+    group.add_argument("--step", type=float, metavar="X", help="the integrator's step")
+    group.add_argument("--rtol", type=float, metavar="X", help="relative tolerance")
+    group.add_argument("--max-steps", type=int, metavar="N", help="budget of evaluations")
+
+    group = parser.add_argument_group("more")
+    group.add_argument(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="any key of a run's config.json: --set model.heads=8",
     )
+    group.add_argument(
+        "--config", metavar="FILE", help="take these keys from a JSON file, a config.json perhaps"
+    )
+    group.add_argument(
+        "--help-all", action=_HelpAll, help="show the options that are seldom needed as well"
+    )
+    rare = parser.rare
+    rare(group, "--weight-decay", "of the weights of linear maps", type=float, metavar="X")
+    rare(
+        group,
+        "--label-smoothing",
+        "share of the target spread over all classes",
+        type=float,
+        metavar="X",
+    )
+    rare(
+        group,
+        "--keep",
+        "epoch to keep, the last or the best on validation [last]",
+        choices=("last", "best"),
+    )
+    rare(group, "--schedule", "how the learning rate falls [cosine]", choices=("cosine", "step"))
+    rare(group, "--release", "files of ModelNet to read [meshes]", choices=get_args(Release))
+    rare(
+        group,
+        "--sampling",
+        "points of a mesh [surface; of a folder: all there are]",
+        choices=("surface", "vertices"),
+    )
+    rare(
+        group,
+        "--weighted",
+        "points of images weigh as much as their pixels",
+        action="store_true",
+        default=None,
+    )
+    rare(
+        group,
+        "--checkpoint-every",
+        "seconds between two checkpoints [30]",
+        type=float,
+        default=30.0,
+        metavar="X",
+    )
+    rare(group, "--tensorboard", "write the records for TensorBoard as well", action="store_true")
+    rare(group, "--quiet", "show no progress", action="store_true")
     return parser
 
 
@@ -200,12 +305,20 @@ def _add_device(parser: Any) -> None:
     )
 
 
-def _defaults(name: str) -> str:
-    """The default of a field of `TrainConfig` in words, for each data set where they differ."""
+def _default(name: str) -> str:
+    """The default of a field of `TrainConfig` in words."""
     by_data = {data: getattr(RECIPES[data, "ddeq"].train, name) for data in DATA_SETS}
-    if len(set(by_data.values())) == 1:
-        return f"{by_data[DATA_SETS[0]]:g}"
-    return ", ".join(f"{data} {value:g}" for data, value in by_data.items())
+    same = len(set(by_data.values())) == 1
+    return f"{by_data['digits']:g}" if same else f"digits {by_data['digits']:g}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())  # a run folder shall be of use from everywhere
 
 
 _COMMANDS = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}

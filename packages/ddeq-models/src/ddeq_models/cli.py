@@ -5,15 +5,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from ddeq_data import DataError
 from ddeq_models.arguments import parse
-from ddeq_models.config import TrainConfig
+from ddeq_models.config import differences
 from ddeq_models.errors import UserError
-from ddeq_models.recipes import RECIPES
+from ddeq_models.metrics import SOLVER_FIGURES
+from ddeq_models.ranks import is_first
+from ddeq_models.run_folder import RunFolder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _COMMANDS[options.command](options)
         sys.stdout.flush()
     except (UserError, DataError) as error:
-        print(f"ddeq: {error}", file=sys.stderr)
+        if is_first():
+            print(f"ddeq: {error}", file=sys.stderr)
         return getattr(error, "exit_code", UserError.exit_code)
     except KeyboardInterrupt:
         print("ddeq: stopped", file=sys.stderr)
@@ -45,34 +46,67 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from ddeq_models.training import train
+    from ddeq_models.assembly import assemble
+    from ddeq_models.training import resume_run, train
 
-    recipe = RECIPES[options.data, options.preset]
-    chosen = {f.name: getattr(options, f.name, None) for f in fields(TrainConfig)}
-    model = recipe.model
-    solver = {"adjoint": options.adjoint, "rtol": options.rtol, "max_steps": options.max_steps}
-    root = None if options.root is None else str(Path(options.root).absolute())
-    try:
-        model = replace(model, **_given(solver))
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    run = train(
-        model,
-        replace(recipe.data, root=root),
-        replace(recipe.train, **_given(chosen)),
-        preset=options.preset,
-        out=options.out,
-        device=options.device,
-    )
+    manner = {
+        "device": options.device,
+        "quiet": options.quiet,
+        "checkpoint_every": options.checkpoint_every,
+        "tensorboard": options.tensorboard,
+    }
+    if options.resume in (None, "auto"):
+        if options.resume and options.out is None:
+            raise UserError("--resume auto needs --out, the run folder to go on with or to start")
+        config = assemble(options)
+        run = train(
+            config.model,
+            config.data,
+            config.train,
+            task=config.task,
+            preset=config.preset,
+            out=options.out,
+            resume=options.resume is not None,
+            **manner,
+        )
+    else:
+        _check_resumed(options)
+        run = resume_run(options.resume, **manner)
+    if is_first():
+        print(_summary(run))
+
+
+def _check_resumed(options: argparse.Namespace) -> None:
+    """See that the other options do not ask for another run than the one to go on with."""
+    from ddeq_models.assembly import assemble
+
+    if options.out is not None and Path(options.out).absolute() != Path(options.resume).absolute():
+        raise UserError(f"--resume {options.resume} goes on in that folder; leave --out out")
+    config = RunFolder(options.resume).config()
+    if other := differences(config, assemble(options, config)):
+        raise UserError(
+            f"{options.resume} is a run with {', '.join(other)}; leave these options out, or start "
+            "another run with --out"
+        )
+
+
+def _summary(run: RunFolder) -> str:
     result = run.result()
-    print(
-        f"test accuracy {result['test_accuracy']:.2%} on {result['test_clouds']:,} clouds "
-        f"({result['parameters']:,} parameters, {result['seconds']:.0f} s)\n"
-        f"solver: {result['solver_steps_mean']:.1f} steps on average, "
-        f"{result['solver_failures']} failures, relative spread of the particles "
-        f"{result['spread']:.2f}\n"
-        f"run folder: {run.path}"
-    )
+    clouds, parameters = result["test_clouds"], result["parameters"]
+    of_run = f"({parameters:,} parameters, {result['seconds']:.0f} s)"
+    if "test_accuracy" in result:
+        lines = [f"test accuracy {result['test_accuracy']:.2%} on {clouds:,} clouds {of_run}"]
+    else:
+        figures = (n for n in result if n.startswith("test_") and n != "test_clouds")
+        said = ", ".join(f"{n.removeprefix('test_')} {result[n]:.4g}" for n in figures)
+        lines = [f"test on {clouds:,} clouds: {said} {of_run}"]
+    if "solver_steps_mean" in result:
+        lines.append(
+            f"solver: {result['solver_steps_mean']:.1f} steps on average, "
+            f"{result['solver_failures']} failures, relative spread of the particles "
+            f"{result['spread']:.2f}"
+        )
+    return "\n".join([*lines, f"run folder: {run.path}"])
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -89,14 +123,23 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(result))
         return
-    print(
-        f"{result['data']}, {result['split']}: {result['clouds']:,} clouds\n"
-        f"accuracy {result['accuracy']:.2%}, mean over classes "
-        f"{result['mean_class_accuracy']:.2%}, cross-entropy {result['loss']:.4f}\n"
-        f"solver: {result['solver_steps_mean']:.1f} steps on average, at most "
-        f"{result['solver_steps_max']}; residual {result['residual_mean']:.1e} on average; "
-        f"{result['solver_failures']} failures; relative spread {result['spread']:.2f}"
-    )
+    print(f"{result['data']}, {result['split']}: {result['clouds']:,} clouds")
+    if "accuracy" in result:
+        print(
+            f"accuracy {result['accuracy']:.2%}, mean over classes "
+            f"{result['mean_class_accuracy']:.2%}, cross-entropy {result['loss']:.4f}"
+        )
+    else:
+        shown = {
+            n: x for n, x in result.items() if isinstance(x, float) and n not in SOLVER_FIGURES
+        }
+        print(", ".join(f"{name} {value:.4g}" for name, value in shown.items()))
+    if "solver_steps_mean" in result:
+        print(
+            f"solver: {result['solver_steps_mean']:.1f} steps on average, at most "
+            f"{result['solver_steps_max']}; residual {result['residual_mean']:.1e} on average; "
+            f"{result['solver_failures']} failures; relative spread {result['spread']:.2f}"
+        )
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -118,11 +161,6 @@ def _report(options: argparse.Namespace) -> None:
     from ddeq_models.report import write_report
 
     print(write_report(options.runs, options.out, device=options.device))
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that the user gave."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 _COMMANDS = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}

@@ -18,7 +18,8 @@ from ddeq_models.errors import UserError
 from ddeq_models.model import ModelConfig
 from ddeq_models.task import TaskConfig
 
-DataName = Literal["digits", "mnist"]
+DataName = Literal["digits", "mnist", "fashion-mnist", "modelnet10", "modelnet40", "folder"]
+Release = Literal["meshes", "hdf5", "resampled"]
 Normalisation = Literal["z-score", "unit-sphere", "none"]
 
 T = TypeVar("T")
@@ -31,8 +32,8 @@ class DataConfig:
     Attributes:
         name: The data set.
         root: Folder of its files; None where the data set comes with the package.
-        weighted: Whether a point of `mnist` weighs as much as its pixel's value, and not all
-            points of a cloud alike. Points of `digits` always do.
+        weighted: Whether a point of `mnist` or `fashion-mnist` weighs as much as its pixel's
+            value, and not all points of a cloud alike. Points of `digits` always do.
         normalise: What is done to every cloud, in training and in prediction alike: ``z-score``
             (zero mean and unit variance along each axis), ``unit-sphere`` (zero mean, largest
             norm 1) or ``none``.
@@ -45,6 +46,14 @@ class DataConfig:
         shift: Largest random shift along each axis.
         jitter: Standard deviation of the noise added to each point.
         drop: Probability of a point to be dropped.
+        release: Which files of `modelnet10` and `modelnet40` are read; see
+            `ddeq_data.ModelNet40`.
+        sampling: How a mesh becomes a cloud: by ``surface``, 1,024 points, or by its ``vertices``
+            as in the DDEQ paper, 500 to 800 of them. Of a folder ``vertices`` takes every file as
+            it is, and that is also what ``default`` does there.
+        points: Number of points of each cloud, 0 for all that there are: other ones by chance in
+            each step of the training, the farthest from each other wherever something is measured
+            or predicted.
     """
 
     name: DataName = "digits"
@@ -58,13 +67,37 @@ class DataConfig:
     shift: float = 0.0
     jitter: float = 0.0
     drop: float = 0.0
+    release: Release = "meshes"
+    sampling: Literal["default", "surface", "vertices"] = "default"
+    points: int = 0
 
     def __post_init__(self) -> None:
+        _require(self, "points", lambda x: x >= 0, "at least 0")
         _require(self, "rotate", lambda x: 0 <= x <= 180, "between 0 and 180")
         for name in ("shear", "shift", "jitter"):
             _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
         for name in ("scale", "stretch", "drop"):
             _require(self, name, lambda x: 0 <= x < 1, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class SolverPhase:
+    """Settings of the solver from some epoch on; those that are None stay what they were.
+
+    Attributes:
+        epoch: The first epoch they hold for; the first of all is 1.
+        step: The integrator's step.
+        max_steps: Budget of evaluations.
+        rtol: Relative tolerance.
+    """
+
+    epoch: int
+    step: float | None = None
+    max_steps: int | None = None
+    rtol: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(self, "epoch", lambda x: x >= 1, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -75,9 +108,9 @@ class TrainConfig:
         epochs: Passes over the training clouds.
         batch_size: Clouds in one step.
         learning_rate: AdamW's step at its peak: it rises linearly during the warm-up and falls
-            along a half cosine to `final_learning_rate` times the peak.
+            as `schedule` says.
         warmup: Length of the warm-up as a share of all steps.
-        final_learning_rate: The learning rate at the end as a share of the peak.
+        final_learning_rate: The learning rate at the end of a cosine as a share of the peak.
         weight_decay: AdamW's decay, on the weights of linear maps alone: neither biases and
             gains nor the particles' marks and initial places are pulled to zero.
         betas: AdamW's two decay rates of the running moments.
@@ -89,6 +122,16 @@ class TrainConfig:
             clouds (by accuracy, then by loss).
         seed: Seed of everything random in the run: the model's first weights, the batches, the
             augmentation, dropout.
+        schedule: How the learning rate falls: along half a ``cosine`` to `final_learning_rate`
+            times the peak, or in a ``step`` by `decay_factor` every `decay_epochs` epochs.
+        decay_epochs: Epochs between two steps of the learning rate.
+        decay_factor: What it is multiplied by.
+        precision: ``float32``, or ``bf16``: the forward pass in automatic mixed precision.
+            Weights, the solver's states and all measuring are float32 either way.
+        patience: Epochs without a better validation after which the training ends; 0 goes through
+            all epochs.
+        solver_phases: How the solver's settings change in the course of the training. A trained
+            model has those of the epoch that is kept.
     """
 
     epochs: int = 60
@@ -103,9 +146,15 @@ class TrainConfig:
     ema: float = 0.0
     keep: Literal["last", "best"] = "last"
     seed: int = 0
+    schedule: Literal["cosine", "step"] = "cosine"
+    decay_epochs: int = 8
+    decay_factor: float = 0.1
+    precision: Literal["float32", "bf16"] = "float32"
+    patience: int = 0
+    solver_phases: tuple[SolverPhase, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "decay_epochs"):
             _require(self, name, lambda x: x >= 1, "at least 1")
         _require(self, "learning_rate", lambda x: 0 < x < math.inf, "above 0")
         for name in ("weight_decay", "clip_norm"):
@@ -115,7 +164,9 @@ class TrainConfig:
         for name in ("label_smoothing", "ema"):
             _require(self, name, lambda x: 0 <= x < 1, "at least 0 and below 1")
         _require(self, "betas", lambda x: all(0 <= b < 1 for b in x), "at least 0 and below 1")
-        _require(self, "seed", lambda x: x >= 0, "at least 0")
+        for name in ("seed", "patience"):
+            _require(self, name, lambda x: x >= 0, "at least 0")
+        _require(self, "decay_factor", lambda x: 0 < x <= 1, "above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -140,6 +191,26 @@ class RunConfig:
     version: str = ""
     task: TaskConfig = field(default_factory=ClassificationConfig)
 
+    def model_at(self, epoch: int) -> ModelConfig:
+        """The model with the solver's settings of an epoch.
+
+        Raises:
+            UserError: The model has no such settings.
+        """
+        changes: dict[str, Any] = {}
+        for phase in sorted(self.train.solver_phases, key=lambda phase: phase.epoch):
+            if phase.epoch <= epoch:
+                given = dataclasses.asdict(phase)
+                del given["epoch"]
+                changes |= {name: value for name, value in given.items() if value is not None}
+        for name in changes:
+            if not hasattr(self.model, name):
+                raise UserError(
+                    f"solver_phases change {name}, which the model {self.model.kind} does not "
+                    "have; leave them out"
+                )
+        return dataclasses.replace(self.model, **changes)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings, ready for JSON."""
         values = dataclasses.asdict(self)
@@ -155,6 +226,25 @@ class RunConfig:
             UserError: A key is unknown or missing, or a value is not of its field's type.
         """
         return decode(cls, values)
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[str]:
+    """What differs between two runs, ``train.epochs 3 and not 5`` say; versions may."""
+    first, second = (_flat(dataclasses.replace(run, version="").to_dict()) for run in (one, other))
+    return [
+        f"{name} {first.get(name)!r} and not {second.get(name)!r}"
+        for name in dict.fromkeys([*first, *second])
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return flat
 
 
 def decode(kind: type[T], values: object, place: str = "") -> T:

@@ -1,7 +1,7 @@
 """From the name of a data set to batches as the model gets them.
 
-Training, evaluation and prediction all pass through `normaliser`, so that a file is seen exactly
-as the clouds of the training were.
+Training, evaluation and prediction all pass through `normaliser`, so that a file is seen as the
+clouds of the training were, and the latter two through `view`, exactly alike.
 """
 
 from typing import Literal, get_args
@@ -14,19 +14,27 @@ from ddeq_data import (
     Compose,
     Digits,
     DropPoints,
+    FashionMNISTPointCloud,
     Jitter,
     MNISTPointCloud,
+    ModelNet10,
+    ModelNet40,
     PointBatch,
+    PointCloudFolder,
     RandomRotation,
     RandomScale,
     RandomShear,
     RandomShift,
+    Sampling,
     SizeBuckets,
+    SurfacePoints,
     Transform,
     UnitSphere,
+    VoxelVertices,
     ZScore,
     collate,
 )
+from ddeq_data.transforms import FarthestSample, RandomSample
 from ddeq_models.config import DataConfig, DataName, Normalisation
 from ddeq_models.errors import UserError
 
@@ -56,6 +64,33 @@ def open_split(config: DataConfig, split: Split) -> CloudDataset:
             return Digits(split)
         case "mnist":
             return MNISTPointCloud(_root(config), split=split, weighted=config.weighted)
+        case "fashion-mnist":
+            return FashionMNISTPointCloud(_root(config), split=split, weighted=config.weighted)
+        case "modelnet10" | "modelnet40":
+            kind = ModelNet10 if config.name == "modelnet10" else ModelNet40
+            if config.release == "hdf5" and config.name == "modelnet10":
+                raise UserError("modelnet10 has no release hdf5; take meshes or resampled")
+            if config.release != "meshes" and config.sampling != "default":
+                raise UserError(
+                    f"the release {config.release} holds points and no meshes to sample; "
+                    "leave --sampling out, or take --release meshes"
+                )
+            try:
+                return kind(
+                    _root(config), split, release=config.release, sampling=_sampling(config)
+                )
+            except ModuleNotFoundError as error:
+                raise UserError("--release hdf5 needs: pip install 'ddeq-data[hdf5]'") from error
+        case "folder":
+            sampling = SurfacePoints() if config.sampling == "surface" else None
+            return PointCloudFolder(_root(config), split, sampling=sampling)
+
+
+def _sampling(config: DataConfig) -> Sampling | None:
+    """How the meshes of ModelNet become clouds; None for what is usual with the release."""
+    return {"default": None, "surface": SurfacePoints(), "vertices": VoxelVertices()}[
+        config.sampling
+    ]
 
 
 def _root(config: DataConfig) -> str:
@@ -77,9 +112,19 @@ def normaliser(kind: Normalisation) -> Transform:
             return Compose([])
 
 
+def view(config: DataConfig) -> Transform:
+    """What is done to a cloud that is measured or predicted: a function of the cloud alone."""
+    normalise = normaliser(config.normalise)
+    if not config.points:
+        return normalise
+    return Compose([normalise, FarthestSample(config.points)])
+
+
 def augmentation(config: DataConfig) -> Transform:
     """The random changes of normalised training clouds; the identity where all are off."""
     steps: list[Transform] = []
+    if config.points:
+        steps.append(RandomSample(config.points))
     if config.rotate:
         steps.append(RandomRotation(config.rotate))
     if config.scale:
@@ -130,3 +175,21 @@ def generator_of(seed: int, step: int) -> torch.Generator:
 
     state = SeedSequence([seed, step]).generate_state(2)
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def check_fit(dataset: CloudDataset, dim: int, classes: tuple[str, ...]) -> None:
+    """See that clouds are of the kind that a model was trained on.
+
+    Raises:
+        UserError: Their dimension or their classes are others.
+    """
+    if dataset.dim != dim:
+        raise UserError(
+            f"the model was trained on points of dimension {dim}, these have dimension "
+            f"{dataset.dim}; evaluate it on the data of its run"
+        )
+    if tuple(dataset.classes) != classes:
+        raise UserError(
+            f"the model knows the classes {', '.join(classes)}, these clouds are of "
+            f"{', '.join(dataset.classes)}; evaluate it on the data of its run"
+        )

@@ -136,6 +136,10 @@ class DDEQ(nn.Module):
         width = config.dim * (config.particles if config.readout == "flatten" else 1)
         self.head = nn.Linear(width, config.classes)
 
+    def configure(self, config: DDEQConfig) -> None:
+        """Change how the equilibrium is found; the architecture must remain."""
+        self.config, self.solver = config, build_solver(config)
+
     def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Output:
         """Logits and equilibria.
 

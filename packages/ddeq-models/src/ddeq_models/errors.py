@@ -17,6 +17,15 @@ class Diverged(UserError):
 
 
 class Interrupted(UserError):
-    """Training was stopped by the user (Ctrl-C)."""
+    """Training was stopped by a signal: Ctrl-C, or SIGTERM.
+
+    Args:
+        message: The sentence.
+        code: Exit code: 128 and the signal's number.
+    """
 
     exit_code = 130
+
+    def __init__(self, message: str, code: int = exit_code) -> None:
+        super().__init__(message)
+        self.exit_code = code

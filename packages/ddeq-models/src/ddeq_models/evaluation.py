@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ddeq_data import CloudDataset, PointBatch
+from ddeq_data import PointBatch
 from ddeq_models.config import DataConfig, DataName
-from ddeq_models.data import Split, batches, normaliser, open_split
+from ddeq_models.data import Split, batches, check_fit, open_split, view
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
 from ddeq_models.metrics import Tally, to_json
+from ddeq_models.ranks import Ranks
 from ddeq_models.registry import build_task
 from ddeq_models.run_folder import RunFolder
 from ddeq_models.task import Task
@@ -30,26 +31,31 @@ def measure(
     loader: "DataLoader[PointBatch]",
     device: torch.device,
     *,
+    ranks: Ranks | None = None,
     thorough: bool = False,
 ) -> Tally:
     """Record every cloud of a loader. Chance, if the task has any, is the same each time.
+
+    Weights and arithmetic are float32, also after a training in bf16.
 
     Args:
         task: What is recorded.
         model: The model, on `device`; it is put into evaluation mode and back.
         loader: Batches that are not normalised yet.
         device: Where to work.
+        ranks: The processes among which the batches are dealt out; all of them get all records.
         thorough: Record also what is dear; see `Task.records`.
     """
-    tally, normalise = Tally(), normaliser(task.config.data.normalise)
+    tally, seen = Tally(), view(task.config.data)
     generator = torch.Generator().manual_seed(CHANCE)
     training = model.training
     model.eval()
-    for batch in loader:
-        inputs = task.prepare(batch.to(device).map(normalise), generator)
-        tally.add(task.records(task.answer(model, inputs), inputs, thorough))
+    for number, batch in enumerate(loader):
+        inputs = task.prepare(batch.to(device).map(seen), generator)
+        if ranks is None or ranks.is_mine(number):
+            tally.add(task.records(task.answer(model, inputs), inputs, thorough))
     model.train(training)
-    return tally
+    return tally if ranks is None else ranks.gather(tally)
 
 
 def evaluate(
@@ -86,7 +92,7 @@ def evaluate(
     if batch_size < 1:
         raise UserError(f"batch size must be at least 1, got {batch_size}")
     dataset = open_split(_data_of(config.data, data, root), split)
-    _check_fit(dataset, config.model.point_dim, config.classes)
+    check_fit(dataset, config.model.point_dim, config.classes)
     loader, _ = batches(dataset, batch_size)
     start = time.perf_counter()
     task = build_task(config)
@@ -112,16 +118,3 @@ def _data_of(config: DataConfig, name: DataName | None, root: str | None) -> Dat
     if name is not None and name != config.name:
         return replace(config, name=name, root=root)
     return replace(config, root=root or config.root)
-
-
-def _check_fit(dataset: CloudDataset, dim: int, classes: tuple[str, ...]) -> None:
-    if dataset.dim != dim:
-        raise UserError(
-            f"the model was trained on points of dimension {dim}, these have dimension "
-            f"{dataset.dim}; evaluate it on the data of its run"
-        )
-    if tuple(dataset.classes) != classes:
-        raise UserError(
-            f"the model knows the classes {', '.join(classes)}, these clouds are of "
-            f"{', '.join(dataset.classes)}; evaluate it on the data of its run"
-        )

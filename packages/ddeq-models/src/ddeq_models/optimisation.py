@@ -28,7 +28,9 @@ def build_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """Learning rate of a step: a linear warm-up, then half a cosine (Loshchilov and Hutter 2017).
+    """Learning rate of a step: a linear warm-up, then the schedule.
+
+    The cosine is that of Loshchilov and Hutter (2017).
 
     Args:
         config: The training.
@@ -38,6 +40,9 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     warmup = round(config.warmup * steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "step":
+        epoch = step * config.epochs // steps  # from 0
+        return config.learning_rate * config.decay_factor ** (epoch // config.decay_epochs)
     done = (step - warmup) / max(steps - warmup, 1)
     low = config.final_learning_rate
     return config.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from ddeq_data import Cloud, DataError, collate, read_cloud
-from ddeq_models.data import normaliser
+from ddeq_models.data import view
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
+from ddeq_models.model import Output
 from ddeq_models.run_folder import RunFolder
 
 
@@ -67,12 +68,12 @@ def predict(
         )
     model = folder.model(place)
     clouds = _read(files, config.model.point_dim)
-    normalise = normaliser(config.data.normalise)
+    seen = view(config.data)
     predictions: list[Prediction] = []
     for start in range(0, len(files), batch_size):
-        batch = collate(clouds[start : start + batch_size]).to(place).map(normalise)
-        logits, solution, _ = model(batch.points, batch.weights)
-        rows = logits.softmax(-1).tolist()
+        batch = collate(clouds[start : start + batch_size]).to(place).map(seen)
+        output: Output = model(batch.points, batch.weights)
+        solution, rows = output.solution, output.logits.softmax(-1).tolist()
         for i, row in enumerate(rows):
             predictions.append(
                 Prediction(

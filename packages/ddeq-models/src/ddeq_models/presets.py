@@ -1,8 +1,9 @@
 """The models that the command line knows by name."""
 
 from ddeq_models.ddeq import DDEQConfig
+from ddeq_models.model import ModelConfig
 
-PRESETS: dict[str, DDEQConfig] = {
+PRESETS: dict[str, ModelConfig] = {
     # Ours: marked particles, labelled residual, Anderson acceleration, solved to its tolerance.
     # The particles interact through their mean, so that F is a map of the measure and not of each
     # particle alone. With self-attention among them they crowded together in one short trial.

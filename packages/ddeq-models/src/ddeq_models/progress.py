@@ -22,9 +22,12 @@ class Progress:
         epochs: Number of epochs.
         steps: Number of steps in all of them.
         quiet: Show nothing.
+        done: Steps done before, of a training that is resumed.
     """
 
-    def __init__(self, task: Task, epochs: int, steps: int, quiet: bool = False) -> None:
+    def __init__(
+        self, task: Task, epochs: int, steps: int, quiet: bool = False, done: int = 0
+    ) -> None:
         terminal = sys.stderr.isatty()
         # Some terminals (in containers) say they have no columns, and tqdm then shows nothing.
         sized = shutil.get_terminal_size((0, 0)).columns > 0
@@ -33,6 +36,7 @@ class Progress:
         self.lines = not (quiet or terminal)
         self.bar = tqdm(
             total=steps,
+            initial=done,
             disable=quiet or not terminal,
             dynamic_ncols=sized,
             ncols=None if sized else 100,

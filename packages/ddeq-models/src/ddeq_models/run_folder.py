@@ -4,6 +4,7 @@
 config.json         the run's `RunConfig`, written first
 metrics.jsonl       one record a line, appended while the run goes on
 model.safetensors   the weights of the epoch that is kept, replaced as a whole
+checkpoint.*        the state of the training until it is complete, see `ddeq_models.state`
 result.json         what came out, written when the test clouds are done
 *.png               the pictures
 ==================  =======================================================================
@@ -14,8 +15,7 @@ of the file system: whoever reads the folder finds the file whole or not at all.
 
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ddeq_models.config import RunConfig
+from ddeq_models.config import RunConfig, differences
 from ddeq_models.errors import UserError
+from ddeq_models.files import write_atomically
 from ddeq_models.registry import build_model
 
 CONFIG, METRICS, WEIGHTS, RESULT = (
@@ -35,25 +36,13 @@ CONFIG, METRICS, WEIGHTS, RESULT = (
     "model.safetensors",
     "result.json",
 )
+CHECKPOINT = "checkpoint.safetensors"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash.
-
-    Raises:
-        OSError: The folder does not exist, cannot be written to, or is full.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep colleagues from reading a run
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _is_leftover(path: Path) -> bool:
+    """Whether `write_atomically` was killed while it wrote this file."""
+    names = (CONFIG, WEIGHTS, RESULT, CHECKPOINT)
+    return any(path.name.startswith(f".{name}.") for name in names)
 
 
 def check_out(path: Path) -> None:
@@ -63,7 +52,7 @@ def check_out(path: Path) -> None:
         UserError: There is something in the way.
     """
     if path.is_dir():
-        if any(path.iterdir()):
+        if any(not _is_leftover(inside) for inside in path.iterdir()):
             raise UserError(
                 f"the run folder {path} is not empty; give another --out or remove it first"
             )
@@ -79,26 +68,43 @@ class RunFolder:
 
     Args:
         path: Where it is.
+        writes: Whether this process writes to it: of several, only the first does.
+
+    Attributes:
+        listeners: Functions that get every record as well.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, writes: bool = True) -> None:
         self.path = Path(path)
+        self.writes = writes
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
     @classmethod
-    def create(cls, path: str | Path | None, config: RunConfig) -> "RunFolder":
+    def create(
+        cls, path: str | Path | None, config: RunConfig, *, resume: bool = False
+    ) -> "RunFolder":
         """Make the folder and write its ``config.json``.
 
         Args:
             path: Where; it may exist if it is empty. None makes
                 ``runs/<date>-<data>-<preset>``, numbered from the second of a day on.
             config: The run.
+            resume: Take the folder as it is if it holds a run of this configuration.
 
         Raises:
-            UserError: The folder is not empty or cannot be made.
+            UserError: The folder is not empty or cannot be made, or its run is another one.
         """
+        if resume and path is not None and cls(path).holds_run():
+            folder = cls(path)
+            if other := differences(folder.config(), config):
+                raise UserError(
+                    f"{path} holds a run of another configuration, with {', '.join(other)}; give "
+                    "the options it was started with, or another --out"
+                )
+            return folder
         try:
             if path is None:
                 path = _new_folder(f"{date.today():%Y%m%d}-{config.data.name}-{config.preset}")
@@ -114,17 +120,52 @@ class RunFolder:
             ) from error
         return folder
 
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / CONFIG).is_file()
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return (self.path / RESULT).is_file()
+
     def append(self, record: Mapping[str, Any]) -> None:
         """Append a record to ``metrics.jsonl``."""
+        if not self.writes:
+            return
+        for listener in self.listeners:
+            listener(record)
         with open(self.path / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def write_weights(self, state: Mapping[str, Tensor]) -> None:
         """Write ``model.safetensors`` from a model's ``state_dict()``."""
+        if not self.writes:
+            return
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         # A second entry of the metadata would come in a random order: equal weights make equal
         # files only with one.
         write_atomically(self.path / WEIGHTS, save(tensors, {"format": "pt"}))
+
+    def sync_metrics(self) -> int:
+        """See that ``metrics.jsonl`` is on the disk, and return its size in bytes."""
+        path = self.path / METRICS
+        if not path.is_file():
+            return 0
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        return path.stat().st_size
+
+    def clear_leftovers(self, size: int) -> None:
+        """Undo what a run that was killed did after its checkpoint.
+
+        Args:
+            size: Bytes of ``metrics.jsonl`` that belong to the checkpoint.
+        """
+        for path in self.path.iterdir():
+            if _is_leftover(path):
+                path.unlink()
+        if (self.path / METRICS).is_file():
+            os.truncate(self.path / METRICS, size)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
@@ -162,7 +203,7 @@ class RunFolder:
                 "first epoch did; train again"
             )
         with torch.random.fork_rng([]):  # the weights it begins with are replaced
-            model = build_model(config.model)
+            model = build_model(config.model_at(self.kept_epoch()))
         try:
             model.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError) as error:
@@ -171,6 +212,11 @@ class RunFolder:
                 f"{path} is damaged or does not fit {CONFIG} ({reason}); train again"
             ) from error
         return model.to(device).eval()
+
+    def kept_epoch(self) -> int:
+        """The epoch whose weights are there; the last one, if no record tells."""
+        kept = [r["epoch"] for r in self.metrics() if r.get("kept")]
+        return int(kept[-1]) if kept else self.config().train.epochs
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of ``metrics.jsonl``; a last line that was cut off by a crash is left out."""

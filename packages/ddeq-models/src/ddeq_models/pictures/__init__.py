@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ddeq_data import CloudDataset, collate
-from ddeq_models.data import normaliser
+from ddeq_models.data import view
 from ddeq_models.ddeq import DDEQ
 from ddeq_models.pictures.confusion_matrix import draw_confusion_matrix
 from ddeq_models.pictures.flow import Flow, draw_flows
@@ -57,9 +57,9 @@ def record_flows(
     count = min(FLOWS, len(present))
     picked = [present[i * len(present) // count] for i in range(count)]
     clouds = [dataset[labels.index(label)] for label in picked]
-    batch = collate(clouds).to(device).map(normaliser(config.data.normalise))
-    logits, solution, _ = model(batch.points, batch.weights, trajectory=True)
-    probabilities = logits.softmax(-1).cpu()
+    batch = collate(clouds).to(device).map(view(config.data))
+    output = model(batch.points, batch.weights, trajectory=True)
+    solution, probabilities = output.solution, output.logits.softmax(-1).cpu()
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
     flows = []
     for i, cloud in enumerate(clouds):

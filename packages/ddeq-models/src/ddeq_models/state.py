@@ -1,0 +1,140 @@
+"""All that changes in the course of a training, and its way to a file and back.
+
+The order of the clouds is a function of (seed, epoch), chance of (seed, step), the learning rate of
+the step, the solver's settings of the epoch: so the step says it all, and there are no states of
+generators to save. With the weights, the optimiser's moments, the average, what was recorded
+since the last line of ``metrics.jsonl`` and the length of that file, a training goes on from a
+checkpoint as if it had not been stopped, to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ddeq_models.config import TrainConfig
+from ddeq_models.errors import UserError
+from ddeq_models.files import write_atomically
+from ddeq_models.metrics import Figures, Tally
+from ddeq_models.optimisation import Average, build_optimiser
+
+
+class State:
+    """The state of a training.
+
+    Args:
+        model: The model that is trained, on its device.
+        plan: The training.
+
+    Attributes:
+        optimiser: Of the model.
+        average: What is validated and saved.
+        step: Steps done.
+        tally: What was recorded since the last line of the metrics.
+        kept: Validation figures of the weights that are in the run folder, and
+        kept_epoch: the epoch they are of; 0 before the first.
+        best: The best validation figures, and
+        best_epoch: their epoch; 0 before the first.
+    """
+
+    def __init__(self, model: nn.Module, plan: TrainConfig) -> None:
+        self.model = model
+        self.optimiser = build_optimiser(model, plan)
+        self.average = Average(model, plan.ema)
+        self.step = 0
+        self.tally = Tally()
+        self.kept: Figures = {}
+        self.kept_epoch = 0
+        self.best: Figures = {}
+        self.best_epoch = 0
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return round(time.perf_counter() - self._start, 3)
+
+    def save(self, path: Path, tally: Tally, metrics_size: int) -> None:
+        """Write the state.
+
+        Args:
+            path: The file.
+            tally: What all processes recorded since the last line of the metrics.
+            metrics_size: Bytes of the metrics' file that belong to this state.
+        """
+        groups = {
+            "model": self.model.state_dict(),
+            "average": {} if self.average.model is self.model else self.average.model.state_dict(),
+            "tally": tally.tensors(),
+            "optimiser": {
+                f"{number}.{name}": value
+                for number, values in self.optimiser.state_dict()["state"].items()
+                for name, value in values.items()
+            },
+        }
+        tensors = {
+            f"{group}/{name}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for group, named in groups.items()
+            for name, tensor in named.items()
+        }
+        numbers = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "metrics_size": metrics_size,
+            "kept": dict(self.kept),
+            "kept_epoch": self.kept_epoch,
+            "best": dict(self.best),
+            "best_epoch": self.best_epoch,
+        }
+        write_atomically(path, save(tensors, {"state": json.dumps(numbers)}))
+
+    def load(self, path: Path, *, first: bool = True) -> int:
+        """Take the state from a file.
+
+        Args:
+            path: The file.
+            first: Whether this is the process that keeps what was recorded.
+
+        Returns:
+            Bytes of the metrics' file that belong to this state.
+
+        Raises:
+            UserError: The file is damaged, or of another model.
+        """
+        groups: dict[str, dict[str, Tensor]] = {
+            "model": {}, "average": {}, "tally": {}, "optimiser": {}
+        }  # fmt: skip
+        try:
+            with safe_open(path, framework="pt") as file:
+                numbers = json.loads(file.metadata()["state"])
+                for name in file.keys():  # noqa: SIM118 (not a dictionary)
+                    group, _, inner = name.partition("/")
+                    groups[group][inner] = file.get_tensor(name)
+            self.model.load_state_dict(groups["model"])
+            if self.average.model is not self.model:
+                self.average.model.load_state_dict(groups["average"])
+        except (SafetensorError, OSError, RuntimeError, KeyError) as error:
+            reason = str(error).splitlines()[0].rstrip(":.")
+            raise UserError(
+                f"{path} is damaged or of another model ({reason}); train again with another --out"
+            ) from error
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in groups["optimiser"].items():
+            number, _, inner = name.partition(".")
+            moments.setdefault(int(number), {})[inner] = tensor
+        settings = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": settings})
+        if groups["tally"] and first:
+            device = next(self.model.parameters()).device
+            self.tally.add({name: x.to(device) for name, x in groups["tally"].items()})
+        self.step = self.average.updates = int(numbers["step"])
+        self.kept, self.kept_epoch = numbers["kept"], int(numbers["kept_epoch"])
+        self.best, self.best_epoch = numbers["best"], int(numbers["best_epoch"])
+        self._start = time.perf_counter() - float(numbers["seconds"])
+        return int(numbers["metrics_size"])
