@@ -1,9 +1,28 @@
 import pytest
 import torch
 
-from wgf_solver import MMD, Dirac, Energy, Gaussian, Kernel, Measure, SquaredDistance
+from wgf_solver import (
+    MMD,
+    Dirac,
+    Energy,
+    Gaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplacian,
+    Measure,
+    SquaredDistance,
+)
+from wgf_solver.kernels import by_mark
 
-RADIAL = [Energy(), Energy(0.5), Energy(1.5), Gaussian(0.7), SquaredDistance()]
+RADIAL = [
+    Energy(),
+    Energy(0.5),
+    Energy(1.5),
+    Gaussian(0.7),
+    Laplacian(0.6),
+    InverseMultiquadric(0.8),
+    SquaredDistance(),
+]
 
 
 @pytest.mark.parametrize("kernel", RADIAL, ids=repr)
@@ -34,6 +53,21 @@ def test_values_by_hand():
     assert Dirac().value(r).tolist() == [1.0, 0.0]
     torch.testing.assert_close(Gaussian(2.0).value(r), torch.exp(-r.square() / 8))
     torch.testing.assert_close(Energy(0.5).value(r), -r.sqrt())
+    torch.testing.assert_close(Laplacian(0.5).value(r), torch.exp(-2 * r))
+    imq = InverseMultiquadric(2.0).value(r)
+    torch.testing.assert_close(imq, torch.tensor([0.5, 8**-0.5]).double())
+
+
+def test_terms_that_share_a_mark_kernel_share_one_pass():
+    kernel = Gaussian(0.3) + Dirac() * Energy() + 2 * Gaussian(1.0) + 0.5 * (Dirac() * Gaussian(1))
+    (none, plain), (dirac, marked) = by_mark(kernel)
+    assert (none, dirac) == (None, Dirac())
+    r = torch.rand(5).double()
+    torch.testing.assert_close(plain.value(r), Gaussian(0.3).value(r) + 2 * Gaussian(1.0).value(r))
+    torch.testing.assert_close(
+        marked.slope_ratio(r), Energy().slope_ratio(r) + 0.5 * Gaussian(1).slope_ratio(r)
+    )
+    assert by_mark(Energy()) == [(None, Energy())]
 
 
 def test_sums_multiples_and_products():
@@ -58,6 +92,8 @@ def test_sums_multiples_and_products():
         lambda: Energy(2.0),
         lambda: Gaussian(0.0),
         lambda: Gaussian(float("nan")),
+        lambda: Laplacian(-1.0),
+        lambda: InverseMultiquadric(0.0),
         lambda: -1 * Energy(),
         lambda: float("nan") * Energy(),
         lambda: Dirac() * (Dirac() * Energy()),

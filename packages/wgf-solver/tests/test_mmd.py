@@ -4,10 +4,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wgf_solver import MMD, Dirac, Energy, Gaussian, Measure, SquaredDistance
+from wgf_solver import (
+    MMD,
+    Dirac,
+    Energy,
+    Gaussian,
+    InverseMultiquadric,
+    Laplacian,
+    Measure,
+    SquaredDistance,
+)
 
 LAW = settings(max_examples=15, deadline=None, derandomize=True)
-KERNELS = [Energy(), Energy(1.5), Gaussian(0.8), 0.5 * Gaussian(0.3) + 2 * Energy()]
+KERNELS = [
+    Energy(),
+    Energy(1.5),
+    Gaussian(0.8),
+    Laplacian(0.9),
+    InverseMultiquadric(0.6),
+    0.5 * Gaussian(0.3) + 2 * Energy(),
+]
 MARKED = [Gaussian(0.5) * Energy(), Dirac() * SquaredDistance(), Energy() + Gaussian(1) * Energy()]
 ALL = KERNELS + MARKED
 
@@ -48,6 +64,17 @@ def test_value_and_velocity_against_the_naive_double_loop(kernel):
     torch.testing.assert_close(MMD(kernel)(mu, nu), expected)
     (gradient,) = torch.autograd.grad(expected, z)
     torch.testing.assert_close(MMD(kernel).pull(mu, nu).velocity, -gradient / mu.weights[:, None])
+
+
+@pytest.mark.parametrize("kernel", ALL, ids=repr)
+def test_value_and_pull_are_those_of_two_calls(kernel):
+    mu, nu = pair(2)
+    mu = mu.with_points(mu.points.requires_grad_())
+    value, pull = MMD(kernel).value_and_pull(mu, nu)
+    torch.testing.assert_close(value, MMD(kernel)(mu, nu).detach())
+    torch.testing.assert_close(pull, MMD(kernel).pull(mu, nu))
+    assert pull.velocity.requires_grad
+    assert not value.requires_grad
 
 
 @pytest.mark.parametrize("kernel", ALL, ids=repr)
@@ -98,7 +125,7 @@ def test_laws_of_order_and_mass(kernel, seed, i):
     rows = [*range(5), i]
     split = Measure(mu.points[rows], torch.cat([half, half[i : i + 1]]), mu.marks[rows])
     distance = MMD(kernel)
-    value, (velocity, scale) = distance(mu, nu), distance.pull(mu, nu)
+    value, (velocity, scale, _) = distance(mu, nu), distance.pull(mu, nu)
     for other, pick in ((permuted, order), (split, torch.tensor(rows))):
         torch.testing.assert_close(distance(other, nu), value)
         torch.testing.assert_close(distance(nu, other), value)
@@ -138,7 +165,7 @@ def test_padding_reaches_no_value_and_no_gradient(kernel, junk):
 def test_batched_is_looped(kernel):
     mu, nu = pair(2, 3)
     distance = MMD(kernel)
-    value, (velocity, scale) = distance(mu, nu), distance.pull(mu, nu)
+    value, (velocity, scale, _) = distance(mu, nu), distance.pull(mu, nu)
     assert value.shape == scale.shape == (2, 3)
     for a in range(2):
         for b in range(3):

@@ -3,11 +3,28 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from wgf_solver import Energy, Gaussian, SquaredDistance, pairwise
-from wgf_solver.pairwise import force, potential
+from wgf_solver import (
+    Energy,
+    Gaussian,
+    InverseMultiquadric,
+    Laplacian,
+    SquaredDistance,
+    pairwise,
+)
+from wgf_solver.kernels import by_mark
+from wgf_solver.pairwise import force, force_and_potential, potential
 
-KERNELS = [Energy(), Energy(1.5), Gaussian(0.8), SquaredDistance()]
-SMOOTH = [Gaussian(0.8), SquaredDistance()]
+KERNELS = [
+    Energy(),
+    Energy(0.5),
+    Energy(1.5),
+    Gaussian(0.8),
+    Laplacian(0.7),
+    InverseMultiquadric(0.5),
+    SquaredDistance(),
+    by_mark(0.5 * Gaussian(0.3) + 2 * Energy())[0][1],
+]
+SMOOTH = [Gaussian(0.8), InverseMultiquadric(0.5), SquaredDistance()]
 
 
 def clouds(*batch: int, n: int = 4, m: int = 3, d: int = 2) -> tuple[Tensor, ...]:
@@ -31,6 +48,18 @@ def test_against_a_double_loop(kernel, factors):
             pull += weight * kernel.slope_ratio(r) * (x[i] - y[j])
         torch.testing.assert_close(potential(kernel, x, y, b, c)[i], energy)
         torch.testing.assert_close(force(kernel, x, y, b, c)[i], pull)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("d", [2, 10])
+def test_one_pass_gives_the_same_forces_and_values(kernel, d):
+    x, y, b, c = clouds(3, d=d)
+    x.requires_grad_()
+    forces, values = force_and_potential(kernel, x, y, b, c)
+    torch.testing.assert_close(forces, force(kernel, x, y, b, c))
+    torch.testing.assert_close(values, potential(kernel, x, y, b, c).detach())
+    assert forces.requires_grad
+    assert not values.requires_grad
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
@@ -92,9 +121,10 @@ def test_the_energy_force_does_not_fade_between_near_points(distance):
     torch.testing.assert_close(force(Energy(), x, y, torch.ones(1)), torch.tensor([[1.0, 0.0]]))
 
 
+@pytest.mark.parametrize("d", [3, 10])
 @pytest.mark.parametrize("factors", [False, True])
-def test_chunks_change_no_result(monkeypatch, factors):
-    inputs = clouds(2, n=7, m=5, d=3)
+def test_tiles_change_no_result(monkeypatch, factors, d):
+    inputs = clouds(2, n=7, m=5, d=d)
     if not factors:
         inputs = (*inputs[:3], None)
     asked = [t.requires_grad_() for t in inputs if t is not None]
@@ -109,17 +139,22 @@ def test_chunks_change_no_result(monkeypatch, factors):
         return [*out, *first, *second]
 
     whole = everything()
-    for bound in (1, 100):  # one row at a time; a few rows, and a shorter last chunk
-        monkeypatch.setattr(pairwise, "_CHUNK_ELEMENTS", bound)
+    for bound in (1, 6, 20):  # single pairs; some rows and columns; single measures
+        monkeypatch.setattr(pairwise, "_TILE_ELEMENTS", {"cpu": bound})
         for mine, theirs in zip(everything(), whole, strict=True):
             torch.testing.assert_close(mine, theirs)
 
 
-def test_chunks_bound_the_memory_of_a_row(monkeypatch):
-    monkeypatch.setattr(pairwise, "_CHUNK_ELEMENTS", 2 * 5 * 3 * 4)
-    x, y, *_ = clouds(2, n=10, m=5, d=3)
-    parts = list(pairwise._row_chunks(x, y))
-    assert [part.stop - part.start for part in parts] == [4, 4, 2]
+@pytest.mark.parametrize("d", [2, 9])  # coordinate by coordinate, and not
+@pytest.mark.parametrize(("b", "n", "m"), [(2, 100, 50), (1, 5000, 3), (1, 3, 5000), (70, 4, 4)])
+def test_tiles_cover_all_pairs_once_and_bound_memory(d, b, n, m):
+    pairs = pairwise._Pairs(torch.zeros(b, n, d), torch.zeros(b, m, d))
+    seen = torch.zeros(b, n, m)
+    for part, rows, columns in pairs.tiles():
+        seen[part, rows, columns] += 1
+        size = seen[part, rows, columns].numel() * (d if d > 8 else 1)
+        assert size <= pairwise._TILE_ELEMENTS["cpu"]
+    assert (seen == 1).all()
 
 
 @pytest.mark.parametrize("sizes", [(0, 3, 2), (3, 0, 2), (0, 0, 2), (3, 2, 0)])

@@ -31,7 +31,16 @@ from wgf_solver.functionals import (
 )
 from wgf_solver.gradient_flow import gradient_flow
 from wgf_solver.integrators import Anderson, Euler, GeometricDecay, Integrator
-from wgf_solver.kernels import Dirac, Energy, Gaussian, Kernel, RadialKernel, SquaredDistance
+from wgf_solver.kernels import (
+    Dirac,
+    Energy,
+    Gaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplacian,
+    RadialKernel,
+    SquaredDistance,
+)
 from wgf_solver.measure import Measure
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
 from wgf_solver.velocities import Descent, Evaluation, Map, Residual, VelocityField
@@ -61,7 +70,9 @@ __all__ = [
     "Implicit",
     "Integrator",
     "Interaction",
+    "InverseMultiquadric",
     "Kernel",
+    "Laplacian",
     "LinearSolution",
     "LinearStatus",
     "Map",

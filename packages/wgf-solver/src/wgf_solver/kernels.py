@@ -7,8 +7,8 @@ A kernel gives ``ψ``, ``ψ'/r`` and ``ψ''`` of the distance ``r``; with the un
     ∇²_x k · u = (ψ'(r)/r) (u − ⟨e, u⟩ e) + ψ''(r) ⟨e, u⟩ e
 
 ``ψ'/r`` is asked for and not ``ψ'``, because it is what stays finite at ``r = 0`` for smooth
-kernels. Where a kernel is not differentiable at ``r = 0`` (`Energy`), force and curvature of a
-coincident pair are 0, the symmetric subgradient.
+kernels. Where a kernel is not differentiable at ``r = 0`` (`Energy`, `Laplacian`), force and
+curvature of a coincident pair are 0, the symmetric subgradient.
 
 Kernels add (``Gaussian(0.3) + Gaussian(1.0)``), scale (``0.5 * Energy()``), and multiply into a
 kernel on *marked* measures, the left factor reading the marks and the right one the points:
@@ -81,6 +81,20 @@ class Combination(Kernel):
         return self.summands
 
 
+def by_mark(kernel: Kernel) -> list[tuple[RadialKernel | None, RadialKernel]]:
+    """The kernel as ``Σ_κ κ(m, m') ψ_κ(r)``: one radial kernel for each kernel on marks.
+
+    What is summed in ``ψ_κ`` shares the distances of one pass over the pairs.
+    """
+    groups: dict[RadialKernel | None, list[tuple[float, RadialKernel]]] = {}
+    for term in kernel.terms:
+        groups.setdefault(term.mark, []).append((term.factor, term.point))
+    return [
+        (mark, parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else _Sum(tuple(parts)))
+        for mark, parts in groups.items()
+    ]
+
+
 class RadialKernel(Kernel):
     """``k(x, y) = ψ(‖x − y‖)``. Subclasses give the three functions of the distance ``r ≥ 0``."""
 
@@ -110,6 +124,10 @@ class Energy(RadialKernel):
     equal measures; no bandwidth to choose, and forces that do not fade with distance. They do not
     fade near the target either: a matched pair still pulls with its full weight, so a constant
     step cannot settle (let it decay, see `GeometricDecay`).
+
+    Below ``power = 1`` the force ``power · r^(power−1)`` grows without bound as a pair meets. It is
+    returned as it is, and as 0 where the pair coincides: no cut-off is hidden here, so that value
+    and velocity belong to each other; take short steps, or a power of 1 or more.
     """
 
     power: float = 1.0
@@ -120,17 +138,17 @@ class Energy(RadialKernel):
 
     def value(self, r: Tensor) -> Tensor:
         """``−r^p``."""
-        return -r if self.power == 1 else -_power(r, self.power)
+        return -r if self.power == 1 else _power(r, self.power, -1.0)
 
     def slope_ratio(self, r: Tensor) -> Tensor:
         """``−p r^{p−2}``, 0 at ``r = 0``."""
-        return -self.power * _power(r, self.power - 2)
+        return _power(r, self.power - 2, -self.power)
 
     def curvature(self, r: Tensor) -> Tensor:
         """``−p (p−1) r^{p−2}``, 0 at ``r = 0``."""
         if self.power == 1:
             return torch.zeros_like(r)
-        return -self.power * (self.power - 1) * _power(r, self.power - 2)
+        return _power(r, self.power - 2, -self.power * (self.power - 1))
 
 
 @dataclass(frozen=True)
@@ -155,6 +173,60 @@ class Gaussian(RadialKernel):
         """``ψ (r²/σ² − 1)/σ²``."""
         scaled = (r / self.bandwidth).square()
         return self.value(r) * (scaled - 1) / self.bandwidth**2
+
+
+@dataclass(frozen=True)
+class Laplacian(RadialKernel):
+    """``k(x, y) = exp(−‖x − y‖ / b)`` with ``b = bandwidth``, in the unit of the points.
+
+    Characteristic, with the short range of a bandwidth and, like `Energy`, a force between near
+    points that does not fade: ``1/b`` as ``r → 0``, and 0 where points coincide.
+    """
+
+    bandwidth: float
+
+    def __post_init__(self) -> None:
+        if not self.bandwidth > 0:
+            raise ValueError(f"Laplacian needs bandwidth > 0; got {self.bandwidth}")
+
+    def value(self, r: Tensor) -> Tensor:
+        """``exp(−r/b)``."""
+        return torch.exp(r * (-1 / self.bandwidth))
+
+    def slope_ratio(self, r: Tensor) -> Tensor:
+        """``−ψ/(b r)``, 0 at ``r = 0``."""
+        return self.value(r) * _power(r, -1.0, -1 / self.bandwidth)
+
+    def curvature(self, r: Tensor) -> Tensor:
+        """``ψ/b²``."""
+        return self.value(r) * (1 / self.bandwidth**2)
+
+
+@dataclass(frozen=True)
+class InverseMultiquadric(RadialKernel):
+    """``k(x, y) = (c² + ‖x − y‖²)^(−1/2)``: smooth, characteristic, with a heavy tail.
+
+    Its value at ``x = y`` is ``1/c``; ``c`` is in the unit of the points.
+    """
+
+    c: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.c > 0:
+            raise ValueError(f"InverseMultiquadric needs c > 0; got {self.c}")
+
+    def value(self, r: Tensor) -> Tensor:
+        """``(c² + r²)^(−1/2)``."""
+        return (r.square() + self.c**2).rsqrt()
+
+    def slope_ratio(self, r: Tensor) -> Tensor:
+        """``−ψ³``."""
+        return -(self.value(r) ** 3)
+
+    def curvature(self, r: Tensor) -> Tensor:
+        """``ψ³ (3 r² ψ² − 1)``."""
+        value = self.value(r)
+        return value**3 * (3 * (r * value).square() - 1)
 
 
 @dataclass(frozen=True)
@@ -196,7 +268,35 @@ class Dirac(RadialKernel):
     curvature = slope_ratio
 
 
-def _power(r: Tensor, exponent: float) -> Tensor:
-    """``r^exponent``, 0 at ``r = 0``, with finite gradients of every order there."""
+@dataclass(frozen=True)
+class _Sum(RadialKernel):
+    """``Σ_k factor_k ψ_k(r)``: terms that are evaluated on the same distances."""
+
+    parts: tuple[tuple[float, RadialKernel], ...]
+
+    def value(self, r: Tensor) -> Tensor:
+        """``Σ_k factor_k ψ_k``."""
+        return _total([factor * kernel.value(r) for factor, kernel in self.parts])
+
+    def slope_ratio(self, r: Tensor) -> Tensor:
+        """``Σ_k factor_k ψ_k'/r``."""
+        return _total([factor * kernel.slope_ratio(r) for factor, kernel in self.parts])
+
+    def curvature(self, r: Tensor) -> Tensor:
+        """``Σ_k factor_k ψ_k''``."""
+        return _total([factor * kernel.curvature(r) for factor, kernel in self.parts])
+
+
+def _total(values: list[Tensor]) -> Tensor:
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+def _power(r: Tensor, exponent: float, factor: float) -> Tensor:
+    """``factor · r^exponent``, 0 at ``r = 0``, with finite gradients of every order there."""
+    if not (torch.is_grad_enabled() and r.requires_grad):
+        return (r**exponent).mul_(factor).masked_fill_(r == 0, 0)  # fewer passes over the tile
     apart = r > 0
-    return torch.where(apart, torch.where(apart, r, 1) ** exponent, 0)
+    return torch.where(apart, factor * torch.where(apart, r, 1) ** exponent, 0)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull
-from wgf_solver.kernels import Kernel, Term
+from wgf_solver.discrepancies.base import Pull, balance, centred, lifted
+from wgf_solver.kernels import Kernel, RadialKernel, by_mark
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms
-from wgf_solver.pairwise import force, pair_factors, potential
+from wgf_solver.pairwise import force, force_and_potential, pair_factors, potential
 from wgf_solver.precision import full_precision
 
 
@@ -29,7 +28,8 @@ class MMD:
 
     Both clouds are centred together first, which changes nothing in exact arithmetic and keeps
     float32 accurate far from the origin. Values, velocities and their derivatives of any order
-    are closed-form sums over pairs in row chunks (see `wgf_solver.pairwise`).
+    are closed-form sums over pairs in tiles (see `wgf_solver.pairwise`): exact, with O(n) memory,
+    or O(n²) for a kernel that reads marks. The terms of a sum share the distances of one pass.
 
     Args:
         kernel: see `wgf_solver.kernels`. A product ``κ * k`` compares marked measures and asks
@@ -48,64 +48,59 @@ class MMD:
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``½ MMD²(μ, ν)``, shape ``(...)``, in float rounding never below 0."""
         with full_precision(mu.points.device):
-            mu, nu = _centred(mu, nu)
+            mu, nu = centred(mu, nu, "MMD")
             total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
-            for term in self.kernel.terms:
-                within_mu = (mu.weights * _potential(term, mu, mu)).sum(-1)
-                within_nu = (nu.weights * _potential(term, nu, nu)).sum(-1)
-                between = (mu.weights * _potential(term, mu, nu)).sum(-1)
-                total = total + term.factor * (0.5 * (within_mu + within_nu) - between)
-            # Rounding can leave −1e-9. The value is lifted to 0, the gradient is left alone:
-            # cutting it off too would stop a flow that is nearly there.
-            return total + (total.clamp(min=0) - total).detach()
+            for mark, point in by_mark(self.kernel):
+                within_mu = _energy(mark, point, mu, mu)
+                within_nu = _energy(mark, point, nu, nu)
+                total = total + 0.5 * (within_mu + within_nu) - _energy(mark, point, mu, nu)
+            return lifted(total)
 
     def pull(self, mu: Measure, nu: Measure) -> Pull:
         """The velocity ``v`` above, and the RMS size of its two sums."""
         with full_precision(mu.points.device):
-            mu, nu = _centred(mu, nu)
+            mu, nu = centred(mu, nu, "MMD")
             attraction = repulsion = torch.zeros_like(mu.points)
-            for term in self.kernel.terms:
-                attraction = attraction + term.factor * _force(term, mu, nu)
-                repulsion = repulsion + term.factor * _force(term, mu, mu)
-            velocity = attraction - repulsion
-            if not mu.full:
-                velocity = torch.where(mu.mask[..., None], velocity, 0)
-            with torch.no_grad():
-                scale = torch.hypot(
-                    weighted_rms(attraction, mu.weights), weighted_rms(repulsion, mu.weights)
-                )
-            return Pull(velocity, scale)
+            for mark, point in by_mark(self.kernel):
+                attraction = attraction + force(*_pairs(mark, point, mu, nu))
+                repulsion = repulsion + force(*_pairs(mark, point, mu, mu))
+            return balance(attraction, repulsion, mu)
+
+    def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
+        """``D(μ, ν)``, without a gradient, and the pull: one pass over the pairs with ``μ``."""
+        with full_precision(mu.points.device):
+            mu, nu = centred(mu, nu, "MMD")
+            attraction = repulsion = torch.zeros_like(mu.points)
+            total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
+            for mark, point in by_mark(self.kernel):
+                pull, witness_nu = force_and_potential(*_pairs(mark, point, mu, nu))
+                push, witness_mu = force_and_potential(*_pairs(mark, point, mu, mu))
+                attraction, repulsion = attraction + pull, repulsion + push
+                with torch.no_grad():
+                    between = (mu.weights * (0.5 * witness_mu - witness_nu)).sum(-1)
+                    total = total + between + 0.5 * _energy(mark, point, nu, nu)
+            return lifted(total), balance(attraction, repulsion, mu)
 
 
-def _centred(mu: Measure, nu: Measure) -> tuple[Measure, Measure]:
-    """Both measures without their padding's values, moved by the same vector to the origin."""
-    if mu.dim != nu.dim or mu.batch_shape != nu.batch_shape:
-        raise ValueError(
-            f"MMD compares measures of one batch shape and one dimension; got {mu!r} and {nu!r}"
-        )
-    mu, nu = mu.zero_padding(), nu.zero_padding()
-    centre = nu.mean().detach()[..., None, :]
-    return (
-        mu.with_points(mu.points - centre).zero_padding(),
-        nu.with_points(nu.points - centre).zero_padding(),
-    )
+def _energy(mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure) -> Tensor:
+    """``∬ κ k dμ dν``."""
+    return (mu.weights * potential(*_pairs(mark, point, mu, nu))).sum(-1)
 
 
-def _potential(term: Term, mu: Measure, nu: Measure) -> Tensor:
-    return potential(term.point, mu.points, nu.points, nu.weights, _pair_factors(term, mu, nu))
+def _pairs(
+    mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure
+) -> tuple[RadialKernel, Tensor, Tensor, Tensor, Tensor | None]:
+    """What the functions of `wgf_solver.pairwise` take."""
+    return point, mu.points, nu.points, nu.weights, _pair_factors(mark, mu, nu)
 
 
-def _force(term: Term, mu: Measure, nu: Measure) -> Tensor:
-    return force(term.point, mu.points, nu.points, nu.weights, _pair_factors(term, mu, nu))
-
-
-def _pair_factors(term: Term, mu: Measure, nu: Measure) -> Tensor | None:
-    """``κ(m_i, m'_j)``, or None for a term that does not read marks."""
-    if term.mark is None:
+def _pair_factors(mark: RadialKernel | None, mu: Measure, nu: Measure) -> Tensor | None:
+    """``κ(m_i, m'_j)``, or None for a kernel that does not read marks."""
+    if mark is None:
         return None
     if mu.marks is None or nu.marks is None:
         raise ValueError(
-            f"the kernel {term.mark!r} reads marks, and a measure has none: build it as "
+            f"the kernel {mark!r} reads marks, and a measure has none: build it as "
             "Measure(points, weights, marks=...), and let the map keep them (mu.with_points)"
         )
-    return pair_factors(term.mark, mu.marks, nu.marks).to(mu.points.dtype)
+    return pair_factors(mark, mu.marks, nu.marks).to(mu.points.dtype)

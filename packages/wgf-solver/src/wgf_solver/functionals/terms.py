@@ -48,7 +48,7 @@ class DistanceTo(Functional):
     def slope(self, mu: Measure) -> Slope:
         """``D`` and its pull."""
         target = self.target.expand(mu.batch_shape)
-        velocity, scale = self.discrepancy.pull(mu, target)
+        velocity, scale, *_ = self.discrepancy.pull(mu, target)
         with torch.no_grad():
             if self._constant is None or not isinstance(self.discrepancy, MMD):
                 energy = self.discrepancy(mu, target)

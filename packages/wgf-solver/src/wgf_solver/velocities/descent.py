@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from wgf_solver.discrepancies.base import Discrepancy
+from wgf_solver.discrepancies.base import Discrepancy, Pull, value_and_pull
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Evaluation, Map, image_of
 
@@ -60,10 +61,8 @@ class Descent:
 
     def _frozen(self, f: Map, mu: Measure) -> Evaluation:
         image = image_of(f, mu)
-        velocity, scale = self.discrepancy.pull(mu, image)
-        with torch.no_grad():
-            value = self.discrepancy(mu, image)
-        return Evaluation(velocity, scale, torch.zeros_like(scale), value, image)
+        value, pull = value_and_pull(self.discrepancy, mu, image)
+        return Evaluation(pull.velocity, pull.scale, _rounding(pull), value, image)
 
     def _through(self, f: Map, mu: Measure) -> Evaluation:
         if torch.is_inference_mode_enabled():
@@ -84,5 +83,9 @@ class Descent:
         if not tracked:
             velocity, value, image = velocity.detach(), value.detach(), image.detach()
         with torch.no_grad():
-            scale = self.discrepancy.pull(mu.detach(), image.detach()).scale
-        return Evaluation(velocity, scale, torch.zeros_like(scale), value.detach(), image)
+            pull = self.discrepancy.pull(mu.detach(), image.detach())
+        return Evaluation(velocity, pull.scale, _rounding(pull), value.detach(), image)
+
+
+def _rounding(pull: Pull) -> Tensor:
+    return torch.zeros_like(pull.scale) if pull.rounding is None else pull.rounding
