@@ -1,10 +1,13 @@
 """The examples run, and what they say is right."""
 
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+
+from wgf_solver import MMD, Gaussian, Measure
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -14,17 +17,73 @@ def test_compose_a_model() -> None:
     assert example["main"]() > 0.9
 
 
-def test_invariant_measure() -> None:
-    example = runpy.run_path(str(EXAMPLES / "invariant_measure.py"))
-    energy, slope = example["main"]()
-    shift, h = torch.tensor([1.0, 0.5], dtype=torch.float64), 1e-4
-    values = [
-        float(example["solve"](shift * (1 + e)).measure.points.square().sum(-1).mean())
-        for e in (h, -h)
-    ]
-    assert slope == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-5)
-    # In the limit of many atoms E|z|^2 = E|z|^2 / 4 + |shift|^2 / 4; six atoms spread less.
-    assert 0.5 * 1.25 / 3 < energy < 1.25 / 3
+def test_fractal() -> None:
+    example = runpy.run_path(str(EXAMPLES / "fractal.py"))
+    _, losses = example["main"](steps=20)
+    assert losses[-1] < 0.3 * losses[0]
+    # The gradient that it learns by, against central differences of the re-solved problem.
+    target = example["fractal"](example["GUESS"], 4)
+    direction = torch.linspace(-1, 1, 18, dtype=torch.float64).reshape(3, 6)
+
+    def loss(maps: torch.Tensor, start: Measure) -> tuple[torch.Tensor, Measure]:
+        solution = example["invariant_measure"](maps, start, rtol=1e-10)
+        return MMD(Gaussian(1.0))(solution.measure, target), solution.measure.detach()
+
+    start = torch.randn(4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    maps = example["TRUTH"].clone().requires_grad_()
+    value, root = loss(maps, Measure(start))
+    (gradient,) = torch.autograd.grad(value, maps)
+    with torch.no_grad():
+        up, down = (loss(maps + h * direction, root)[0] for h in (1e-5, -1e-5))
+    assert float((gradient * direction).sum()) == pytest.approx(float(up - down) / 2e-5, rel=1e-5)
+
+
+def test_quantisation() -> None:
+    example = runpy.run_path(str(EXAMPLES / "quantisation.py"))
+    _, solution = example["main"](count=2000, atoms=50, steps=40)
+    # Half the squared MMD; independent draws would need ten times the atoms for that.
+    assert solution.discrepancy < 0.1 * solution.energies[0]
+
+
+def test_mean_field() -> None:
+    example = runpy.run_path(str(EXAMPLES / "mean_field.py"))
+    _, slope = example["main"](cost=1.0, count=100)
+    marks = example["homes"](100)
+
+    def solved(cost: float) -> Measure:
+        return example["nash"](torch.tensor(cost, dtype=torch.float64), marks).measure
+
+    up, down = (float(example["crowding"](solved(c))) for c in (1.0 + 1e-5, 1.0 - 1e-5))
+    assert slope == pytest.approx((up - down) / 2e-5, rel=1e-6)
+    # Each agent's place is a strict minimum of its cost: the responses are best ones.
+    places, width = solved(1.0).points, 0.35
+    apart = places[:, None] - places
+    near = torch.exp(-apart.square().sum(-1) / (2 * width**2))[..., None, None] / len(places)
+    eye = torch.eye(2, dtype=torch.float64)
+    outer = apart[..., :, None] * apart[..., None, :] / width**2
+    curvature = 2 * eye + (near * (outer - eye)).sum(1) / width**2
+    assert (torch.linalg.eigvalsh(curvature) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["fractal", "quantisation", "mean_field"])
+def test_pictures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    example = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    out = tmp_path / f"{name}.png"
+    if name == "fractal":
+        monkeypatch.setitem(example["draw"].__globals__, "fractal", _shallow(example["fractal"]))
+        example["draw"](example["TRUTH"], [1.0, 0.1], out)
+    elif name == "quantisation":
+        example["draw"](*example["main"](count=500, atoms=10, steps=3), out)
+    else:
+        homes = example["homes"](20)
+        monkeypatch.setitem(example["draw"].__globals__, "homes", lambda _=0: homes)
+        example["draw"](out)
+    assert out.stat().st_size > 10_000
+
+
+def _shallow(fractal: Callable[[torch.Tensor, int], Measure]) -> Callable[..., Measure]:
+    return lambda maps, depth: fractal(maps, min(depth, 5))
 
 
 def test_every_example_is_tested() -> None:
