@@ -8,13 +8,14 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import data, digits_seeds, gradients, training_step
+from benchmarks import attention, data, digits_seeds, gradients, training_step
 
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
     "gradients": gradients,
     "digits-seeds": digits_seeds,
     "data": data,
+    "attention": attention,
 }
 
 

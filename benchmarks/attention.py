@@ -1,0 +1,261 @@
+"""set-attention beside bare kernels, torch.nn.MultiheadAttention and PyTorch Geometric.
+
+What a user would pick instead, in the same process and on the same data: minima of interleaved
+repetitions, forward and backward where nothing else is said, float32. Times of (64, n, 128) with 4
+heads; ragged: 64 sets of 34 to 351 points. Bytes are counted, not timed.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.nn.aggr.utils import InducedSetAttentionBlock, SetAttentionBlock
+
+import set_attention as sa
+from benchmarks.live_bytes import peak_bytes
+
+HEADS = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark's own options."""
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--points", type=int, default=1024, help="largest number of points")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each comparison, about")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """A row for each comparison: ours, the peer, their ratio, the target."""
+    torch.manual_seed(0)
+    rows = [
+        *overhead(options),
+        *blocks(options),
+        *cached_context(options),
+        *vector_attention(options),
+    ]
+    return {"batch": options.batch, "dim": options.dim, "rows": rows}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """What was compared, and whether the target was met."""
+    lines = [
+        f"batch {figures['batch']}, width {figures['dim']}, {HEADS} heads",
+        "",
+        "| what | ours | peer | peer is | ratio | target | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in figures["rows"]:
+        ours, peer = f"{row['ours']:.2f} {row['unit']}", f"{row['peer']:.2f} {row['unit']}"
+        target = "" if row["target"] is None else f"{row['sense']} {row['target']:g}"
+        met = {None: "", True: "met", False: "missed"}[row["met"]]
+        lines.append(
+            f"| {row['what']} | {ours} | {peer} | {row['name']} | {row['ratio']:.2f} | {target} | "
+            f"{met} |"
+        )
+    return "\n".join(lines)
+
+
+def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Multi-head attention beside its projections and the bare kernel, written out."""
+    attention = sa.SetAttention(options.dim, HEADS)
+
+    def bare(x: Tensor, mask: Tensor | None) -> Tensor:
+        q, k, v = attention.query_key_value(x).unflatten(-1, (3, HEADS, -1)).unbind(-3)
+        heads = functional.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask
+        )
+        out: Tensor = attention.output(heads.transpose(1, 2).flatten(-2))
+        return out
+
+    rows = []
+    for n in (16, 64, 256, 1024):
+        x = torch.randn(options.batch, min(n, options.points), options.dim, requires_grad=True)
+        weights = torch.rand(x.shape[:2]) + 0.1
+        mask = weights.log()[:, None, None]
+        for kind, w, m in (("", None, None), (", weighted", weights, mask)):
+            functions = {
+                "ours": step(lambda x, w=w: attention(x, weights=w), x, attention),
+                "peer": step(lambda x, m=m: bare(x, m), x, attention),
+            }
+            what = f"SetAttention, n = {x.shape[1]}{kind}"
+            name = "projections and bare kernel" + (", log-weights given" if kind else "")
+            rows.append(timed(what, name, functions, options.seconds, 1.15, at_most=True))
+    return rows
+
+
+def blocks(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Whole blocks, on full batches without masks and on ragged ones with them."""
+    dim, n = options.dim, min(270, options.points)
+    longest = min(351, options.points)
+    sizes = torch.linspace(34 * longest // 351, longest, options.batch).long()
+    sizes = sizes[torch.randperm(options.batch)]
+    mask = torch.arange(longest) < sizes[:, None]
+    weights = mask / sizes[:, None]
+    full = torch.randn(options.batch, n, dim, requires_grad=True)
+    ragged = torch.randn(options.batch, longest, dim, requires_grad=True)
+    attention, multihead = (
+        sa.SetAttention(dim, HEADS),
+        nn.MultiheadAttention(dim, HEADS, batch_first=True),
+    )
+    sab, isab = sa.SAB(dim, HEADS), sa.ISAB(dim, HEADS, 32)
+    their_sab, their_isab = SetAttentionBlock(dim, HEADS), InducedSetAttentionBlock(dim, 32, HEADS)
+
+    def theirs(x: Tensor, mask: Tensor | None) -> Tensor:
+        padding = None if mask is None else ~mask
+        out: Tensor = multihead(x, x, x, key_padding_mask=padding, need_weights=False)[0]
+        return out
+
+    def ours(x: Tensor, weights: Tensor | None) -> Tensor:
+        out: Tensor = attention(x, weights=weights)
+        return out
+
+    rows = []
+    for kind, x, w, m, target in (
+        (f"full, n = {n}", full, None, None, 1.0),
+        (f"ragged, {int(sizes.min())} to {longest}", ragged, weights, mask, 1.5),
+    ):
+        for what, function, module, name, peer, other in (
+            ("SetAttention", ours, attention, "torch.nn.MultiheadAttention", theirs, multihead),
+            ("SAB", sab, sab, "torch_geometric SetAttentionBlock", their_sab, their_sab),
+            (
+                "ISAB",
+                isab,
+                isab,
+                "torch_geometric InducedSetAttentionBlock",
+                their_isab,
+                their_isab,
+            ),
+        ):
+            functions = {
+                "ours": step(lambda x, f=function, w=w: f(x, w), x, module),
+                "peer": step(lambda x, f=peer, m=m: f(x, m), x, other),
+            }
+            rows.append(timed(f"{what}, {kind}", name, functions, options.seconds, target))
+    return rows
+
+
+def cached_context(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Ten particles look at a context; beside it the same with the context made anew, no gradients.
+
+    By arithmetic alone a query costs 1/12 of projecting 1,024 points and a query, at any width.
+    """
+    encode, look = sa.SAB(options.dim, HEADS), sa.SetAttention(options.dim, HEADS)
+    y = torch.randn(options.batch, options.points, options.dim)
+    weights = torch.rand(y.shape[:2]) + 0.1
+    x = torch.randn(options.batch, 10, options.dim)
+    rows = []
+    with torch.no_grad():
+        context = look.context(encode(y, weights), weights)
+        query = {"ours": lambda: look(x, context)}
+        for name, again, target in (
+            ("encoded (SAB) and projected anew", lambda: encode(y, weights), 20.0),
+            ("projected anew", lambda: y, None),
+        ):
+            functions = {
+                **query,
+                "peer": lambda again=again: look(x, look.context(again(), weights)),
+            }
+            what = f"cached context of {options.points} points, 10 queries"
+            rows.append(timed(what, name, functions, options.seconds, target))
+    return rows
+
+
+def vector_attention(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Memory and time of one set, beside all pairs (n, n, d) of which k a row are then gathered."""
+    n, dim, neighbours = options.points, 32, 16
+    attention = sa.VectorAttention(dim, 3, neighbours)
+
+    def dense(x: Tensor, points: Tensor) -> Tensor:
+        keys, values = attention.key_value(x).chunk(2, -1)
+        nearest = torch.cdist(points, points).topk(neighbours, largest=False).indices
+        index = nearest.unsqueeze(-1).expand(*nearest.shape, dim)
+        offset = attention.offset(points.unsqueeze(-2) - points.unsqueeze(-3))
+        relation = (attention.query(x).unsqueeze(-2) - keys.unsqueeze(-3) + offset).gather(
+            -2, index
+        )
+        value = (values.unsqueeze(-3) + offset).gather(-2, index)
+        return (attention.score(relation).softmax(-2) * value).sum(-2)
+
+    peaks = []
+    for m in (n // 2, n):
+        x, points = torch.randn(1, m, dim, requires_grad=True), torch.randn(1, m, 3)
+        functions = {
+            "ours": step(lambda x, points=points: attention(x, points), x, attention),
+            "peer": step(lambda x, points=points: dense(x, points), x, attention),
+        }
+        peaks.append([peak_bytes(function) for function in functions.values()])
+    torch.testing.assert_close(attention(x, points), dense(x, points), rtol=1e-3, atol=1e-3)
+    what = f"VectorAttention, n = {n}, k = {neighbours}, d = {dim}"
+    name = "all pairs (n, n, d), then k of each gathered"
+    ours, peer = (peak / 2**20 for peak in peaks[1])
+    growth = [after / before for before, after in zip(*peaks, strict=True)]
+    return [
+        row(f"{what}: peak memory", name, "MiB", ours, peer, n / neighbours / 8),
+        row("its growth when n doubles", name, "x", *growth, 0.6, at_most=True),
+        timed(what, name, functions, options.seconds, 1.0),
+    ]
+
+
+def timed(
+    what: str,
+    name: str,
+    functions: dict[str, Callable[[], object]],
+    seconds: float,
+    target: float | None,
+    *,
+    at_most: bool = False,
+) -> dict[str, Any]:
+    """Minima in milliseconds of interleaved repetitions; three at least, after one of warm-up."""
+    best = dict.fromkeys(functions, float("inf"))
+    for function in functions.values():
+        function()
+    end, rounds = time.perf_counter() + seconds, 0
+    while rounds < 3 or time.perf_counter() < end:
+        rounds += 1
+        for key, function in functions.items():
+            start = time.perf_counter()
+            function()
+            best[key] = min(best[key], 1e3 * (time.perf_counter() - start))
+    return row(what, name, "ms", best["ours"], best["peer"], target, at_most=at_most)
+
+
+def row(
+    what: str,
+    name: str,
+    unit: str,
+    ours: float,
+    peer: float,
+    target: float | None,
+    *,
+    at_most: bool = False,
+) -> dict[str, Any]:
+    """How many times more the peer takes, at least; or how many times ours does, at most."""
+    ratio = ours / peer if at_most else peer / ours
+    met = None if target is None else ratio <= target if at_most else ratio >= target
+    return {
+        "what": what,
+        "ours": ours,
+        "peer": peer,
+        "name": name,
+        "unit": unit,
+        "ratio": ratio,
+        "target": target,
+        "sense": "ours / peer ≤" if at_most else "peer / ours ≥",
+        "met": met,
+    }
+
+
+def step(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Callable[[], None]:
+    """Forward and backward, to the points and to all parameters."""
+    tracked = [x, *module.parameters()]
+
+    def run() -> None:
+        out = function(x)
+        torch.autograd.grad(out, tracked, torch.ones_like(out))
+
+    return run
