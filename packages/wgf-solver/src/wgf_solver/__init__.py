@@ -30,7 +30,19 @@ from wgf_solver.functionals import (
     Slope,
 )
 from wgf_solver.gradient_flow import gradient_flow
-from wgf_solver.integrators import Anderson, Euler, GeometricDecay, Integrator
+from wgf_solver.integrators import (
+    LBFGS,
+    Anderson,
+    BarzilaiBorwein,
+    CosineDecay,
+    Euler,
+    GeometricDecay,
+    HeavyBall,
+    Integrator,
+    NoiseInjection,
+    Phases,
+    PolynomialDecay,
+)
 from wgf_solver.kernels import (
     Dirac,
     Energy,
@@ -49,11 +61,14 @@ __version__ = version("wgf-solver")
 
 __all__ = [
     "GMRES",
+    "LBFGS",
     "MMD",
     "Adjoint",
     "AdjointReport",
     "AdjointWarning",
     "Anderson",
+    "BarzilaiBorwein",
+    "CosineDecay",
     "Descent",
     "Dirac",
     "Discrepancy",
@@ -67,6 +82,7 @@ __all__ = [
     "Functional",
     "Gaussian",
     "GeometricDecay",
+    "HeavyBall",
     "Implicit",
     "Integrator",
     "Interaction",
@@ -77,7 +93,10 @@ __all__ = [
     "LinearStatus",
     "Map",
     "Measure",
+    "NoiseInjection",
     "Phantom",
+    "Phases",
+    "PolynomialDecay",
     "Potential",
     "Pull",
     "RadialKernel",

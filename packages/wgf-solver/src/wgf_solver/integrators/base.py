@@ -1,9 +1,8 @@
-"""What an integrator is to the driver, and the schedules of its step."""
+"""What an integrator is to the driver."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
@@ -19,7 +18,8 @@ class Integrator(Protocol):
     """Proposes the next points; the driver owns the loop, the stop test and the freezing.
 
     An integrator keeps what it remembers in a state of its own, one entry for each measure, so
-    that no measure of a batch is changed by another.
+    that no measure of a batch is changed by another. Two more members are used where they exist:
+    ``perturb(state, mu)``, see `NoiseInjection`, and ``time_step(k)``, see `Solution.times`.
     """
 
     def step_size(self, k: int) -> float:
@@ -40,18 +40,6 @@ class Integrator(Protocol):
             descends: whether the discrepancy of the evaluation judges the last step.
         """
         ...
-
-
-@dataclass(frozen=True)
-class GeometricDecay:
-    """``τ_k = start · ratio^k``: what lets a constant pull (the energy kernel's) settle."""
-
-    start: float
-    ratio: float
-
-    def __call__(self, k: int) -> float:
-        """``τ_k``."""
-        return self.start * self.ratio**k
 
 
 def step_at(step: StepSize, k: int) -> float:

@@ -23,6 +23,9 @@ class Evaluation(NamedTuple):
         rounding: ``(...)``: the size below which `velocity` is noise of floating point.
         discrepancy: ``D(μ, F(μ))``, shape ``(...)``.
         image: ``F(μ)``.
+        held: for a field that descends ``D(·, ν)`` at ``ν = F(μ)`` held, what it is at other points
+            ``(..., n, d)`` with the same ``ν``, at no evaluation of ``F``: velocity and ``D``. None
+            for others.
     """
 
     velocity: Tensor
@@ -30,6 +33,7 @@ class Evaluation(NamedTuple):
     rounding: Tensor
     discrepancy: Tensor
     image: Measure
+    held: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 class VelocityField(Protocol):

@@ -1,0 +1,269 @@
+"""Steps whose length and direction are learnt from the field: Barzilai-Borwein and L-BFGS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wgf_solver.measure import Measure
+from wgf_solver.norms import weighted_rms, where_measure
+from wgf_solver.velocities.base import Evaluation
+
+# How many of the last merits a step is judged by, and by how much it may exceed the largest.
+_WINDOW = 10
+_RISE = 1e-4
+# A refused step is tried again at this part of its length.
+_SHRINK = 0.25
+# Steps along the field itself are between these multiples of the first one.
+_SHORTEST, _LONGEST = 0.05, 3000.0
+# No atom moves farther in a step than this part of the extent of μ and F(μ): where a kernel is
+# flat, the field says nothing of what is beyond, and an atom thrown out there is not pulled back.
+_REACH = 0.5
+
+
+@dataclass
+class _Past:
+    """What is remembered of each measure; pairs in a ring of ``m``, ``N = n·d``."""
+
+    inner_steps: int
+    s: Tensor  # (..., m, N)  differences of points
+    y: Tensor  # (..., m, N)  minus those of velocities
+    rho: Tensor  # (..., m)  1/⟨s, y⟩, or 0 for a pair that does not count
+    scale: Tensor  # (...)  the step along the field itself
+    length: Tensor  # (...)  part of the direction to go
+    merits: Tensor  # (..., window)  of the last accepted points, in a ring
+    budget: Tensor  # (...)  steps with the image held
+    alone: Tensor  # (...) bool: whether the last step is a difference quotient of the whole field
+    pairs: int = 0
+    k: int = 0
+    points: Tensor | None = None  # (..., n, d)  the last accepted
+    velocity: Tensor | None = None
+    merit: Tensor | None = None  # (...)
+    rounding: Tensor | None = None  # (...)
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    r"""L-BFGS directions (Nocedal 1980) along a descent field, each measure with its own.
+
+    The last ``m`` pairs ``s = Z_{k+1} − Z_k``, ``y = v_k − v_{k+1}`` make an approximation ``B`` of
+    the inverse of ``−∂v/∂Z``, and ``Z ← Z + t B v``. Inner products are weighted by mass, so ``B``
+    depends neither on the order of the atoms nor on splits. Pairs without positive curvature,
+    ``⟨s, y⟩ ≤ 0``, do not count, so that ``⟨B v, v⟩ > 0``: unlike `Anderson`, which finds roots of
+    any kind, it goes down, and needs no basin to begin in.
+
+    A step is judged by ``D(μ, F(μ))``, on a field that does not descend by ``‖v‖``: it may not
+    exceed the largest of the last ten (Grippo, Lampariello and Lucidi 1986: along a frozen field
+    ``D`` may rise a little). One that does, or is NaN, is taken back at the cost of the evaluation
+    that showed it, and ``t`` falls to a quarter; what the evaluation says of the curvature is kept.
+    No atom moves farther in a step than half the extent of ``μ`` and ``F(μ)``.
+
+    **Held images.** Where evaluating ``F`` is what costs, ``inner_steps > 1`` makes so many steps
+    down ``D(·, ν)`` with ``ν = F(μ)`` held before ``F`` is evaluated anew: ``F`` is iterated on
+    measures, and each image is projected on ``n`` atoms. Within, ``D(·, ν)`` is an energy and no
+    step may raise it. That works where ``F`` contracts measures; where an image shows that it did
+    not, the steps are taken back and the number is halved, down to one. The field must be
+    ``Descent(D, "frozen")``; on others it makes no difference.
+
+    Args:
+        memory: ``m``. Smooth kernels tell atoms apart poorly, and few pairs do not resolve that.
+        step: ``τ``, the first step along the field.
+        inner_steps: steps for each evaluation of ``F``.
+    """
+
+    memory: int = 40
+    step: float = 0.3
+    inner_steps: int = 20
+
+    def __post_init__(self) -> None:
+        if self.memory < 1 or self.inner_steps < 1:
+            raise ValueError(
+                "memory and inner_steps must be at least 1; got "
+                f"{self.memory}, {self.inner_steps}. Without memory: BarzilaiBorwein(step)"
+            )
+        _check(self.step)
+
+    def step_size(self, k: int) -> float:
+        """``τ``."""
+        return self.step
+
+    def start(self, mu: Measure) -> _Past:
+        """No pairs."""
+        return _start(mu, self.memory, self.step, self.inner_steps)
+
+    def propose(self, state: _Past, mu: Measure, evaluation: Evaluation, descends: bool) -> Tensor:
+        """The next points."""
+        return _propose(state, mu, evaluation, descends, self.step)
+
+
+@dataclass(frozen=True)
+class BarzilaiBorwein:
+    r"""Steps along a descent field as long as its last change says (Barzilai and Borwein 1988).
+
+    ``Z ← Z + τ_k v(Z)`` with ``τ_k = ⟨s, s⟩/⟨s, y⟩`` and ``⟨s, y⟩/⟨y, y⟩`` in turn, for
+    ``s = Z_k − Z_{k−1}`` and ``y = v_{k−1} − v_k``: the inverse curvature along the last step. Each
+    measure has its own step. Where the field's curvature is not positive the step doubles. Steps
+    are judged, taken back and bounded as in `LBFGS`, of which this is the one without memory.
+
+    Args:
+        step: ``τ_0``.
+        inner_steps: steps for each evaluation of ``F``; see `LBFGS`.
+    """
+
+    step: float = 0.3
+    inner_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.inner_steps < 1:
+            raise ValueError(f"inner_steps must be at least 1; got {self.inner_steps}")
+        _check(self.step)
+
+    def step_size(self, k: int) -> float:
+        """``τ_0``."""
+        return self.step
+
+    def start(self, mu: Measure) -> _Past:
+        """The first step."""
+        return _start(mu, 0, self.step, self.inner_steps)
+
+    def propose(self, state: _Past, mu: Measure, evaluation: Evaluation, descends: bool) -> Tensor:
+        """The next points."""
+        return _propose(state, mu, evaluation, descends, self.step)
+
+
+def _check(step: float) -> None:
+    if not step > 0:
+        raise ValueError(f"step must be positive; got {step!r}")
+
+
+def _start(mu: Measure, memory: int, step: float, inner_steps: int) -> _Past:
+    batch, size = mu.batch_shape, mu.points.shape[-2] * mu.dim
+    new = mu.points
+    return _Past(
+        inner_steps=inner_steps,
+        s=new.new_zeros(*batch, memory, size),
+        y=new.new_zeros(*batch, memory, size),
+        rho=new.new_zeros(*batch, memory),
+        scale=new.new_full(batch, step),
+        length=new.new_ones(batch),
+        merits=new.new_full((*batch, _WINDOW), -torch.inf),
+        budget=torch.full(batch, inner_steps, dtype=torch.int64, device=new.device),
+        alone=torch.ones(batch, dtype=torch.bool, device=new.device),
+    )
+
+
+def _propose(
+    state: _Past, mu: Measure, evaluation: Evaluation, descends: bool, step: float
+) -> Tensor:
+    """Judge the last step, learn from it, and make the next one, or several at the held image."""
+    if mu.points.numel() == 0:
+        return mu.points
+    points, velocity = mu.points, evaluation.velocity
+    merit = evaluation.discrepancy if descends else weighted_rms(velocity, mu.weights)
+    count = state.budget
+    if state.points is None or state.velocity is None or state.merit is None:
+        state.rounding = 64 * torch.finfo(merit.dtype).eps * merit
+    else:
+        accepted = merit <= (1 + _RISE) * state.merits.amax(-1) + state.rounding  # not if NaN
+        _learn(state, points - state.points, state.velocity - velocity, mu, state.alone, step)
+        points = where_measure(accepted, points, state.points)
+        velocity = where_measure(accepted, velocity, state.velocity)
+        merit = torch.where(accepted, merit, state.merit)
+        state.length = torch.where(accepted, 1, _SHRINK * state.length)
+        grown = (2 * state.budget).clamp(max=state.inner_steps)
+        state.budget = torch.where(accepted, grown, (state.budget // 2).clamp(min=1))
+        # The image that is at hand is not that of the point to which a refused measure returns.
+        count = torch.where(accepted, state.budget, 1)
+    state.points, state.velocity, state.merit = points, velocity, merit
+    state.merits[..., state.k % _WINDOW] = merit
+    state.k += 1
+
+    extent = _extent(mu.with_points(points), evaluation.image)
+    if state.inner_steps == 1 or evaluation.held is None:
+        return _step(state, points, velocity, mu, extent)
+    for j in range(state.inner_steps):
+        ahead = _step(state, points, velocity, mu, extent)
+        ahead = where_measure(j < count, ahead, points)
+        if j == state.inner_steps - 1:
+            break
+        # A measure whose last step this was goes there unseen; its next evaluation is a whole one.
+        within = j < count - 1
+        new_velocity, new_merit = evaluation.held(ahead)
+        accepted = within & (new_merit <= merit + state.rounding)
+        _learn(state, ahead - points, velocity - new_velocity, mu, within, step)
+        points = where_measure(accepted | ~within, ahead, points)
+        velocity = where_measure(accepted, new_velocity, velocity)
+        merit = torch.where(accepted, new_merit, merit)
+        refused = within & ~accepted
+        state.length = torch.where(refused, _SHRINK * state.length, 1)
+    state.alone = count == 1
+    return ahead
+
+
+def _step(state: _Past, points: Tensor, velocity: Tensor, mu: Measure, extent: Tensor) -> Tensor:
+    """``Z + t B v``; ``state.length`` becomes ``t``."""
+    along = state.scale[..., None, None] * velocity
+    direction = along
+    if state.rho.shape[-1] > 0:
+        direction = _direction(state, velocity, mu)
+        uphill = ~(_inner(direction.flatten(-2), velocity.flatten(-2), mu) > 0)
+        direction = where_measure(uphill, along, direction)
+    farthest = direction.square().sum(-1).amax(-1).sqrt()
+    bound = _REACH * extent / torch.where(farthest > 0, farthest, 1)
+    bound = torch.where((farthest > 0) & (extent > 0), bound, torch.inf)
+    state.length = torch.minimum(state.length, bound)
+    return points + state.length[..., None, None] * direction
+
+
+def _direction(state: _Past, velocity: Tensor, mu: Measure) -> Tensor:
+    """``B v`` by the two-loop recursion, from the newest pair to the oldest and back."""
+    q = velocity.flatten(-2)  # (..., N)
+    memory = state.rho.shape[-1]
+    filled = min(state.pairs, memory)
+    ring = [(state.pairs - 1 - i) % memory for i in range(filled)]
+    factors = []
+    for j in ring:
+        a = state.rho[..., j] * _inner(state.s[..., j, :], q, mu)
+        q = q - a[..., None] * state.y[..., j, :]
+        factors.append(a)
+    q = state.scale[..., None] * q
+    for j, a in zip(reversed(ring), reversed(factors), strict=True):
+        b = state.rho[..., j] * _inner(state.y[..., j, :], q, mu)
+        q = q + (a - b)[..., None] * state.s[..., j, :]
+    return q.reshape(velocity.shape)
+
+
+def _learn(
+    state: _Past, moved: Tensor, turned: Tensor, mu: Measure, counts: Tensor, step: float
+) -> None:
+    """Take in what one step says of the curvature, of the measures for which it ``counts``."""
+    s, y = moved.flatten(-2), turned.flatten(-2)
+    sy, ss, yy = _inner(s, y, mu), _inner(s, s, mu), _inner(y, y, mu)
+    curved = counts & (sy > 0) & yy.isfinite() & ss.isfinite()
+    memory = state.rho.shape[-1]
+    even = state.pairs % 2 == 0
+    long = memory == 0 and even
+    length = torch.where(curved, ss / sy if long else sy / yy, state.scale)
+    if memory == 0:
+        flat = counts & ~curved & (ss > 0) & yy.isfinite()
+        length = torch.where(flat, 2 * length, length)
+    state.scale = length.clamp(_SHORTEST * step, _LONGEST * step)
+    if memory > 0:
+        j = state.pairs % memory
+        state.s[..., j, :] = torch.where(curved[..., None], s, 0)
+        state.y[..., j, :] = torch.where(curved[..., None], y, 0)
+        state.rho[..., j] = torch.where(curved, 1 / torch.where(curved, sy, 1), 0)
+    state.pairs += 1
+
+
+def _inner(a: Tensor, b: Tensor, mu: Measure) -> Tensor:
+    """``Σ_i w_i a_i · b_i`` of flat rows ``(..., N)``."""
+    return ((a * b).reshape(mu.points.shape).sum(-1) * mu.weights).sum(-1)
+
+
+def _extent(mu: Measure, image: Measure) -> Tensor:
+    """``(...)``: how far ``μ`` and ``F(μ)`` reach, alone and from one another."""
+    apart = torch.linalg.vector_norm(mu.mean() - image.mean(), dim=-1)
+    return torch.hypot(torch.hypot(mu.spread(), image.spread()), apart)
