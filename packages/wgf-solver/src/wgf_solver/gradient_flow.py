@@ -131,8 +131,10 @@ class _Gradient:
         return True
 
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
-        velocity, scale, energy = self.functional.slope(mu)
-        return Evaluation(velocity, scale, torch.zeros_like(scale), energy, mu)
+        velocity, scale, energy, rounding = self.functional.slope(mu)
+        if rounding is None:
+            rounding = torch.zeros_like(scale)
+        return Evaluation(velocity, scale, rounding, energy, mu)
 
 
 def _no_map(mu: Measure) -> Measure:

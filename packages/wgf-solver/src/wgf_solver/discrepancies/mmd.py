@@ -66,8 +66,26 @@ class MMD:
                 repulsion = repulsion + force(*_pairs(mark, point, mu, mu))
             return balance(attraction, repulsion, mu)
 
-    def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
-        """``D(μ, ν)``, without a gradient, and the pull: one pass over the pairs with ``μ``."""
+    def self_energy(self, nu: Measure) -> Tensor:
+        """``½ ∬ k dν dν``, shape ``(...)``: the part of ``D(·, ν)`` that is the target's own."""
+        with full_precision(nu.points.device):
+            nu, _ = centred(nu, nu, "MMD")
+            total = torch.zeros(nu.batch_shape, dtype=nu.points.dtype, device=nu.points.device)
+            for mark, point in by_mark(self.kernel):
+                total = total + 0.5 * _energy(mark, point, nu, nu)
+            return total
+
+    def value_and_pull(
+        self, mu: Measure, nu: Measure, target_energy: Tensor | None = None
+    ) -> tuple[Tensor, Pull]:
+        """``D(μ, ν)``, without a gradient, and the pull: one pass over the pairs with ``μ``.
+
+        Args:
+            mu: ``μ``.
+            nu: ``ν``.
+            target_energy: `self_energy` of ``ν``, where it is known; else the pairs of ``ν`` take a
+                pass of their own.
+        """
         with full_precision(mu.points.device):
             mu, nu = centred(mu, nu, "MMD")
             attraction = repulsion = torch.zeros_like(mu.points)
@@ -78,7 +96,11 @@ class MMD:
                 attraction, repulsion = attraction + pull, repulsion + push
                 with torch.no_grad():
                     between = (mu.weights * (0.5 * witness_mu - witness_nu)).sum(-1)
-                    total = total + between + 0.5 * _energy(mark, point, nu, nu)
+                    total = total + between
+                    if target_energy is None:
+                        total = total + 0.5 * _energy(mark, point, nu, nu)
+            if target_energy is not None:
+                total = total + target_energy
             return lifted(total), balance(attraction, repulsion, mu)
 
 

@@ -28,11 +28,14 @@ class Slope(NamedTuple):
         scale: ``(...)``: the weighted RMS size of the terms whose balance `velocity` is, in its
             unit; 0 if it is no balance of terms.
         energy: ``𝓕(μ)``, ``(...)``, detached.
+        rounding: ``(...)``: the size below which `velocity` is noise of floating point; None if
+            nobody knows.
     """
 
     velocity: Tensor
     scale: Tensor
     energy: Tensor
+    rounding: Tensor | None = None
 
 
 class Functional(ABC):
@@ -149,7 +152,7 @@ class Combination(Functional):
         """The sum; its scale is the size of the parts that balance each other."""
         velocity = torch.zeros_like(mu.points)
         energy = mu.weights.new_zeros(mu.batch_shape)
-        squares = torch.zeros_like(energy)
+        squares, noise = torch.zeros_like(energy), torch.zeros_like(energy)
         for factor, part in self.terms:
             each = part.slope(mu)
             rows = factor[..., None, None] if isinstance(factor, Tensor) else factor
@@ -160,7 +163,9 @@ class Combination(Functional):
                 if len(self.terms) > 1:
                     size = torch.maximum(size, weighted_rms(each.velocity, mu.weights))
                 squares = squares + (factor * size).square()
-        return Slope(velocity, squares.sqrt().detach(), energy.detach())
+                if each.rounding is not None:
+                    noise = noise + (factor * each.rounding).square()
+        return Slope(velocity, squares.sqrt(), energy, noise.sqrt())
 
     def prepared(self, mu: Measure) -> Functional:
         """The sum of the prepared parts."""

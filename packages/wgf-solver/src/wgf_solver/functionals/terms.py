@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Discrepancy
+from wgf_solver.discrepancies.base import Discrepancy, value_and_pull
 from wgf_solver.discrepancies.mmd import MMD
 from wgf_solver.functionals.base import Functional, Slope
-from wgf_solver.kernels import Kernel, RadialKernel
+from wgf_solver.kernels import Kernel
 from wgf_solver.measure import Measure
-from wgf_solver.pairwise import force, pair_factors, potential
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +47,11 @@ class DistanceTo(Functional):
     def slope(self, mu: Measure) -> Slope:
         """``D`` and its pull."""
         target = self.target.expand(mu.batch_shape)
-        velocity, scale, *_ = self.discrepancy.pull(mu, target)
-        with torch.no_grad():
-            if self._constant is None or not isinstance(self.discrepancy, MMD):
-                energy = self.discrepancy(mu, target)
-            else:
-                kernel = self.discrepancy.kernel
-                within, between = _mutual(kernel, mu, mu), _mutual(kernel, mu, target)
-                energy = (0.5 * within - between + self._constant).clamp(min=0)
-        return Slope(velocity, scale, energy.detach())
+        if isinstance(self.discrepancy, MMD):
+            energy, pull = self.discrepancy.value_and_pull(mu, target, self._constant)
+        else:
+            energy, pull = value_and_pull(self.discrepancy, mu, target)
+        return Slope(pull.velocity, pull.scale, energy.detach(), pull.rounding)
 
     def prepared(self, mu: Measure) -> Functional:
         """With the part of an MMD that is the target's own, ``½ ∬ k dν dν``, computed once."""
@@ -64,7 +59,7 @@ class DistanceTo(Functional):
             return self
         same = replace(self)
         with torch.no_grad():
-            constant = 0.5 * _mutual(self.discrepancy.kernel, self.target, self.target)
+            constant = self.discrepancy.self_energy(self.target)
         object.__setattr__(same, "_constant", constant)
         return same
 
@@ -120,7 +115,7 @@ class Interaction(Functional):
         """
         mu = mu.zero_padding()
         if isinstance(self.kernel, Kernel):
-            return 0.5 * _mutual(self.kernel, mu, mu)
+            return MMD(self.kernel).self_energy(mu)
         differences = mu.points[..., :, None, :] - mu.points[..., None, :, :]
         both = mu.mask[..., :, None] & mu.mask[..., None, :]
         values = self.kernel(torch.where(both[..., None], differences, 0))
@@ -137,41 +132,11 @@ class Interaction(Functional):
         """In closed form for a kernel, by autograd for a function."""
         if not isinstance(self.kernel, Kernel):
             return super().slope(mu)
-        velocity = torch.zeros_like(mu.points)
-        centred = _moved(mu, mu.mean())
-        for term in self.kernel.terms:
-            factors = _factors(term.mark, mu, mu)
-            pull = force(term.point, centred.points, centred.points, mu.weights, factors)
-            velocity = velocity - term.factor * pull
-        velocity = torch.where(mu.mask[..., None], velocity, 0)
+        # An empty target at the mean does not pull, and what is left is the repulsion.
+        marks = None if mu.marks is None else mu.marks[..., :1, :]
+        here = mu.with_points(mu.points - mu.mean().detach()[..., None, :]).zero_padding()
+        origin = torch.zeros_like(mu.points[..., :1, :])
+        nothing = Measure(origin, torch.zeros_like(mu.weights[..., :1]), marks)
+        velocity = MMD(self.kernel).pull(here, nothing).velocity
         with torch.no_grad():
             return Slope(velocity, mu.weights.new_zeros(mu.batch_shape), self(mu).detach())
-
-
-def _mutual(kernel: Kernel, mu: Measure, nu: Measure) -> Tensor:
-    """``∬ k(x, y) dμ(x) dν(y)``, shape ``(...)``; at the origin, where float32 is accurate."""
-    centre = nu.mean().detach()
-    mu, nu = _moved(mu, centre), _moved(nu, centre)
-    total = mu.weights.new_zeros(mu.batch_shape)
-    for term in kernel.terms:
-        factors = _factors(term.mark, mu, nu)
-        at_atoms = potential(term.point, mu.points, nu.points, nu.weights, factors)
-        total = total + term.factor * (mu.weights * at_atoms).sum(-1)
-    return total
-
-
-def _moved(mu: Measure, centre: Tensor) -> Measure:
-    """``μ`` with ``centre (..., d)`` at the origin, and zeros in its padding."""
-    return mu.with_points(mu.points - centre[..., None, :]).zero_padding()
-
-
-def _factors(kernel: RadialKernel | None, mu: Measure, nu: Measure) -> Tensor | None:
-    """``κ(m_i, m'_j)``, or None without a kernel on marks."""
-    if kernel is None:
-        return None
-    if mu.marks is None or nu.marks is None:
-        raise ValueError(
-            f"the kernel {kernel!r} reads marks, and a measure has none: build it as "
-            "Measure(points, weights, marks=...)"
-        )
-    return pair_factors(kernel, mu.marks, nu.marks).to(mu.points.dtype)
