@@ -188,7 +188,9 @@ class DDEQ(nn.Module):
         config, matrix = self.config, context.bilinear.matrix
         if start is None:
             start = self.start if self.marks is None else self.marks.detach()
-        points = start.to(matrix.dtype).expand(len(matrix), config.particles, config.dim)
+        # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
+        start = start.to(self.head.weight.dtype)
+        points = start.expand(len(matrix), config.particles, config.dim)
 
         def cell(mu: Measure) -> Measure:
             return mu.with_points(self.cell(mu.points, mu.marks, context))

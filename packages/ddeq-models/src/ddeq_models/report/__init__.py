@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
+from ddeq_models.files import write_atomically
 from ddeq_models.report.page import render
 from ddeq_models.report.story import tell
-from ddeq_models.run_folder import RunFolder, write_atomically
+from ddeq_models.run_folder import RunFolder
 
 __all__ = ["write_report"]
 

@@ -1,0 +1,91 @@
+"""Two processes train as one does at the same batch, up to the order of additions."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ddeq_models import DataConfig, DDEQConfig, RunFolder, TrainConfig, UserError, train
+from ddeq_models.ranks import Ranks, join_ranks
+
+JOB = """
+import sys
+import torch
+import ddeq_models.pictures
+from ddeq_models import DataConfig, DDEQConfig, TrainConfig, train
+
+torch.set_num_threads(1)
+ddeq_models.pictures.draw_run = lambda *_: None
+train({model!r}, {data!r}, {plan!r}, out=sys.argv[1], resume=True, quiet=True)
+"""
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_two_processes_train_as_one(tmp_path: Path, tiny_config: DDEQConfig, mnist: Path) -> None:
+    # 44 clouds in batches of 43: shares are uneven, and of the last batch one process has none.
+    model = replace(tiny_config, adjoint="implicit")
+    data = DataConfig("mnist", root=str(mnist), rotate=10.0, jitter=0.1)
+    plan = TrainConfig(epochs=3, batch_size=43, learning_rate=0.01, clip_norm=0.1, ema=0.5)
+    one = train(model, data, plan, out=tmp_path / "one", quiet=True)
+    job = tmp_path / "job.py"
+    job.write_text(JOB.format(model=model, data=data, plan=plan))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    ran = subprocess.run(
+        [*torchrun, str(job), str(tmp_path / "two")], capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+    two = RunFolder(tmp_path / "two")
+    assert two.result()["processes"] == 2
+    assert two.result()["confusion"] == one.result()["confusion"]
+    records = list(zip(one.metrics(), two.metrics(), strict=True))
+    assert len(records) == 6
+    for first, second in records:
+        assert first["clouds"] == second["clouds"]
+        for name in ("loss", "spread", "accuracy", "solver_steps_mean"):
+            assert second[name] == pytest.approx(first[name], rel=1e-4), name
+    losses = [first["loss"] for first, _ in records]
+    assert losses[0] > 1.001 * losses[4]  # there was something to train
+    weights, others = (load_file(run.path / "model.safetensors") for run in (one, two))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+class Inputs(NamedTuple):
+    number: Tensor
+    points: Tensor
+
+
+@pytest.mark.parametrize("clouds", [0, 1, 2, 7, 8])
+def test_shares_are_all_clouds_once(clouds: int) -> None:
+    inputs = Inputs(torch.arange(clouds), torch.zeros(clouds, 3))
+    shares = [Ranks(torch.device("cpu"), rank, 3).share(inputs) for rank in range(3)]
+    assert torch.equal(torch.cat([share.number for share in shares]), inputs.number)
+    sizes = [len(share.points) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_alone_nothing_is_exchanged() -> None:
+    with join_ranks("cpu") as ranks:
+        inputs = Inputs(torch.arange(3), torch.zeros(3, 3))
+        assert ranks.share(inputs) is inputs
+        assert (ranks.rank, ranks.count, ranks.any(True, False)) == (0, 1, (True, False))
+        assert ranks.of_first("x") == "x"
+
+
+def test_half_an_environment_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tiny: Path, fails: Callable[..., str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "RANK" not in os.environ
+    with pytest.raises(UserError, match="RANK is not set; start the processes with torchrun"):
+        join_ranks("cpu").__enter__()
+    assert "torchrun --nproc-per-node N -m ddeq_models train" in fails("train", "--out", "x")
+    assert list(tiny.iterdir()) == []
