@@ -42,7 +42,7 @@ def finite_vertices(path: str | PathLike[str], vertices: NDArray[np.float64]) ->
             found=f"({', '.join(f'{value:g}' for value in vertices[wrong])})",
             remedy="remove or repair that vertex",
         )
-    return torch.from_numpy(np.array(vertices, order="C"))
+    return torch.from_numpy(np.require(vertices, requirements=["C", "W"]))
 
 
 def checked_mesh(
@@ -80,7 +80,7 @@ def checked_mesh(
             remedy="repair that face, or fetch the file again",
         )
     triangles = corners.reshape(-1, 3) if counts is None else _fans(corners, counts)
-    return Mesh(points, torch.from_numpy(np.array(triangles, order="C")))
+    return Mesh(points, torch.from_numpy(np.require(triangles, requirements=["C", "W"])))
 
 
 def _fans(corners: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,15 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
+from ddeq_data.readers.tokens import NUMBER, Tokens
 
 __all__ = ["NumberStream", "plain_floats", "plain_integers", "token_starts", "uncommented"]
-
-_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
-# A decimal of at most 15 digits is an integer below 2^53 over a power of ten of at most 10^22,
-# both exact in float64: their quotient is the correctly rounded value (Clinger, "How to read
-# floating point numbers accurately", PLDI 1990).
-_DIGITS = 15
-_POWERS = 10.0 ** np.arange(_DIGITS + 1)
 
 
 def uncommented(content: bytes) -> bytes:
@@ -35,14 +29,16 @@ def uncommented(content: bytes) -> bytes:
 
 def plain_integers(content: bytes) -> NDArray[np.int64] | None:
     """Parse integers; None if anything else is in the text. Out of range they saturate."""
-    return _scanned(content, np.int64, token_starts(content).size)
+    tokens = Tokens.find(content)
+    quick = tokens.naturals()
+    return _scanned(content, np.int64, len(tokens)) if quick is None else quick
 
 
 def plain_floats(content: bytes) -> NDArray[np.float64] | None:
     """Parse floating numbers, correctly rounded; None if anything else is in the text."""
-    starts = token_starts(content)
-    quick = _decimals(content, starts)
-    return _scanned(content, np.float64, starts.size) if quick is None else quick
+    tokens = Tokens.find(content)
+    quick = tokens.decimals()
+    return _scanned(content, np.float64, len(tokens)) if quick is None else quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +75,7 @@ class NumberStream:
         # Not clean, or white space of the rarer kinds.
         matches = list(re.finditer(rb"\S+", content))
         for match in matches:
-            if not _NUMBER.fullmatch(match[0]):
+            if not NUMBER.fullmatch(match[0]):
                 raise DataError.at(
                     path,
                     place=f"line {first_line + _newlines(content, match.start())}",
@@ -133,9 +129,7 @@ def token_starts(content: bytes) -> NDArray[np.int64]:
 
     Control characters pass for white space here; the parsers stumble over those that are none.
     """
-    token = np.frombuffer(content, np.uint8) > 32
-    starts = np.flatnonzero(token[1:] > token[:-1]) + 1
-    return np.concatenate([np.zeros(1, np.int64), starts]) if token[:1].any() else starts
+    return Tokens.find(content).offsets()
 
 
 def _scanned(content: bytes, dtype: Any, count: int) -> NDArray[Any] | None:
@@ -147,28 +141,3 @@ def _scanned(content: bytes, dtype: Any, count: int) -> NDArray[Any] | None:
     except (ValueError, DeprecationWarning):  # the latter from numpy before 2.3, under -W error
         return None
     return values if len(values) == count else None
-
-
-def _decimals(content: bytes, starts: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    # Short decimals without exponent, four times as fast as by scanning: the text without its
-    # points is a list of integers, and the places of the points say by what to divide each.
-    text = np.frombuffer(content, np.uint8)
-    points = np.flatnonzero(text == ord("."))
-    if len(points) == 0 or len(starts) == 0 or b"e" in content or b"E" in content:
-        return None
-    token = text > 32
-    ends = np.flatnonzero(token[:-1] > token[1:]) + 1
-    if token[-1]:
-        ends = np.append(ends, len(text))
-    if (ends - starts).max() > _DIGITS:  # digits, sign and point together
-        return None
-    owner = np.searchsorted(starts, points, side="right") - 1
-    if (owner[1:] == owner[:-1]).any() or ((ends - starts)[owner] == 1).any():
-        return None  # two points in one token, or nothing else: it would vanish
-    whole = _scanned(content.replace(b".", b""), np.int64, len(starts))
-    if whole is None:
-        return None
-    decimals = np.zeros(len(starts), np.int64)
-    decimals[owner] = ends[owner] - points - 1
-    values: NDArray[np.float64] = whole / _POWERS[decimals]
-    return values

@@ -11,14 +11,9 @@ from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.mesh import Mesh, checked_mesh
-from ddeq_data.readers.numbers import (
-    NumberStream,
-    plain_floats,
-    plain_integers,
-    token_starts,
-    uncommented,
-)
+from ddeq_data.readers.numbers import NumberStream, uncommented
 from ddeq_data.readers.source import read_source
+from ddeq_data.readers.tokens import Tokens
 
 __all__ = ["read_off"]
 
@@ -58,42 +53,38 @@ def read_off(path: str | PathLike[str]) -> Mesh:
             found=repr(content[:32].lstrip()[:20].decode("ascii", "backslashreplace")),
             remedy="export the mesh as ASCII OFF",
         )
-    body = content[header.end() :]
-    plain = None if any(header.groups()) else _plain(path, body)
+    plain = None if any(header.groups()) else _plain(path, content, header.end())
     if plain is not None:
         return plain
     line = 1 + content.count(b"\n", 0, header.end())
+    body = content[header.end() :]
     stream = NumberStream.parse(path, body, line, "remove it, or put '#' before a comment")
     declared = 3 + 3 * bool(header[3]) + 4 * bool(header[2]) + 2 * bool(header[1])
     return _general(stream, declared)
 
 
-def _plain(path: str | PathLike[str], body: bytes) -> Mesh | None:
+def _plain(path: str | PathLike[str], content: bytes, start: int) -> Mesh | None:
     # The layout of nearly all files, a vertex in each line and then triangles, in a fraction of
     # the time: then it is known which numbers are integers. None if it is another one.
-    match = _COUNTS.match(body)
-    if match is None:
+    counts = _COUNTS.match(content, start)
+    if counts is None:
         return None
-    vertices, faces = int(match[1]), int(match[2])
-    rest = body[match.end() :]
-    ends = np.flatnonzero(np.frombuffer(rest, np.uint8) == 10)
-    if vertices < 1 or len(ends) < vertices:
+    vertices, faces = int(counts[1]), int(counts[2])
+    tokens = Tokens.find(content, counts.end())
+    if vertices < 1 or len(tokens) != 3 * vertices + 4 * faces:
         return None
-    cut = int(ends[vertices - 1]) + 1
-    points, corners = plain_floats(rest[:cut]), plain_integers(rest[cut:])
-    if points is None or len(points) != 3 * vertices:
+    points, corners = tokens[: 3 * vertices], tokens[3 * vertices :]
+    # As many lines as there are vertices and faces, and each of these begins one: otherwise a 3
+    # ahead of three numbers might be a colour.
+    if tokens.lines() != vertices + faces or not points[3::3].begin_lines():
         return None
-    if corners is None or len(corners) != 4 * faces:
+    if not (corners[::4].begin_lines() and corners[::4].are("3")):
         return None
-    table = corners.reshape(faces, 4)
-    # A line for each face: otherwise the 3 ahead of some of them might be a colour.
-    starts, lines = token_starts(rest[cut:]), ends[vertices:] - cut
-    if len(lines) < faces - 1 or not (table[:, 0] == 3).all():
+    places = points.decimals()
+    numbers = corners.columns(4, 1).naturals()
+    if places is None or numbers is None:
         return None
-    lines = lines[: max(faces - 1, 0)]
-    if not ((starts[3::4][: len(lines)] < lines) & (lines < starts[4::4])).all():
-        return None
-    return checked_mesh(path, points.reshape(vertices, 3), table[:, 1:].ravel(), None)
+    return checked_mesh(path, places.reshape(vertices, 3), numbers, None)
 
 
 def _general(stream: NumberStream, declared: int) -> Mesh:
