@@ -1,0 +1,161 @@
+"""From the words of `ddeq train` to a configuration."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddeq_models import RECIPES, RunConfig, UserError
+from ddeq_models.arguments import parse
+from ddeq_models.assembly import assemble
+from ddeq_models.cli import main
+from ddeq_models.data import DATA_SETS
+
+Fails = Callable[..., str]
+
+
+def assembled(*words: str) -> RunConfig:
+    return assemble(parse(["train", *words]))
+
+
+@pytest.mark.parametrize("data", DATA_SETS)
+@pytest.mark.parametrize("preset", ["ddeq", "ddeq-paper"])
+def test_without_options_it_is_the_recipe(data: Any, preset: str) -> None:
+    config = assembled("--data", data, "--preset", preset)
+    recipe = RECIPES[data, preset]
+    assert (config.model, config.data, config.train, config.task) == (
+        recipe.model, recipe.data, recipe.train, recipe.task
+    )  # fmt: skip
+    assert config.preset == preset
+
+
+def test_every_named_option_arrives(tmp_path: Path) -> None:
+    words = (
+        "--root data --points 64 --release hdf5 --sampling vertices --weighted --epochs 7 "
+        "--batch-size 5 --learning-rate 0.5 --weight-decay 0.25 --label-smoothing 0.125 --ema 0.5 "
+        "--seed 9 --keep best --precision bf16 --patience 3 --schedule step --velocity frozen "
+        "--integrator euler --adjoint implicit --step 0.75 --rtol 0.01 --max-steps 11"
+    )
+    config = assembled("--data", "modelnet40", *words.split())
+    for section, values in {
+        "data": {"points": 64, "release": "hdf5", "sampling": "vertices", "weighted": True},
+        "train": {
+            "epochs": 7, "batch_size": 5, "learning_rate": 0.5, "weight_decay": 0.25,
+            "label_smoothing": 0.125, "ema": 0.5, "seed": 9, "keep": "best", "precision": "bf16",
+            "patience": 3, "schedule": "step",
+        },
+        "model": {
+            "velocity": "frozen", "integrator": "euler", "adjoint": "implicit", "step": 0.75,
+            "rtol": 0.01, "max_steps": 11,
+        },
+    }.items():  # fmt: skip
+        part = getattr(config, section)
+        assert {name: getattr(part, name) for name in values} == values
+    assert config.data.root is not None
+    assert Path(config.data.root).is_absolute()
+
+
+def test_what_counts_over_what(tmp_path: Path) -> None:
+    file = tmp_path / "my.json"
+    file.write_text(json.dumps({"train": {"epochs": 3, "seed": 3, "ema": 0.3}}))
+    words = ["--config", str(file), "--seed", "4", "--ema", "0.4", "--set", "train.ema=0.5"]
+    train = assembled(*words).train
+    recipe = RECIPES["digits", "ddeq"].train
+    assert train == replace(recipe, epochs=3, seed=4, ema=0.5)
+
+
+def test_set_takes_json_and_words() -> None:
+    config = assembled(
+        "--set", "train.solver_phases=[{\"epoch\": 2, \"max_steps\": 9}]",
+        "--set", "data.normalise=unit-sphere", "--set", "model.marked=false",
+        "--set", "data.root=null",
+    )  # fmt: skip
+    assert config.train.solver_phases[0].max_steps == 9
+    assert config.data.normalise == "unit-sphere"
+    assert not config.model.marked  # type: ignore[attr-defined]
+
+
+def test_the_configuration_of_a_run_repeats_it(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    words = ["train", "--config", str(finished / "config.json"), "--out", str(out), "--quiet"]
+    assert main(words) == 0
+    for name in ("config.json", "model.safetensors"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--set", "epochs=3"],
+            "--set takes SECTION.KEY=VALUE with a section of task, data, model",
+        ),
+        (["--set", "train.epochs"], "--set takes SECTION.KEY=VALUE"),
+        (["--set", "train.epohcs=3"], "train has no key epohcs; known are epochs, batch_size"),
+        (["--set", "model.size=3"], "the model ddeq has no key size; known are kind, point_dim"),
+        (["--set", "train.epochs=many"], "train.epochs must be int, got 'many'"),
+        (["--set", "train.precision=fp8"], "train.precision must be Literal['float32', 'bf16']"),
+        (["--set", "data.points=-1"], "points must be at least 0, got -1"),
+        (["--set", "model.kind=zzz"], "model.kind must be one of ddeq"),
+        (["--config", "nowhere.json"], "cannot read --config nowhere.json: No such file"),
+        (["--preset", "zzz"], "--preset: invalid choice: 'zzz'"),
+        (["--task", "zzz"], "--task: invalid choice: 'zzz'"),
+        (["--velocity", "zzz"], "--velocity: invalid choice: 'zzz'"),
+        (["--integrator", "zzz"], "--integrator: invalid choice: 'zzz'"),
+        (["--precision", "fp8"], "--precision: invalid choice: 'fp8'"),
+        (["--schedule", "zzz"], "--schedule: invalid choice: 'zzz'"),
+        (["--release", "zzz"], "--release: invalid choice: 'zzz'"),
+        (["--sampling", "zzz"], "--sampling: invalid choice: 'zzz'"),
+        (["--points", "x"], "--points: invalid int value: 'x'"),
+        (["--patience", "-1"], "patience must be at least 0, got -1"),
+        (["--checkpoint-every", "x"], "--checkpoint-every: invalid float value: 'x'"),
+        (["--data", "modelnet10"], "--data modelnet10 reads files: say with --root"),
+        (["--data", "folder"], "--data folder reads files: say with --root"),
+        (["--data", "fashion-mnist", "--root", "x"], "expected a folder with the files"),
+        (["--data", "modelnet40", "--root", "nowhere"], "nowhere"),
+        (["--data", "folder", "--root", "nowhere"], "nowhere"),
+        (
+            ["--data", "modelnet10", "--root", "x", "--release", "hdf5"],
+            "modelnet10 has no release hdf5; take meshes or resampled",
+        ),
+        (
+            ["--data", "modelnet40", "--root", "x", "--release", "hdf5", "--sampling", "surface"],
+            "the release hdf5 holds points and no meshes to sample",
+        ),
+    ],
+)
+def test_errors_name_what_is_wrong_and_write_nothing(
+    tiny: Path, fails: Fails, words: list[str], sentence: str
+) -> None:
+    assert sentence in fails("train", *words)
+    assert list(tiny.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "cannot read --config f.json: Expecting property name"),
+        ("[]", "must hold an object with some of the objects task, data, model, train"),
+        ('{"train": 3}', "must hold an object with some of the objects"),
+        ('{"trian": {}}', "unknown key trian in --config f.json; known are task, data"),
+        ('{"train": {"epohcs": 3}}', "unknown key train.epohcs"),
+        ('{"data": {"name": "cifar"}}', "there is no data set cifar"),
+        ('{"preset": "zzz"}', "there is no preset zzz for --data digits; there are ddeq"),
+        ('{"model": {"kind": "zzz"}}', "model.kind must be one of ddeq"),
+    ],
+)
+def test_files_that_are_no_configuration(
+    tiny: Path, fails: Fails, text: str, sentence: str
+) -> None:
+    (tiny / "f.json").write_text(text)
+    assert sentence in fails("train", "--config", "f.json")
+
+
+def test_a_preset_of_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = parse(["train", "--preset", "ddeq"])
+    options.task = "completion"
+    with pytest.raises(UserError, match="the preset ddeq is for classification; leave --preset"):
+        assemble(options)
