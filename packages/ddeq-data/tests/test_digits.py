@@ -82,8 +82,10 @@ def test_it_says_what_it_is():
     assert digits.dim == 2
     assert repr(digits) == (
         "Digits\n    split: test\n    clouds: 360 in 10 classes\n"
-        f"    points: {digits.sizes.min()} to {digits.sizes.max()} per cloud, dimension 2\n"
-        "    transform: ZScore()"
+        "    classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
+        f"    points: {digits.sizes.min()} to {digits.sizes.max()} per cloud, "
+        f"median {digits.sizes.median()}, dimension 2\n"
+        "    transform: ZScore()\n    licence: CC BY 4.0"
     )
     with pytest.raises(ValueError, match="split must be one of train, validation, test, train"):
         Digits("training")

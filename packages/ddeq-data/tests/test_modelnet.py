@@ -7,6 +7,7 @@ import torch
 
 from ddeq_data import DataError, ModelNet10, ModelNet40, SurfacePoints, VoxelVertices
 from ddeq_data.datasets.modelnet_counts import MODELNET10, MODELNET40
+from ddeq_data.downloads import Resource
 
 CUBE = """OFF8 6 0
 0 0 0\n0 0 1\n0 1 0\n0 1 1\n1 0 0\n1 0 1\n1 1 0\n1 1 1
@@ -16,6 +17,7 @@ CUBE = """OFF8 6 0
 
 class Small(ModelNet40):
     counts: ClassVar = {"bed": (20, 2), "sofa": (10, 3)}
+    meshes: ClassVar = Resource("Small.zip", (), None, "make it")
 
 
 def test_the_published_counts():
@@ -51,7 +53,14 @@ def test_meshes_are_sampled_by_area(meshes, inner):
     points = test[0].points
     assert ((points == 0) | (points == 1)).any(1).all()
     assert not torch.equal(points, test[1].points)
-    assert "release: meshes\n    sampling: SurfacePoints(count=1024, seed=0)" in repr(test)
+    assert repr(test) == (
+        f"Small\n    root: {test.root}\n    split: test\n    release: meshes\n"
+        "    sampling: SurfacePoints(count=1024, seed=0)\n    clouds: 5 in 2 classes\n"
+        "    classes: bed, sofa\n    points: 1,024 to 1,024 per cloud, median 1,024, dimension 3\n"
+        "    transform: None\n    licence: academic research only\n"
+        f"    processed: kept in {test.root / '.processed'}"
+    )
+    assert "processed: anew each time" in repr(Small(meshes / inner, "test", cache=None))
     vertices = Small(meshes, "test", sampling=VoxelVertices())
     assert vertices.sizes.tolist() == [8] * 5
 
@@ -140,6 +149,7 @@ def test_the_hdf5_release(tmp_path):
 
 def test_without_h5py_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "ply_data_test0.h5").touch()
     with pytest.raises(ModuleNotFoundError, match=r"needs h5py: pip install 'ddeq-data\[hdf5\]'"):
         ModelNet40(tmp_path, release="hdf5")
 
@@ -151,7 +161,12 @@ def test_releases_and_splits_are_checked(tmp_path):
         ModelNet10(tmp_path, release="hdf5")
     with pytest.raises(ValueError, match="split must be one of"):
         ModelNet40(tmp_path, "val")
-    with pytest.raises(DataError, match="no: expected a folder of clouds"):
+    with pytest.raises(DataError, match=r"the release 'meshes' of ModelNet40 in it or in ModelNe"):
         ModelNet40(tmp_path / "no")
+    with pytest.raises(DataError, match=r"found neither; give .*download=True, or fetch it, which"):
+        ModelNet40(tmp_path, release="resampled")
+    (tmp_path / "modelnet40_test.txt").touch()
     with pytest.raises(DataError, match=r"modelnet40_train.txt: expected a file, found nothing"):
         ModelNet40(tmp_path, release="resampled")
+    with pytest.raises(DataError, match=r"found no such folder; .* put a copy of the archive"):
+        ModelNet40(tmp_path / "no", release="hdf5")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from ddeq_data.packed import PackedClouds
 from ddeq_data.transforms.base import Transform, is_random
 
 __all__ = ["CloudDataset"]
+
+_SHOWN = 12  # names of classes in __repr__
 
 
 class CloudDataset(Dataset[Cloud]):
@@ -36,7 +39,10 @@ class CloudDataset(Dataset[Cloud]):
         classes: list of the names of the classes.
         class_to_idx: dict from name to label.
         transform: The transform, or None.
+        licence: What may be done with the data, or None where it is not known.
     """
+
+    licence: ClassVar[str | None] = None
 
     def __init__(
         self, clouds: PackedClouds, classes: Sequence[str], transform: Transform | None = None
@@ -106,9 +112,17 @@ class CloudDataset(Dataset[Cloud]):
     def _facts(self) -> dict[str, str]:
         # What __repr__ tells, one line each.
         sizes = self.sizes
-        spread = f"{int(sizes.min())} to {int(sizes.max())}" if len(sizes) else "no"
+        names = self.classes
+        if len(names) > _SHOWN:
+            names = [*names[: _SHOWN - 2], "...", names[-1]]
+        spread = "no points"
+        if len(sizes):
+            least, most = int(sizes.min()), int(sizes.max())
+            spread = f"{least:,} to {most:,} per cloud, median {int(sizes.median()):,}"
         return {
             "clouds": f"{len(self):,} in {len(self.classes)} classes",
-            "points": f"{spread} per cloud, dimension {self.dim}",
+            "classes": ", ".join(names),
+            "points": f"{spread}, dimension {self.dim}",
             "transform": repr(self.transform),
+            **({} if self.licence is None else {"licence": self.licence}),
         }

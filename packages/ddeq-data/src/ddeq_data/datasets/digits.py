@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ class Digits(CloudDataset):
     Raises:
         ValueError: If there is no such split, or `transform` is random.
     """
+
+    licence: ClassVar[str | None] = "CC BY 4.0"
 
     def __init__(self, split: str = "train", transform: Transform | None = None) -> None:
         check_split(split)

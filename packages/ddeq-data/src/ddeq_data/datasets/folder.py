@@ -13,7 +13,7 @@ from ddeq_data.datasets.splits import check_split
 from ddeq_data.sampling import AllPoints, Sampling
 from ddeq_data.transforms.base import Transform
 
-__all__ = ["PointCloudFolder", "cache_folder"]
+__all__ = ["PointCloudFolder", "cache_folder", "processed"]
 
 
 class PointCloudFolder(CloudDataset):
@@ -71,9 +71,8 @@ class PointCloudFolder(CloudDataset):
             split, validation_share=validation_share, test_share=test_share, seed=seed
         )
         self.files = listing.files
-        clouds = pack_listing(
-            listing, self.sampling, name=f"folder-{split}", cache=cache_folder(self.root, cache)
-        )
+        self.cache = cache_folder(self.root, cache)
+        clouds = pack_listing(listing, self.sampling, name=f"folder-{split}", cache=self.cache)
         super().__init__(clouds, listing.classes, transform)
 
     def _facts(self) -> dict[str, str]:
@@ -82,9 +81,15 @@ class PointCloudFolder(CloudDataset):
             "split": self.split,
             "sampling": repr(self.sampling),
             **super()._facts(),
+            "processed": processed(self.cache),
         }
 
 
 def cache_folder(root: Path, cache: str | PathLike[str] | None) -> Path | None:
     """Return the folder of the cache, which is relative to the data, or None."""
     return None if cache is None else root / cache
+
+
+def processed(cache: Path | None) -> str:
+    """Say where the processed clouds are kept."""
+    return "anew each time, cache=None" if cache is None else f"kept in {cache}"

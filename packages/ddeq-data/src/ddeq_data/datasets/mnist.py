@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.images import pack_images
+from ddeq_data.datasets.resources import FASHION_MNIST, MNIST
 from ddeq_data.datasets.splits import check_split, stratified_holdout
+from ddeq_data.downloads import Resource, fetch
 from ddeq_data.errors import DataError
 from ddeq_data.readers.idx import read_idx
 from ddeq_data.readers.point_csv import read_point_csv
@@ -47,15 +49,20 @@ class MNISTPointCloud(CloudDataset):
         split: "train", "validation", "test" or "train+validation".
         weighted: Weigh a point by the value of its pixel.
         transform: Applied to each cloud; see `CloudDataset`.
+        download: Fetch the files that are in none of these places into `root/MNIST/raw`; needs
+            the extra `download`.
 
     Raises:
-        DataError: If a file is missing, damaged, or not of MNIST's kind.
+        DataError: If a file is missing, damaged, or not of MNIST's kind; or no mirror gives it.
+        ModuleNotFoundError: If pooch is needed and missing.
         ValueError: If there is no such split, or `transform` is random.
     """
 
     folder: ClassVar[str] = "MNIST"
     tables: ClassVar[str | None] = "pointcloudmnist2d"
     names: ClassVar[tuple[str, ...]] = tuple(str(digit) for digit in range(10))
+    resources: ClassVar[tuple[Resource, ...]] = MNIST
+    licence: ClassVar[str | None] = "CC BY-SA 3.0"
 
     def __init__(
         self,
@@ -63,11 +70,15 @@ class MNISTPointCloud(CloudDataset):
         split: str = "train",
         weighted: bool = False,
         transform: Transform | None = None,
+        *,
+        download: bool = False,
     ) -> None:
         check_split(split)
         self.root = Path(root)
         self.split = split
         self.weighted = weighted
+        if download:
+            self._download()
         part = "t10k" if split == "test" else "train"
         images, labels = self._read(part)
         if split in ("train", "validation"):
@@ -85,6 +96,14 @@ class MNISTPointCloud(CloudDataset):
             images, labels = images[chosen], labels[chosen]
         clouds = pack_images(images, torch.from_numpy(labels), weighted=weighted)
         super().__init__(clouds, self.names, transform)
+
+    def _download(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        for resource in self.resources:
+            part, stem, kind, _ = resource.name.split("-")  # train-images-idx3-ubyte.gz
+            absent = self._find(f"{part}-{stem}", f"{kind}-ubyte") is None
+            if absent and self._find_table(part) is None:
+                fetch(resource, self.root / self.folder / "raw")
 
     def _read(self, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         image_file = self._find(f"{part}-images", "idx3-ubyte")
@@ -140,7 +159,7 @@ class MNISTPointCloud(CloudDataset):
                 self.root,
                 expected=f"a folder with the files of {self.folder}",
                 found="a file" if self.root.exists() else "nothing",
-                remedy="give the folder that holds them, or download them into it",
+                remedy="give the folder that holds them, or pass download=True to fetch them",
             )
         for folder in (self.root, self.root / self.folder / "raw", self.root / "raw"):
             for name in _idx_names(stem, kind):
@@ -158,9 +177,12 @@ class MNISTPointCloud(CloudDataset):
     def _missing(self, stem: str, kind: str) -> DataError:
         return DataError.at(
             self.root,
-            expected=f"{' or '.join(_idx_names(stem, kind))} in it, in {self.folder}/raw or in raw",
+            expected=f"{' or '.join(_idx_names(stem, kind))} in it, in {self.folder}/raw or in raw"
+            + (f", or the tables of {self.tables}" if self.tables else ""),
             found="none of them",
-            remedy=f"download the four IDX files of {self.folder} into one of these folders",
+            remedy=f"pass download=True, or put the four IDX files of {self.folder} into one of "
+            "these folders"
+            + (f" (the tables of {self.tables} need an account at Kaggle)" if self.tables else ""),
         )
 
     def _facts(self) -> dict[str, str]:
@@ -183,6 +205,8 @@ class FashionMNISTPointCloud(MNISTPointCloud):
 
     folder: ClassVar[str] = "FashionMNIST"
     tables: ClassVar[str | None] = None
+    resources: ClassVar[tuple[Resource, ...]] = FASHION_MNIST
+    licence: ClassVar[str | None] = "MIT"
     names: ClassVar[tuple[str, ...]] = (
         "T-shirt/top",
         "Trouser",

@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from ddeq_data.datasets import resources
 from ddeq_data.datasets.base import CloudDataset
-from ddeq_data.datasets.folder import cache_folder
+from ddeq_data.datasets.folder import cache_folder, processed
 from ddeq_data.datasets.listing import Listing
 from ddeq_data.datasets.modelnet_counts import MODELNET10, MODELNET40
 from ddeq_data.datasets.modelnet_releases import (
@@ -20,6 +21,8 @@ from ddeq_data.datasets.modelnet_releases import (
 )
 from ddeq_data.datasets.processing import Source, file_sources, pack_listing
 from ddeq_data.datasets.splits import check_split
+from ddeq_data.downloads import Resource, fetch, unpack
+from ddeq_data.errors import DataError
 from ddeq_data.sampling import FirstPoints, Sampling, SurfacePoints
 from ddeq_data.transforms.base import Transform
 
@@ -58,14 +61,19 @@ class ModelNet40(CloudDataset):
         transform: Applied to each cloud; see `CloudDataset`.
         complete: Demand the published number of shapes in each class.
         cache: Folder for processed clouds, relative to that of the release; None to process anew.
+        download: Fetch the release's archive into `root`, unless it or its folder is there, and
+            unpack it there; needs the extra `download`.
 
     Raises:
-        DataError: If files are missing, more than published or damaged; naming them.
-        ModuleNotFoundError: If h5py is needed and missing.
+        DataError: If files are missing, more than published or damaged, naming them; or no mirror
+            gives the archive.
+        ModuleNotFoundError: If h5py or pooch is needed and missing.
         ValueError: If there is no such split or release, or `transform` is random.
     """
 
     counts: ClassVar[dict[str, tuple[int, int]]] = MODELNET40
+    meshes: ClassVar[Resource] = resources.MODELNET40
+    licence: ClassVar[str | None] = "academic research only"
 
     def __init__(
         self,
@@ -77,30 +85,29 @@ class ModelNet40(CloudDataset):
         transform: Transform | None = None,
         complete: bool = True,
         cache: str | PathLike[str] | None = ".processed",
+        download: bool = False,
     ) -> None:
         check_split(split)
         if release not in get_args(Release):
             raise ValueError(f"release must be one of {get_args(Release)}, got {release!r}")
         if release == "hdf5" and self.counts is MODELNET10:
             raise ValueError(f"{type(self).__name__} has no hdf5 release; read ModelNet40's")
-        list_files, sources, folder = _RELEASES[release]
+        list_files, sources = _RELEASES[release]
         self.split = split
         self.release = release
-        self.root = Path(root)
-        inner = self.root / folder.format(type(self).__name__)
-        if inner.is_dir():
-            self.root = inner
+        self.root = self._locate(Path(root), download)
         default: Sampling = SurfacePoints(1024) if release == "meshes" else FirstPoints(1024)
         self.sampling = default if sampling is None else sampling
         listing = list_files(self.root, self.counts, complete).select(
             split, validation_share=_SHARE, test_share=0.0, seed=_SEED
         )
         self.files = listing.files
+        self.cache = cache_folder(self.root, cache)
         clouds = pack_listing(
             listing,
             self.sampling,
             name=f"{type(self).__name__.lower()}-{release}-{split}",
-            cache=cache_folder(self.root, cache),
+            cache=self.cache,
             sources=sources,
         )
         super().__init__(clouds, listing.classes, transform)
@@ -112,7 +119,43 @@ class ModelNet40(CloudDataset):
             "release": self.release,
             "sampling": repr(self.sampling),
             **super()._facts(),
+            "processed": processed(self.cache),
         }
+
+    def _locate(self, root: Path, download: bool) -> Path:
+        # The folder of the release, fetched if it is not there and that is asked for.
+        found = self.find(root, self.release)
+        if found is not None:
+            return found
+        resource = self.archive(self.release)
+        if download:
+            return unpack(fetch(resource, root), resource.name.removesuffix(".zip"))
+        raise DataError.at(
+            root,
+            expected=f"the release {self.release!r} of {type(self).__name__} in it or in "
+            f"{resource.name.removesuffix('.zip')}",
+            found="neither" if root.is_dir() else "no such folder",
+            remedy=f"give the folder that holds it, pass download=True, or {resource.by_hand}",
+        )
+
+    @classmethod
+    def archive(cls, release: Release) -> Resource:
+        """The published archive of a release; its name is that of the folder in it, and .zip."""
+        of_points = {"hdf5": resources.HDF5, "resampled": resources.RESAMPLED}
+        return of_points.get(release, cls.meshes)
+
+    @classmethod
+    def find(cls, root: Path, release: Release) -> Path | None:
+        """The folder of a release, `root` or one in it; None if there is none. Counts nothing."""
+        inner = root / cls.archive(release).name.removesuffix(".zip")
+        if inner.is_dir():
+            return inner
+        signs = {
+            "meshes": list(cls.counts),
+            "hdf5": ["ply_data_train0.h5", "ply_data_test0.h5"],
+            "resampled": [f"modelnet{len(cls.counts)}_{part}.txt" for part in ("train", "test")],
+        }[release]
+        return root if any((root / sign).exists() for sign in signs) else None
 
 
 class ModelNet10(ModelNet40):
@@ -123,11 +166,12 @@ class ModelNet10(ModelNet40):
     """
 
     counts: ClassVar[dict[str, tuple[int, int]]] = MODELNET10
+    meshes: ClassVar[Resource] = resources.MODELNET10
 
 
 _Lister = Callable[[Path, dict[str, tuple[int, int]], bool], Listing]
-_RELEASES: dict[Release, tuple[_Lister, Callable[[Listing], Iterator[Source]], str]] = {
-    "meshes": (mesh_listing, file_sources, "{}"),
-    "hdf5": (hdf5_listing, hdf5_sources, "modelnet40_ply_hdf5_2048"),
-    "resampled": (resampled_listing, resampled_sources, "modelnet40_normal_resampled"),
+_RELEASES: dict[Release, tuple[_Lister, Callable[[Listing], Iterator[Source]]]] = {
+    "meshes": (mesh_listing, file_sources),
+    "hdf5": (hdf5_listing, hdf5_sources),
+    "resampled": (resampled_listing, resampled_sources),
 }
