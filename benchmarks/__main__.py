@@ -8,11 +8,12 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import attention, data, digits_seeds, gradients, training_step
+from benchmarks import adjoint_memory, attention, data, digits_seeds, gradients, training_step
 
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
     "gradients": gradients,
+    "adjoint-memory": adjoint_memory,
     "digits-seeds": digits_seeds,
     "data": data,
     "attention": attention,

@@ -57,9 +57,7 @@ def main(count: int = 100_000, atoms: int = 100, steps: int = 60) -> tuple[Tenso
     cloud = galaxy(count)
     solution = coreset(cloud, atoms, steps)
     before, after = ((2 * e).sqrt().item() for e in (solution.energies[0], solution.discrepancy))
-    print(
-        f"MMD to {count:,} points: {before:.4f} of {atoms} random ones, {after:.4f} of the coreset"
-    )
+    print(f"MMD to {count:,} points: {before:.4f} of {atoms} random ones, {after:.4f} at the end")
     # The MMD of a random subsample falls like n^(-1/2).
     print(f"as good as a random subsample of about {atoms * (before / after) ** 2:,.0f} points")
     return cloud, solution
