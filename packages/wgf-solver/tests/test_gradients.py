@@ -14,6 +14,7 @@ from wgf_solver import (
     Measure,
     Phantom,
     Residual,
+    Unrolled,
     equilibrium,
 )
 
@@ -45,14 +46,6 @@ def loss_of(points: Tensor) -> Tensor:
 
 def relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
-
-
-def unrolled(f, mu: Measure, field, step: float, steps: int) -> Tensor:
-    """Plain steps of the flow from the equilibrium, on the tape of autograd."""
-    z = mu.points
-    for _ in range(steps):
-        z = z + step * field(f, mu.with_points(z)).velocity
-    return z
 
 
 @pytest.fixture
@@ -122,17 +115,39 @@ def test_inputs_weights_and_marks_against_central_differences(
 @pytest.mark.parametrize("field", FIELDS, ids=name)
 def test_against_unrolled_differentiation(field, start, theta, marked_map, ifs, ifs_parameters):
     if isinstance(field, Residual):
-        f, parameters, mu0, step = marked_map(theta), theta, start, 1.0
+        f, parameters, mu0 = marked_map(theta), theta, start
     else:
-        parameters, step = ifs_parameters.requires_grad_(), 0.3
+        parameters = ifs_parameters.requires_grad_()
         mu0 = Measure(torch.randn(4, 2, generator=torch.Generator().manual_seed(1)).double())
         f = ifs(parameters)
-    solution = solve(f, mu0, field)
-    (gradient,) = torch.autograd.grad(loss_of(solution.measure.points), parameters)
-    tape = unrolled(f, solution.measure.detach(), field, step, 150)
-    torch.testing.assert_close(tape, solution.measure.points)
-    (expected,) = torch.autograd.grad(loss_of(tape), parameters)
-    assert relative(gradient, expected) < 1e-5
+
+    def gradient(adjoint) -> Tensor:
+        points = solve(f, mu0, field, adjoint=adjoint).measure.points
+        return torch.autograd.grad(loss_of(points), parameters)[0]
+
+    exact = gradient(EXACT)
+    assert relative(gradient(Unrolled(3)), exact) > 1e-3
+    assert relative(gradient(Unrolled(150)), exact) < 1e-5
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=name)
+def test_the_adjoint_solution_against_a_dense_solve(field, start, theta, marked_map):
+    f = marked_map(theta)
+    solution = solve(f, start, field, step=0.1, adjoint=Implicit(GMRES(rtol=1e-12)))
+    mu, size = solution.measure.detach(), solution.measure.points.numel()
+    loss_of(solution.measure.points).backward()
+
+    def velocity(z: Tensor) -> Tensor:
+        return field(f, mu.with_points(z)).velocity
+
+    jacobian = torch.autograd.functional.jacobian(velocity, mu.points).reshape(size, size)
+    z = mu.points.clone().requires_grad_()
+    (g,) = torch.autograd.grad(loss_of(z), z)
+    dense = torch.linalg.solve(jacobian.T, -g.flatten())
+    assert solution.adjoint is not None
+    assert relative(solution.adjoint.solution.flatten(), dense) < 1e-9
+    left = (jacobian.T @ solution.adjoint.solution.flatten() + g.flatten()).norm() / g.norm()
+    assert abs(float(left - solution.adjoint.residual)) < 1e-13  # the true residual is reported
 
 
 @pytest.mark.parametrize("own_field", [False, True])
