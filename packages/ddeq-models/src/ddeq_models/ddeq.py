@@ -15,7 +15,7 @@ from ddeq_models.cell import Cell, CellContext
 from ddeq_models.model import ModelConfig, Output
 from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
 from set_attention import held_dropout, max_pool, mean_pool
-from wgf_solver import Measure, Solution, equilibrium
+from wgf_solver import Implicit, Measure, Solution, equilibrium
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class DDEQ(nn.Module):
             return mu.with_points(self.cell(mu.points, mu.marks, context))
 
         # Fused attention has no second derivative, which the exact gradient of `through` needs.
-        twice = config.velocity == "through" and config.adjoint == "implicit"
+        twice = config.velocity == "through" and isinstance(self.solver.adjoint, Implicit)
         with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
             return equilibrium(
                 cell,
