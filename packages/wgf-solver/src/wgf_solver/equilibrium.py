@@ -17,7 +17,7 @@ from wgf_solver.integrators.base import Integrator
 from wgf_solver.iteration import Iteration
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision, in_present_autocast
-from wgf_solver.probe import descend_from
+from wgf_solver.probe import PROBE_STEPS, descend_from
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
 from wgf_solver.velocities.base import Evaluation, Map, VelocityField
 from wgf_solver.velocities.residual import Residual
@@ -112,6 +112,7 @@ def equilibrium(
                 callback=callback, trajectory=trajectory, watch=recording,
             )  # fmt: skip
             _run(iteration, max_steps, check_every, progress)
+            iteration.refuse_overflow()
             if velocity.descends:
                 _leave_saddles(iteration, max_steps, check_every, progress)
             solution = iteration.solution()
@@ -167,6 +168,7 @@ def _leave_saddles(iteration: Iteration, max_steps: int, check_every: int, progr
         if not bool(doubt.any()):
             return
         fallen = descend_from(iteration)
+        iteration.probe_steps = iteration.probe_steps + PROBE_STEPS * doubt
         saddles = doubt & fallen.lower
         if not bool(saddles.any()):
             return

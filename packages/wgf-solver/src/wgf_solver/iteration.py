@@ -9,9 +9,9 @@ from torch import Tensor
 
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms, where_measure
+from wgf_solver.norms import where_measure
 from wgf_solver.solution import Solution, Status
-from wgf_solver.velocities.base import Evaluation, Map, VelocityField
+from wgf_solver.velocities.base import Evaluation, Map, VelocityField, size_of
 from wgf_solver.watch import depends_beyond
 
 
@@ -50,38 +50,45 @@ class Iteration:
         self.status = torch.where(broken, int(Status.NONFINITE), self.status)
         self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
         self.best_points = points
-        self.residual = torch.where(alive | broken, infinite, 0)
-        self.discrepancy = self.residual
+        self._best_size = torch.where(alive | broken, infinite, 0)
+        self._best_reference = torch.ones_like(infinite)
+        self.discrepancy = self._best_size
         self.first_size = points.new_zeros(batch)
         self.first_discrepancy = points.new_zeros(batch)
         self._best_merit = infinite
         self._evaluation: Evaluation | None = None
         self._wanted: list[Tensor] = []  # () bool for each evaluation: whether any measure ran
         self.history: list[Tensor] | None = [] if trajectory else None
+        self.probe_steps = torch.zeros_like(self.steps)
+        self._perturb = getattr(integrator, "perturb", None)  # few integrators have it
+        self._clock = 0
+        self._times = [0.0]
 
     def evaluate(self) -> None:
         """Evaluate the field; judge and record every measure that still runs."""
-        evaluation = self._field()
-        weights = self.mu.weights
-        size = weighted_rms(evaluation.velocity, weights)
+        perturbed = None if self._perturb is None else self._perturb(self.state, self.mu)
+        evaluation = self._field(self.mu if perturbed is None else perturbed)
+        size = size_of(evaluation, self.mu)
+        evaluation = evaluation._replace(size=size)
         if self.k == 0:
             self.first_size, self.first_discrepancy = size, evaluation.discrepancy
         self.k += 1
         reference = torch.fmax(self.first_size, evaluation.scale)
-        relative = torch.where(size > 0, size / reference, size)
         running = self.status == Status.RUNNING
-        # An infinite velocity is not small, even beside an infinite scale.
-        small = (size <= self.rtol * reference) | (size <= evaluation.rounding)
-        good = small & size.isfinite()
-        # Not the relative size: of a solve that diverges, the start is the best.
-        merit = evaluation.discrepancy if self.velocity.descends else size
-        record = running & (good | (merit < self._best_merit))
-        self.best_points = where_measure(record, self.mu.points, self.best_points)
-        self.residual = torch.where(record, relative, self.residual)
-        self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
-        self._best_merit = torch.where(record, merit, self._best_merit)
+        if perturbed is None:
+            small = size <= torch.fmax(self.rtol * reference, evaluation.rounding)
+            # An infinite velocity is not small, even beside an infinite scale.
+            good = small & (size < torch.inf)
+            # Not the relative size: of a solve that diverges, the start is the best.
+            merit = evaluation.discrepancy if self.velocity.descends else size
+            record = running & (good | (merit < self._best_merit))
+            self.best_points = where_measure(record, self.mu.points, self.best_points)
+            self._best_size = torch.where(record, size, self._best_size)
+            self._best_reference = torch.where(record, reference, self._best_reference)
+            self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
+            self._best_merit = torch.where(record, merit, self._best_merit)
+            self.status = self.status.masked_fill(running & good, int(Status.CONVERGED))
         self.steps = self.steps + running
-        self.status = torch.where(running & good, int(Status.CONVERGED), self.status)
         self._evaluation = evaluation
         self._wanted.append(running.any())
         if self.history is not None:
@@ -95,11 +102,31 @@ class Iteration:
         proposal = self.integrator.propose(
             self.state, self.mu, self._evaluation, self.velocity.descends
         )
-        finite = (0 * proposal).sum((-2, -1)) == 0  # 0 times NaN or infinity is NaN
+        # Points whose squares overflow have no distances: kernels of them are 0, not small.
+        finite = torch.linalg.vector_norm(proposal, dim=(-2, -1)) < torch.inf
         running = self.status == Status.RUNNING
-        self.status = torch.where(running & ~finite, int(Status.NONFINITE), self.status)
+        self.status = self.status.masked_fill(running & ~finite, int(Status.NONFINITE))
         points = where_measure(running & finite, proposal, self.mu.points)
         self.mu = self.mu.with_points(points)
+        self._times.append(self._times[-1] + self.integrator.step_size(self._clock))
+        self._clock += 1
+
+    @property
+    def residual(self) -> Tensor:
+        """``‖v‖`` of the iterate to be returned, relative to what the tolerance is relative to."""
+        size = self._best_size
+        return torch.where(size > 0, size / self._best_reference, size)
+
+    def image(self) -> Measure:
+        """``F`` of the present measures, which for those that are done are the ones to return."""
+        assert self._evaluation is not None
+        return self._evaluation.image
+
+    def refuse_overflow(self) -> None:
+        """Take back the verdict on measures so far out that no distance of theirs is finite."""
+        lost = ~(torch.linalg.vector_norm(self.best_points, dim=(-2, -1)) < torch.inf)
+        lost = lost & (self.status == Status.CONVERGED)
+        self.status = self.status.masked_fill(lost, int(Status.NONFINITE))
 
     def in_doubt(self) -> Tensor:
         """``(...)`` bool: converged, with more discrepancy than the tolerance explains.
@@ -122,6 +149,7 @@ class Iteration:
         rows = chosen[..., None, None]
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
         self.state = self.integrator.start(self.mu)
+        self._clock = 0
 
     def call_stationary(self, saddles: Tensor) -> None:
         """Give up on these measures, which rest at a saddle still."""
@@ -136,7 +164,9 @@ class Iteration:
             discrepancy=self.discrepancy,
             steps=self.steps,
             status=ended,
+            probe_steps=self.probe_steps,
             trajectory=self._trajectory(),
+            times=self._selected_times(),
         )
 
     def _trajectory(self) -> Tensor | None:
@@ -145,14 +175,22 @@ class Iteration:
             return None
         return torch.stack(self.history)[torch.stack(self._wanted)]
 
-    def _field(self) -> Evaluation:
-        """The field at the present points, detached.
+    def _selected_times(self) -> Tensor | None:
+        """The flow's time at each point of the trajectory."""
+        if self.history is None:
+            return None
+        count = len(self.history)
+        times = self.mu.points.new_tensor(self._times[:count], dtype=torch.float64)
+        return times[torch.stack(self._wanted)]
+
+    def _field(self, mu: Measure) -> Evaluation:
+        """The field at ``mu``, detached.
 
         The first evaluation is made with gradients on, at no extra cost, to see whether the image
         depends on anything that wants one: a solve that nothing depends on gets no graph.
         """
         if self.k > 0 or not self._watch:
-            return self.velocity(self.f, self.mu)
+            return self.velocity(self.f, mu)
 
         def watched(mu: Measure) -> Measure:
             with torch.enable_grad():
@@ -162,4 +200,4 @@ class Iteration:
             # A field that differentiates through F has asked for a gradient at the points.
             return image if mu.points.requires_grad else image.detach()
 
-        return self.velocity(watched, self.start.with_points(self.mu.points).detach())
+        return self.velocity(watched, self.start.with_points(mu.points).detach())

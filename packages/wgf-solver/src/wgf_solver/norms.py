@@ -18,7 +18,8 @@ def weighted_rms(rows: Tensor, weights: Tensor) -> Tensor:
     """
     if rows.shape[-1] == 0:
         return weights.new_zeros(weights.shape[:-1])
-    mean_square = rows.square().sum(-1).mul(weights).sum(-1) / rows.shape[-1]
+    row_sizes = torch.linalg.vector_norm(rows, dim=-1)
+    mean_square: Tensor = row_sizes.square().mul(weights).sum(-1) / rows.shape[-1]
     return mean_square.sqrt()
 
 
@@ -34,9 +35,15 @@ def where_measure(chosen: Tensor, rows: Tensor, others: Tensor) -> Tensor:
     It is `torch.where`, but on the CPU, where a look at the values costs next to nothing, it moves
     no memory if all measures or none are chosen.
     """
-    if chosen.device.type == "cpu":
-        if bool(chosen.all()):
-            return rows
-        if not bool(chosen.any()):
+    if may_look(chosen):
+        count = int(torch.count_nonzero(chosen))
+        if count == 0:
             return others
+        if count == chosen.numel():
+            return rows
     return torch.where(chosen[..., None, None], rows, others)
+
+
+def may_look(tensor: Tensor) -> bool:
+    """Whether reading values stops nothing: on the CPU, and not on a device that works ahead."""
+    return tensor.device.type == "cpu"

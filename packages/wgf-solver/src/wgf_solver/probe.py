@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # small the discrepancy of a root, relative to that of the pushed measure, counts as 0: float
 # rounding leaves a positive one between equal measures.
 _PUSH = 0.02
-_STEPS = 50
+PROBE_STEPS = 50
 _FALL = 0.5
 _ZERO = 1e-3
 
@@ -34,7 +34,7 @@ class Fallen(NamedTuple):
 
 
 def descend_from(iteration: Iteration) -> Fallen:
-    """Probe every root of the iteration by plain descent; its step counts are not touched.
+    """Probe every root of the iteration by plain descent, `PROBE_STEPS` evaluations of the field.
 
     A minimum is returned to from nearby; from beside a saddle the discrepancy falls far below its
     value at the saddle, because a random push has a component along every direction that leads
@@ -43,13 +43,14 @@ def descend_from(iteration: Iteration) -> Fallen:
     field, f, mu = iteration.velocity, iteration.f, iteration.mu
     root, level = iteration.best_points, iteration.discrepancy
     spread = mu.with_points(root).spread()
-    reach = field(f, mu.with_points(root)).image.spread()
-    size = torch.where(spread > 0, spread, reach)[..., None, None] / mu.dim**0.5
+    size = (
+        torch.where(spread > 0, spread, iteration.image().spread())[..., None, None] / mu.dim**0.5
+    )
     generator = torch.Generator().manual_seed(0)
     push = torch.randn(root.shape[-2:], generator=generator).to(root)
     points = torch.where(mu.mask[..., None], root + _PUSH * size * push, 0)
     best, lowest, zero = root, level, torch.zeros_like(level)
-    for k in range(_STEPS):
+    for k in range(PROBE_STEPS):
         evaluation = field(f, mu.with_points(points))
         if k == 0:
             zero = _ZERO * evaluation.discrepancy

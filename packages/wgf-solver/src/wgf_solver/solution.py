@@ -41,8 +41,9 @@ _SENTENCES = {
         "max_steps or rtol, take a smaller or decaying step, or make the map more contractive."
     ),
     Status.NONFINITE: (
-        "The velocity became NaN or infinite; the best iterate before that is returned, and no "
-        "gradient flows through it. Check the inputs of the map for NaN, or take a smaller step."
+        "The velocity became NaN or infinite, or the points so large that their squares overflow; "
+        "the best iterate before that is returned, and no gradient flows through it. Check the "
+        "inputs of the map for NaN and their scale, take a smaller step, or solve in float64."
     ),
     Status.EMPTY: "The measure has no atoms (total weight 0): there was nothing to solve.",
 }
@@ -71,13 +72,17 @@ class Solution:
             larger of its first value and the field's own scale; what ``rtol`` bounds.
         discrepancy: ``D(μ*, F(μ*))``, shape ``(...)``; for `Residual` the transport cost
             ``½ Σ w_i ‖z_i − f(Z)_i‖²``, and for a gradient flow the energy ``𝓕(μ*)``.
-        steps: evaluations of the velocity field until the measure was done, ``(...)`` int64; those
-            of a probe (see `wgf_solver.equilibrium`) are not among them.
+        steps: evaluations of the velocity field until the measure was done, ``(...)`` int64.
+        probe_steps: those made beyond them to see whether a root is a minimum (see
+            `wgf_solver.equilibrium`), ``(...)`` int64; 0 for a measure that was not in doubt.
         status: codes of `Status`, ``(...)`` int64.
         trajectory: the points at each evaluation, from the start to the last one that any measure
             needed, ``(K, ..., n, d)``, if asked for; the iterate that is returned is among them.
         energies: of a `wgf_solver.gradient_flow`, the energy at each evaluation, ``(K, ...)``; a
             measure that is done repeats its last. None otherwise.
+        times: the sum of the integrator's steps up to each point of the trajectory, ``(K,)``, if
+            that was asked for: for `Euler` the time of the flow, for integrators that choose their
+            steps themselves a count of nominal ones. A measure that is done rests from then on.
         adjoint: how the backward solve went; filled in when the backward pass has run, None if no
             gradient was to be recorded.
     """
@@ -88,7 +93,9 @@ class Solution:
     steps: Tensor
     status: Tensor
     trajectory: Tensor | None = None
+    times: Tensor | None = None
     energies: Tensor | None = None
+    probe_steps: Tensor | None = None
     adjoint: AdjointReport | None = None
 
     @property

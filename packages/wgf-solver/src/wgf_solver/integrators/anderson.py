@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms, where_measure
-from wgf_solver.velocities.base import Evaluation
+from wgf_solver.norms import may_look, where_measure
+from wgf_solver.velocities.base import Evaluation, size_of
 
 # By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
 # the steps to the root of a frozen field with D > 0, 1e-2 lets some solves drift to spurious roots.
@@ -26,13 +26,13 @@ class _History:
     du: Tensor  # (..., m, N)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
     dv: Tensor  # (..., m, N)  ΔV = v_{k} − v_{k−1}
     gram: Tensor  # (..., m, m)  ⟨dv_i, dv_j⟩
-    valid: Tensor  # (..., m) bool: the columns that count
+    valid: Tensor  # (..., m) bool: the columns that count; of others, the Gram matrix has zeros
     accelerated: Tensor  # (...) bool: whether the last step used them
     warm: Tensor  # (...) bool: whether the solve started near a root
     best: Tensor  # (...) the residual that counts as progress when it is undercut
-    waited: Tensor  # (...) int: steps since then
-    patience: Tensor  # (...) int: how many to wait
-    plain: Tensor  # (...) int: plain steps still to make after a stall
+    since: Tensor  # (...) int: the step of the last progress
+    patience: Tensor  # (...) int: how many steps to wait for it
+    resume: Tensor  # (...) int: the step at which a pause ends
     k: int = 0
     points: Tensor | None = None  # (..., n, d)  where the last accepted step started
     velocity: Tensor | None = None
@@ -114,9 +114,9 @@ class Anderson:
             accelerated=zeros(batch, dtype=torch.bool),
             warm=zeros(batch, dtype=torch.bool),
             best=mu.points.new_full(batch, torch.inf),
-            waited=zeros(batch, dtype=torch.int64),
+            since=zeros(batch, dtype=torch.int64),
             patience=zeros(batch, dtype=torch.int64) + self.patience,
-            plain=zeros(batch, dtype=torch.int64),
+            resume=zeros(batch, dtype=torch.int64),
         )
 
     def propose(
@@ -124,15 +124,14 @@ class Anderson:
     ) -> Tensor:
         """The next points."""
         points, velocity = mu.points, evaluation.velocity
-        residual = weighted_rms(velocity, mu.weights)
+        residual = size_of(evaluation, mu)
         merit = evaluation.discrepancy if descends else residual
         if state.points is None or state.velocity is None or state.merit is None:
             state.first_merit = merit
             state.warm = residual <= self.basin * evaluation.scale
         else:
             limit = self.growth * state.merit
-            if descends and state.first_merit is not None:
-                # Of the size, since the energy of a gradient flow may be negative.
+            if descends and state.first_merit is not None:  # energies may be negative
                 rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit.abs()
                 limit = state.merit + _RISE * state.merit.abs() + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
@@ -147,43 +146,52 @@ class Anderson:
         plain = torch.add(points, velocity, alpha=self.step)
         if state.k == 1:
             return plain
-        use = state.plain == 0
+        use = state.resume <= state.k
         if descends and state.first_merit is not None:
             use = use & (state.warm | (merit <= self.basin * state.first_merit))
         gamma = self._coefficients(state, velocity, mu)
-        gamma = torch.where(use[..., None], gamma, 0)
+        gamma = torch.where((use & gamma.isfinite().all(-1))[..., None], gamma, 0)
         state.accelerated = (gamma != 0).any(-1)
         correction = gamma[..., None, :] @ state.du[..., : gamma.shape[-1], :]  # (..., 1, N)
         return plain - correction[..., 0, :].reshape(points.shape)
 
     def _pause_if_stalled(self, state: _History, residual: Tensor) -> None:
-        """Count the steps without progress, and those of a pause."""
-        resting = state.plain > 0
-        state.plain = state.plain - resting.to(torch.int64)
-        fresh = (residual < 0.8 * state.best) | (resting & (state.plain == 0))
+        """Note progress, begin a pause where there was none for long, and end it in time."""
+        k = state.k
+        fresh = (residual < 0.8 * state.best) | (state.resume == k)
         state.best = torch.where(fresh, residual, state.best)
-        state.waited = torch.where(fresh | resting, 0, state.waited + 1)
-        stalled = state.waited >= state.patience
-        state.plain = torch.where(stalled, state.patience, state.plain)
-        state.waited = torch.where(stalled, 0, state.waited)
+        state.since = state.since.masked_fill(fresh | (state.resume > k), k)
+        stalled = state.since + state.patience <= k
+        if may_look(stalled) and not bool(stalled.any()):
+            return
+        state.resume = torch.where(stalled, state.patience + k, state.resume)
+        state.since = state.since.masked_fill(stalled, k)
         state.patience = torch.where(stalled, 2 * state.patience, state.patience)
-        state.valid &= ~stalled[..., None]
+        self._drop(state, stalled)
+
+    def _drop(self, state: _History, chosen: Tensor) -> None:
+        """Forget the history of the chosen measures."""
+        if may_look(chosen) and not bool(chosen.any()):
+            return
+        state.valid &= ~chosen[..., None]
+        state.gram.masked_fill_(chosen[..., None, None], 0)
 
     def _remember(
         self, state: _History, points: Tensor, velocity: Tensor, rejected: Tensor
     ) -> None:
-        """Put the last differences into the ring; they are 0 where the step was rejected."""
+        """Put the last differences into the ring; where the step was rejected there are none."""
         assert state.points is not None
         assert state.velocity is not None
         j = (state.k - 1) % self.memory
-        dv = velocity - state.velocity
-        state.du[..., j, :] = torch.add(points - state.points, dv, alpha=self.step).flatten(-2)
-        state.dv[..., j, :] = dv.flatten(-2)
+        du, dv = (rows[..., j, :].view(points.shape) for rows in (state.du, state.dv))
+        torch.sub(velocity, state.velocity, out=dv)
+        torch.sub(points, state.points, out=du)
+        du.add_(dv, alpha=self.step)
         state.valid[..., j] = True
-        state.valid &= ~rejected[..., None]
+        self._drop(state, rejected)
 
     def _coefficients(self, state: _History, velocity: Tensor, mu: Measure) -> Tensor:
-        """``γ`` of the filled columns; 0 if one does not count or the system is not solvable."""
+        """``γ`` of the filled columns, 0 for one that does not count; NaN if not solvable."""
         ridge = self.ridge
         if ridge is None:
             ridge = 1e-10 if velocity.dtype == torch.float64 else 1e-6
@@ -196,17 +204,17 @@ class Anderson:
         if not mu.full:  # a common factor of all inner products does not matter to γ
             rows = rows * mu.weights[..., None].expand_as(velocity).flatten(-2)[..., None, :]
         products = rows @ dv.mT  # (..., 2, filled)
+        newest = valid[..., j : j + 1] & valid
+        counts = torch.stack([newest, valid], dim=-2)
+        products = torch.where(counts, products, 0)  # no product: 0 times NaN would be NaN
         gram = state.gram[..., :filled, :filled]
         gram[..., j, :] = products[..., 0, :]
         gram[..., :, j] = products[..., 0, :]
 
-        both = valid[..., :, None] & valid[..., None, :]
         norms = torch.diagonal(gram, dim1=-2, dim2=-1).sqrt()  # ‖ΔV_j‖
-        norms = torch.where(valid & (norms > 0), norms, 1)
+        norms = torch.where(norms > 0, norms, 1)
         # Columns of norm 1: the ridge means the same for each, and the system is equilibrated.
-        gram = torch.where(both, gram / (norms[..., :, None] * norms[..., None, :]), 0)
-        diagonal = torch.where(valid, torch.full_like(norms, ridge), 1)
-        right = torch.where(valid, products[..., 1, :] / norms, 0)
-        gamma, _ = torch.linalg.solve_ex(gram + torch.diag_embed(diagonal), right)
-        gamma = torch.where(valid, gamma / norms, 0)
-        return torch.where(gamma.isfinite().all(-1, keepdim=True), gamma, 0)
+        gram = gram / (norms[..., :, None] * norms[..., None, :])
+        torch.diagonal(gram, dim1=-2, dim2=-1).add_(ridge)
+        gamma: Tensor = torch.linalg.solve_ex(gram, products[..., 1, :] / norms)[0]
+        return gamma / norms

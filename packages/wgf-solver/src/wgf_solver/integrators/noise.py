@@ -59,11 +59,6 @@ class NoiseInjection:
         """That of the integrator."""
         return self.integrator.step_size(k)
 
-    def time_step(self, k: int) -> float | None:
-        """That of the integrator."""
-        inner = getattr(self.integrator, "time_step", None)
-        return None if inner is None else inner(k)
-
     def start(self, mu: Measure) -> _Noisy:
         """The integrator's state, and a clock."""
         return _Noisy(self.integrator.start(mu))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms, where_measure
-from wgf_solver.velocities.base import Evaluation
+from wgf_solver.norms import where_measure
+from wgf_solver.velocities.base import Evaluation, size_of
 
 
 @dataclass
@@ -73,9 +73,7 @@ class Phases:
 
     def propose(self, state: _Both, mu: Measure, evaluation: Evaluation, descends: bool) -> Tensor:
         """The next points, of the phase that each measure is in."""
-        merit = (
-            evaluation.discrepancy if descends else weighted_rms(evaluation.velocity, mu.weights)
-        )
+        merit = evaluation.discrepancy if descends else size_of(evaluation, mu)
         if state.level is None:
             state.level = self.basin * merit
         state.switched = state.switched | (merit <= state.level)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms, where_measure
-from wgf_solver.velocities.base import Evaluation
+from wgf_solver.norms import where_measure
+from wgf_solver.velocities.base import Evaluation, size_of
 
 # How many of the last merits a step is judged by, and by how much it may exceed the largest.
 _WINDOW = 10
@@ -36,12 +36,12 @@ class _Past:
     merits: Tensor  # (..., window)  of the last accepted points, in a ring
     budget: Tensor  # (...)  steps with the image held
     alone: Tensor  # (...) bool: whether the last step is a difference quotient of the whole field
+    rounding: Tensor  # (...)
     pairs: int = 0
     k: int = 0
     points: Tensor | None = None  # (..., n, d)  the last accepted
     velocity: Tensor | None = None
     merit: Tensor | None = None  # (...)
-    rounding: Tensor | None = None  # (...)
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ def _start(mu: Measure, memory: int, step: float, inner_steps: int) -> _Past:
         merits=new.new_full((*batch, _WINDOW), -torch.inf),
         budget=torch.full(batch, inner_steps, dtype=torch.int64, device=new.device),
         alone=torch.ones(batch, dtype=torch.bool, device=new.device),
+        rounding=new.new_zeros(batch),
     )
 
 
@@ -161,12 +162,13 @@ def _propose(
     if mu.points.numel() == 0:
         return mu.points
     points, velocity = mu.points, evaluation.velocity
-    merit = evaluation.discrepancy if descends else weighted_rms(velocity, mu.weights)
+    merit = evaluation.discrepancy if descends else size_of(evaluation, mu)
     count = state.budget
     if state.points is None or state.velocity is None or state.merit is None:
-        state.rounding = 64 * torch.finfo(merit.dtype).eps * merit
+        state.rounding = 64 * torch.finfo(merit.dtype).eps * merit.abs()
     else:
-        accepted = merit <= (1 + _RISE) * state.merits.amax(-1) + state.rounding  # not if NaN
+        highest = state.merits.amax(-1)  # of energies that may be negative
+        accepted = merit <= highest + _RISE * highest.abs() + state.rounding  # not if NaN
         _learn(state, points - state.points, state.velocity - velocity, mu, state.alone, step)
         points = where_measure(accepted, points, state.points)
         velocity = where_measure(accepted, velocity, state.velocity)

@@ -43,7 +43,7 @@ class PolynomialDecay:
 
     def __call__(self, k: int) -> float:
         """``τ_k``."""
-        return self.start / (1 + k / self.scale) ** self.power
+        return self.start * math.pow(1 + k / self.scale, -self.power)
 
 
 @dataclass(frozen=True)

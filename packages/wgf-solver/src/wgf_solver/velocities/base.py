@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from torch import Tensor
 
 from wgf_solver.measure import Measure
+from wgf_solver.norms import weighted_rms
 
 Map: TypeAlias = Callable[[Measure], Measure]
 """``F``: takes a measure and returns one, of the same batch shape and dimension."""
@@ -26,6 +27,7 @@ class Evaluation(NamedTuple):
         held: for a field that descends ``D(·, ν)`` at ``ν = F(μ)`` held, what it is at other points
             ``(..., n, d)`` with the same ``ν``, at no evaluation of ``F``: velocity and ``D``. None
             for others.
+        size: ``(...)``: `wgf_solver.norms.weighted_rms` of `velocity`; the driver fills it in.
     """
 
     velocity: Tensor
@@ -34,6 +36,7 @@ class Evaluation(NamedTuple):
     discrepancy: Tensor
     image: Measure
     held: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    size: Tensor | None = None
 
 
 class VelocityField(Protocol):
@@ -56,6 +59,13 @@ class VelocityField(Protocol):
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """Evaluate at ``mu``, whose padded rows hold zeros."""
         ...
+
+
+def size_of(evaluation: Evaluation, mu: Measure) -> Tensor:
+    """``‖v‖ (...)``, computed if the evaluation does not have it."""
+    if evaluation.size is not None:
+        return evaluation.size
+    return weighted_rms(evaluation.velocity, mu.weights)
 
 
 def image_of(f: Map, mu: Measure) -> Measure:

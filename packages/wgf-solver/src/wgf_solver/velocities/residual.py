@@ -53,9 +53,11 @@ class Residual:
             velocity = torch.where(mu.mask[..., None], velocity, 0)
         with torch.no_grad():
             size = weighted_rms(velocity, mu.weights)
-            moved = mu.with_points(image.points.detach())
-            root_d = mu.dim**0.5
-            eps = torch.finfo(velocity.dtype).eps
-            rounding = 4 * eps * weighted_rms(moved.zero_padding().points, mu.weights)
+            y = mu.with_points(image.points.detach()).zero_padding()
+            # The weighted mean of equal weights is the mean, five times faster.
+            mean = y.points.mean(-2) if mu.full else y.mean()
+            centred = y.with_points(y.points - mean[..., None, :]).zero_padding().points
+            scale = weighted_rms(centred, mu.weights)
+            rounding = 4 * torch.finfo(velocity.dtype).eps * weighted_rms(y.points, mu.weights)
             discrepancy = 0.5 * mu.dim * size.square()
-        return Evaluation(velocity, moved.spread() / root_d, rounding, discrepancy, image)
+        return Evaluation(velocity, scale, rounding, discrepancy, image, size=size)
