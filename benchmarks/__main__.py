@@ -8,14 +8,25 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import adjoint_memory, attention, data, digits_seeds, gradients, training_step
+from benchmarks import (
+    adjoint_memory,
+    attention,
+    data,
+    digits_seeds,
+    fractal,
+    gradients,
+    kills,
+    training_step,
+)
 
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
     "gradients": gradients,
     "adjoint-memory": adjoint_memory,
+    "fractal": fractal,
     "digits-seeds": digits_seeds,
     "data": data,
+    "kills": kills,
     "attention": attention,
 }
 
