@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from ddeq_data.errors import DataError
 from ddeq_data.readers.tokens import NUMBER, Tokens
 
-__all__ = ["NumberStream", "plain_floats", "plain_integers", "token_starts", "uncommented"]
+__all__ = [
+    "NumberStream",
+    "plain_floats",
+    "plain_integers",
+    "token_floats",
+    "token_starts",
+    "uncommented",
+]
 
 
 def uncommented(content: bytes) -> bytes:
@@ -31,14 +38,18 @@ def plain_integers(content: bytes) -> NDArray[np.int64] | None:
     """Parse integers; None if anything else is in the text. Out of range they saturate."""
     tokens = Tokens.find(content)
     quick = tokens.naturals()
-    return _scanned(content, np.int64, len(tokens)) if quick is None else quick
+    return _scanned(tokens, np.int64) if quick is None else quick
 
 
 def plain_floats(content: bytes) -> NDArray[np.float64] | None:
     """Parse floating numbers, correctly rounded; None if anything else is in the text."""
-    tokens = Tokens.find(content)
+    return token_floats(Tokens.find(content))
+
+
+def token_floats(tokens: Tokens) -> NDArray[np.float64] | None:
+    """Parse tokens that stand next to each other likewise."""
     quick = tokens.decimals()
-    return _scanned(content, np.float64, len(tokens)) if quick is None else quick
+    return _scanned(tokens, np.float64) if quick is None else quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +143,12 @@ def token_starts(content: bytes) -> NDArray[np.int64]:
     return Tokens.find(content).offsets()
 
 
-def _scanned(content: bytes, dtype: Any, count: int) -> NDArray[Any] | None:
+def _scanned(tokens: Tokens, dtype: Any) -> NDArray[Any] | None:
     # numpy takes "1-2" for two numbers, and stops early at what is none: hence the count.
-    if count == 0:
-        return np.empty(0, dtype)
+    if len(tokens) == 0 or not tokens.clean:
+        return np.empty(0, dtype) if tokens.clean else None
     try:
-        values = np.fromstring(content, dtype, sep=" ")
+        values = np.fromstring(tokens.span(), dtype, sep=" ")
     except (ValueError, DeprecationWarning):  # the latter from numpy before 2.3, under -W error
         return None
-    return values if len(values) == count else None
+    return values if len(values) == len(tokens) else None

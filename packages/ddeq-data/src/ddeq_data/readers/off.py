@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.mesh import Mesh, checked_mesh
-from ddeq_data.readers.numbers import NumberStream, uncommented
+from ddeq_data.readers.numbers import NumberStream, token_floats, uncommented
 from ddeq_data.readers.source import read_source
 from ddeq_data.readers.tokens import Tokens
 
@@ -80,7 +80,7 @@ def _plain(path: str | PathLike[str], content: bytes, start: int) -> Mesh | None
         return None
     if not (corners[::4].begin_lines() and corners[::4].are("3")):
         return None
-    places = points.decimals()
+    places = token_floats(points)
     numbers = corners.columns(4, 1).naturals()
     if places is None or numbers is None:
         return None

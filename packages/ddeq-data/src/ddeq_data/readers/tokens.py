@@ -92,6 +92,10 @@ class Tokens:
         """Return the byte of the content at which each token begins."""
         return self.starts.astype(np.int64) - self.shift
 
+    def span(self) -> bytes:
+        """Return the text from the first token to the last."""
+        return self.text[self.starts[0] : self.ends[-1]].tobytes() if len(self) else b""
+
     def lines(self) -> int:
         """Count the lines from the first token to the last."""
         if len(self) == 0:
