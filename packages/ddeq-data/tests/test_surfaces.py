@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torch.utils.data import DataLoader, Dataset
 
 from ddeq_data import (
     AllPoints,
@@ -60,6 +61,27 @@ def test_it_is_a_function_of_the_seed():
     assert not torch.equal(first, second)
     assert torch.equal(first, sample_surface(mesh, 10, torch.Generator().manual_seed(0)))
     assert sample_surface(mesh, 0, 7).shape == (0, 3)
+
+
+class Sampled(Dataset):
+    """Boxes whose surface is sampled wherever they are asked for."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        torch.rand(index)  # what others draw from the global generator is of no matter
+        mesh = box(1, 1 + index, 2)
+        return SurfacePoints(20, seed=3)(Shape(mesh.vertices, None, mesh.faces), index).points
+
+
+def test_it_does_not_depend_on_workers_or_order():
+    expected = torch.stack([Sampled()[i] for i in range(12)])
+    for workers in (0, 1, 3):
+        loader = DataLoader(Sampled(), batch_size=2, num_workers=workers)
+        assert torch.equal(torch.cat(list(loader)), expected)
+    order = [7, 2, 11, 0]
+    assert torch.equal(torch.stack([Sampled()[i] for i in order]), expected[order])
 
 
 def test_the_sample_is_fixed_for_ever():
