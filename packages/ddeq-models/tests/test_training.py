@@ -63,6 +63,9 @@ def test_a_run_leaves_a_whole_folder(finished: Path, tiny_config: DDEQConfig) ->
     ]
     assert records[-1]["accuracy"] == result["validation_accuracy"]
     assert records[-1]["step"] == 2 * 20
+    for record in records[::2]:
+        assert 0 < record["solver_seconds"] < record["step_seconds"]
+        assert 20 * record["step_seconds"] < record["seconds"] + 1e-3
 
 
 @pytest.mark.usefixtures("no_pictures")

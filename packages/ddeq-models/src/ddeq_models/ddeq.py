@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -110,6 +111,7 @@ class DDEQ(nn.Module):
         super().__init__()
         self.config = config
         self.solver = build_solver(config)
+        self.solver_seconds = 0.0  # of all forward solves so far
         self.cell = Cell(
             config.point_dim,
             config.dim,
@@ -198,7 +200,8 @@ class DDEQ(nn.Module):
         # Fused attention has no second derivative, which the exact gradient of `through` needs.
         twice = config.velocity == "through" and isinstance(self.solver.adjoint, Implicit)
         with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
-            return equilibrium(
+            start_time = time.perf_counter()
+            solution = equilibrium(
                 cell,
                 Measure(points, marks=self.marks),
                 velocity=self.solver.velocity,
@@ -209,6 +212,8 @@ class DDEQ(nn.Module):
                 on_failure="ignore",  # failures are counted in the metrics, cloud by cloud
                 trajectory=trajectory,
             )
+            self.solver_seconds += time.perf_counter() - start_time
+            return solution
 
     def read(self, particles: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""

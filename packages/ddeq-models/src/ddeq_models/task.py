@@ -69,8 +69,10 @@ To add a model, write its configuration and module and enter both in
             return Output(logits)                 # no solver: the solution is None
 
 A model for classification takes ``points (B, n, d)`` and ``weights (B, n)`` and returns an
-`Output`; what a model of another task takes and returns is between the two. A model that can be
-solved differently in the course of a training has a method ``configure(config)``; see
+`Output`; what a model of another task takes and returns is between the two. A model that solves
+keeps its `ddeq_models.solver.Solver` in ``solver`` (`ddeq_models.diagnosis` puts an adjoint of its
+own there), adds up the seconds of its forward solves in ``solver_seconds``, and has a method
+``configure(config)`` that changes the solver's settings in the course of a training; see
 `ddeq_models.config.SolverPhase`. Name configurations in `ddeq_models.presets.PRESETS` and give
 each a recipe for the data sets it is meant for in `ddeq_models.recipes.RECIPES`.
 """

@@ -32,6 +32,7 @@ from ddeq_models.evaluation import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.metrics import SOLVER_FIGURES, Figures, Tally, to_json
 from ddeq_models.model import ModelConfig
 from ddeq_models.optimisation import learning_rate
+from ddeq_models.pace import Pace
 from ddeq_models.progress import Progress
 from ddeq_models.ranks import Ranks, join_ranks
 from ddeq_models.registry import build_model, build_task
@@ -248,6 +249,7 @@ def fit(
                     {"seed": plan.seed, "epoch": epoch, "position": state.step % length}
                 )
                 model.train()
+                pace, paced = Pace(model), state.step
                 for position, batch in enumerate(loader, start=state.step % length + 1):
                     generator = generator_of(plan.seed, state.step)
                     torch.manual_seed(generator.initial_seed() + ranks.rank)
@@ -261,7 +263,8 @@ def fit(
                         trained = _finite(task, tally, f"training, step {state.step}", run)
                         at = {"epoch": epoch, "step": state.step, "seconds": state.seconds}
                         at["learning_rate"] = rate
-                        run.append({"split": "train", **at, **to_json(trained)})
+                        times, paced = pace.look(state.step - paced), state.step
+                        run.append({"split": "train", **at, **times, **to_json(trained)})
                         state.tally = Tally()
                     if position < length:
                         saver.save_if_due()
