@@ -33,6 +33,7 @@ def test_a_loader_delivers_every_cloud(workers):
     assert torch.equal(torch.cat([batch.sizes for batch in batches]), digits.sizes[order])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 @pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
 def test_workers_deliver_the_same_batches_in_the_same_order(context, workers):
     digits = Digits("test", transform=ZScore())

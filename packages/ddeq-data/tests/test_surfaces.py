@@ -75,9 +75,10 @@ class Sampled(Dataset):
         return SurfacePoints(20, seed=3)(Shape(mesh.vertices, None, mesh.faces), index).points
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 def test_it_does_not_depend_on_workers_or_order():
     expected = torch.stack([Sampled()[i] for i in range(12)])
-    for workers in (0, 1, 3):
+    for workers in (0, 2):
         loader = DataLoader(Sampled(), batch_size=2, num_workers=workers)
         assert torch.equal(torch.cat(list(loader)), expected)
     order = [7, 2, 11, 0]
