@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddeq_data import DataError, MNISTPointCloud, UnitSphere
+from ddeq_data import DataError, FashionMNISTPointCloud, MNISTPointCloud, UnitSphere
 
 
 @pytest.mark.parametrize("folder", ["", "MNIST/raw", "raw"])
@@ -144,3 +144,37 @@ def test_too_few_images_for_a_validation_split(mnist_root, mnist_arrays, idx_byt
     for split in ("train", "validation"):
         with pytest.raises(DataError, match=r"expected at least 12 images .* found 11"):
             MNISTPointCloud(root, split)
+
+
+def test_files_of_the_other_data_set_are_not_taken_for_its_own(tmp_path, idx_bytes):
+    images = np.zeros((10_000, 28, 28), dtype=np.uint8)
+    images[:, 3, 4] = 1
+    equal = (np.arange(10_000) % 10).astype(np.uint8)
+    other = equal.copy()
+    other[0] = 1
+    for kind, own, wrong in (
+        (MNISTPointCloud, other, equal),
+        (FashionMNISTPointCloud, equal, other),
+    ):
+        root = tmp_path / kind.__name__
+        root.mkdir()
+        (root / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(images))
+        (root / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(wrong))
+        assert kind.find(root) == {}
+        with pytest.raises(DataError, match=r"labels of \w+, found [\d,]+ to 1,00\d of each class"):
+            kind(root, "test")
+        raw = root / kind.folder / "raw"  # where it looks first
+        raw.mkdir(parents=True)
+        (raw / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(images))
+        (raw / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(own))
+        assert kind.find(root) == {"test": raw}
+        assert len(kind(root, "test")) == 10_000
+        (raw / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
+        assert kind.find(root) == {}
+
+
+def test_tables_are_found(tmp_path):
+    (tmp_path / "pointcloudmnist2d").mkdir()
+    (tmp_path / "pointcloudmnist2d" / "train.csv").touch()
+    assert MNISTPointCloud.find(tmp_path) == {"train": tmp_path / "pointcloudmnist2d"}
+    assert FashionMNISTPointCloud.find(tmp_path) == {}

@@ -63,6 +63,7 @@ class MNISTPointCloud(CloudDataset):
     names: ClassVar[tuple[str, ...]] = tuple(str(digit) for digit in range(10))
     resources: ClassVar[tuple[Resource, ...]] = MNIST
     licence: ClassVar[str | None] = "CC BY-SA 3.0"
+    balanced: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class MNISTPointCloud(CloudDataset):
         self.split = split
         self.weighted = weighted
         if download:
-            self._download()
+            self.download(self.root)
         part = "t10k" if split == "test" else "train"
         images, labels = self._read(part)
         if split in ("train", "validation"):
@@ -97,18 +98,43 @@ class MNISTPointCloud(CloudDataset):
         clouds = pack_images(images, torch.from_numpy(labels), weighted=weighted)
         super().__init__(clouds, self.names, transform)
 
-    def _download(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        for resource in self.resources:
+    @classmethod
+    def download(cls, root: Path) -> None:
+        """Fetch the files that are not there; a part of which there is a table needs none.
+
+        Raises:
+            DataError: If no mirror gives one of them.
+            ModuleNotFoundError: If pooch is needed and missing.
+        """
+        for resource in cls.resources:
             part, stem, kind, _ = resource.name.split("-")  # train-images-idx3-ubyte.gz
-            absent = self._find(f"{part}-{stem}", f"{kind}-ubyte") is None
-            if absent and self._find_table(part) is None:
-                fetch(resource, self.root / self.folder / "raw")
+            absent = cls._place(root, f"{part}-{stem}", f"{kind}-ubyte") is None
+            if absent and cls._table(root, part) is None:
+                fetch(resource, root / cls.folder / "raw")
+
+    @classmethod
+    def find(cls, root: Path) -> dict[str, Path]:
+        """Return the folder of each part, "train" and "test", whose files are there.
+
+        Of the files none but that of the labels is read, to see whose it is.
+        """
+        found = {}
+        for part, name in (("train", "train"), ("t10k", "test")):
+            images = cls._place(root, f"{part}-images", "idx3-ubyte")
+            labels = cls._place(root, f"{part}-labels", "idx1-ubyte")
+            file = labels if images is not None else cls._table(root, part)
+            try:
+                if file is None or (file == labels and not cls._owns(read_idx(file))):
+                    continue
+            except DataError:
+                continue
+            found[name] = file.parent
+        return found
 
     def _read(self, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         image_file = self._find(f"{part}-images", "idx3-ubyte")
         label_file = self._find(f"{part}-labels", "idx1-ubyte")
-        table = self._find_table(part)
+        table = self._table(self.root, part)
         if image_file is None and label_file is None and table is not None:
             images, labels = read_point_csv(table, _SIDE)
             self._check_labels(table, labels)
@@ -140,7 +166,22 @@ class MNISTPointCloud(CloudDataset):
                 remedy="put files of the same release side by side",
             )
         self._check_labels(label_file, labels)
+        if not self._owns(labels):
+            counts = np.bincount(labels)
+            raise DataError.at(
+                label_file,
+                expected=f"the labels of {self.folder}",
+                found=f"{counts.min():,} to {counts.max():,} of each class, those of another data "
+                "set with files of the same names",
+                remedy=f"put the files of {self.folder} into {self.folder}/raw",
+            )
         return images, labels.astype(np.int64)
+
+    @classmethod
+    def _owns(cls, labels: NDArray[np.generic]) -> bool:
+        # In the whole files of MNIST classes differ in size, in those of Fashion-MNIST never.
+        counts = np.bincount(labels.astype(np.int64).reshape(-1))
+        return len(labels) not in (60_000, 10_000) or (np.ptp(counts) == 0) == cls.balanced
 
     def _check_labels(self, file: Path, labels: NDArray[np.integer]) -> None:
         wrong = np.flatnonzero((labels < 0) | (labels >= len(self.names)))
@@ -161,17 +202,23 @@ class MNISTPointCloud(CloudDataset):
                 found="a file" if self.root.exists() else "nothing",
                 remedy="give the folder that holds them, or pass download=True to fetch them",
             )
-        for folder in (self.root, self.root / self.folder / "raw", self.root / "raw"):
+        return self._place(self.root, stem, kind)
+
+    @classmethod
+    def _place(cls, root: Path, stem: str, kind: str) -> Path | None:
+        # Its own folder first: another data set has files of the same names.
+        for folder in (root / cls.folder / "raw", root / "raw", root):
             for name in _idx_names(stem, kind):
                 if (folder / name).is_file():
                     return folder / name
         return None
 
-    def _find_table(self, part: str) -> Path | None:
-        if self.tables is None:
+    @classmethod
+    def _table(cls, root: Path, part: str) -> Path | None:
+        if cls.tables is None:
             return None
         name = "test.csv" if part == "t10k" else "train.csv"
-        places = (self.root / name, self.root / self.tables / name)
+        places = (root / name, root / cls.tables / name)
         return next((place for place in places if place.is_file()), None)
 
     def _missing(self, stem: str, kind: str) -> DataError:
@@ -207,6 +254,7 @@ class FashionMNISTPointCloud(MNISTPointCloud):
     tables: ClassVar[str | None] = None
     resources: ClassVar[tuple[Resource, ...]] = FASHION_MNIST
     licence: ClassVar[str | None] = "MIT"
+    balanced: ClassVar[bool] = True
     names: ClassVar[tuple[str, ...]] = (
         "T-shirt/top",
         "Trouser",

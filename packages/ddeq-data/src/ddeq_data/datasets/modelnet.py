@@ -95,7 +95,7 @@ class ModelNet40(CloudDataset):
         list_files, sources = _RELEASES[release]
         self.split = split
         self.release = release
-        self.root = self._locate(Path(root), download)
+        self.root = self._locate(Path(root), release, download)
         default: Sampling = SurfacePoints(1024) if release == "meshes" else FirstPoints(1024)
         self.sampling = default if sampling is None else sampling
         listing = list_files(self.root, self.counts, complete).select(
@@ -122,21 +122,35 @@ class ModelNet40(CloudDataset):
             "processed": processed(self.cache),
         }
 
-    def _locate(self, root: Path, download: bool) -> Path:
-        # The folder of the release, fetched if it is not there and that is asked for.
-        found = self.find(root, self.release)
+    @classmethod
+    def _locate(cls, root: Path, release: Release, download: bool) -> Path:
+        found = cls.find(root, release)
         if found is not None:
             return found
-        resource = self.archive(self.release)
         if download:
-            return unpack(fetch(resource, root), resource.name.removesuffix(".zip"))
+            return cls.download(root, release)
+        resource = cls.archive(release)
         raise DataError.at(
             root,
-            expected=f"the release {self.release!r} of {type(self).__name__} in it or in "
+            expected=f"the release {release!r} of {cls.__name__} in it or in "
             f"{resource.name.removesuffix('.zip')}",
             found="neither" if root.is_dir() else "no such folder",
             remedy=f"give the folder that holds it, pass download=True, or {resource.by_hand}",
         )
+
+    @classmethod
+    def download(cls, root: Path, release: Release = "meshes") -> Path:
+        """Fetch and unpack a release, unless that was done; return its folder.
+
+        Raises:
+            DataError: If no mirror gives the archive, or it is damaged.
+            ModuleNotFoundError: If pooch is needed and missing.
+        """
+        resource = cls.archive(release)
+        name = resource.name.removesuffix(".zip")
+        if (root / name).is_dir():
+            return root / name
+        return unpack(fetch(resource, root), name)
 
     @classmethod
     def archive(cls, release: Release) -> Resource:
