@@ -305,12 +305,62 @@ def _report(commands: Any) -> _Parser:
     return parser
 
 
-def _add(commands: Any, name: str, usage: str, short: str, description: str) -> _Parser:
+def _datasets(commands: Any) -> _Parser:
+    parser = _add(
+        commands,
+        "datasets",
+        "[show NAME | get NAME] ",
+        "list the data sets, draw or fetch one",
+        "List the data sets, what of them is on disk, and how to get the rest.",
+    )
+    parser.add_argument("--root", default="data", metavar="DIR", help="folder to look in [data]")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    show = _add(
+        actions,
+        "show",
+        "NAME ",
+        "draw a page of clouds",
+        "Draw some clouds of each class into a PNG file.",
+        command="datasets show",
+    )
+    get = _add(
+        actions,
+        "get",
+        "NAME ",
+        "fetch a data set",
+        "Fetch a data set, unless it is there. What was cut goes on where it was.",
+        command="datasets get",
+    )
+    for action in (show, get):
+        action.add_argument("name", metavar="NAME", help="the data set; ddeq datasets lists them")
+        action.add_argument(
+            "--root", default=argparse.SUPPRESS, metavar="DIR", help="folder of its files [data]"
+        )
+        action.add_argument(
+            "--release",
+            choices=get_args(Release),
+            help="of ModelNet: meshes, hdf5 or resampled [meshes]",
+        )
+    show.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="train",
+        metavar="SPLIT",
+        help="train, validation or test [train]",
+    )
+    show.add_argument("--out", metavar="FILE", help="the picture [NAME.png]")
+    return parser
+
+
+def _add(
+    commands: Any, name: str, usage: str, short: str, description: str, command: str = ""
+) -> _Parser:
+    command = command or name
     parser = commands.add_parser(
         name,
         help=short,
-        prog=f"ddeq {name}",
-        usage=f"ddeq {name} {usage}[options]",
+        prog=f"ddeq {command}",
+        usage=f"ddeq {command} {usage}[options]",
         description=description,
         **_STYLE,
     )
@@ -346,4 +396,5 @@ _COMMANDS = {
     "predict": _predict,
     "diagnose": _diagnose,
     "report": _report,
+    "datasets": _datasets,
 }

@@ -184,6 +184,40 @@ def _diagnose(options: argparse.Namespace) -> None:
         print("! the tolerance was not reached: that row is not of an equilibrium, or not exact")
 
 
+def _datasets(options: argparse.Namespace) -> None:
+    from ddeq_models.catalogue import entry, listing
+
+    root = Path(options.root)
+    if options.action is None:
+        print(listing(root))
+        return
+    chosen = entry(options.name)
+    release = options.release or "meshes"
+    if options.release is not None and options.release not in chosen.releases:
+        of = f"; it has {', '.join(chosen.releases)}" if chosen.releases else ""
+        raise UserError(f"{chosen.name} has no release {options.release}{of}")
+    if options.action == "get":
+        if chosen.download is None:
+            why = "is always there" if chosen.find is None else "is read from files of your own"
+            raise UserError(f"{chosen.name} {why}; nothing is fetched")
+        try:
+            chosen.download(root, release)
+        except ModuleNotFoundError as error:
+            raise UserError("ddeq datasets get needs: pip install 'ddeq-data[download]'") from error
+        print("; ".join(chosen.find(root)) if chosen.find else "")
+        return
+    from ddeq_models.files import write_atomically
+    from ddeq_models.pictures.clouds import draw_clouds
+
+    out = Path(options.out or f"{chosen.name}.png")
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder for the picture; make it first")
+    clouds = chosen.open(root, options.split, release)
+    title = f"{chosen.name}, {options.split}: {len(clouds):,} clouds"
+    write_atomically(out, draw_clouds(clouds, title, "z" if release == "meshes" else "y"))
+    print(f"{clouds}\npicture: {out}")
+
+
 def _report(options: argparse.Namespace) -> None:
     from ddeq_models.report import write_report
 
@@ -196,4 +230,5 @@ _COMMANDS = {
     "predict": _predict,
     "diagnose": _diagnose,
     "report": _report,
+    "datasets": _datasets,
 }

@@ -1,0 +1,108 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from ddeq_data import CloudDataset, PackedClouds
+from ddeq_models.catalogue import CATALOGUE, entry
+from ddeq_models.cli import main
+from ddeq_models.data import DATA_SETS
+from ddeq_models.pictures.clouds import draw_clouds
+
+
+def pixels(png: bytes) -> Any:
+    return matplotlib.image.imread(io.BytesIO(png))[..., :3]
+
+
+def dataset(classes: int, dim: int = 2, points: int = 50) -> CloudDataset:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(3 * classes * points, dim, generator=generator)
+    offsets = torch.arange(3 * classes + 1) * points
+    clouds = PackedClouds(rows, None, offsets, torch.arange(3 * classes) % classes)
+    return CloudDataset(clouds, [f"class_{i}" for i in range(classes)])
+
+
+def test_every_data_set_that_can_be_trained_on_is_listed() -> None:
+    assert {one.name for one in CATALOGUE} >= set(DATA_SETS)
+    for one in CATALOGUE:
+        assert entry(one.name) is one
+        assert one.download is None or one.find is not None
+
+
+def test_the_list_says_what_is_there(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "ModelNet40" / "bed").mkdir(parents=True)
+    (tmp_path / "modelnet40_test.txt").touch()
+    assert main(["datasets", "--root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in out.splitlines()[:9]}
+    assert lines["digits"].split()[1:3] == ["1,797", "2"]
+    assert lines["modelnet40"].endswith(
+        f"meshes in {tmp_path / 'ModelNet40'}; resampled in {tmp_path}"
+    )
+    assert lines["mnist"].endswith(" -")
+    assert f"  ddeq datasets get mnist --root {tmp_path}\n" in out
+    assert "get modelnet40" not in out
+    assert main(["datasets", "--root", str(tmp_path / "no")]) == 0
+
+
+def test_a_folder_of_files_is_counted(tmp_path: Path, capsys: Any) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "x.npy", np.eye(3))
+    main(["datasets", "--root", str(tmp_path)])
+    assert "2 files of 2 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes-3d"])
+def test_a_page_is_drawn(name: str, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "page.png"
+    assert main(["datasets", "show", name, "--split", "validation", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.endswith(f"picture: {out}\n")
+    image = pixels(out.read_bytes())
+    ink = (image < 0.95).any(-1)
+    assert 0.02 < ink.mean() < 0.4
+    # Every row has clouds, from the left to the right.
+    for band in np.array_split(ink[70:], entry(name).open(tmp_path, "test", "meshes").dim + 1):
+        assert all(part.any() for part in np.array_split(band[:, 200:], 8, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("classes", "dim", "points"), [(1, 1, 3), (3, 3, 1), (20, 3, 5000), (2, 5, 4)]
+)
+def test_any_clouds_can_be_drawn(classes: int, dim: int, points: int) -> None:
+    image = pixels(draw_clouds(dataset(classes, dim, points), "title", up="y"))
+    assert (image < 0.9).any()
+
+
+def test_empty_clouds_and_what_is_nearer() -> None:
+    points = torch.tensor([[0.0, 0, 0], [0, 0, 1], [0.5, 0.5, 0.5]])
+    offsets = torch.tensor([0, 0, 3])
+    data = CloudDataset(PackedClouds(points, None, offsets, torch.tensor([0, 0])), ["a"])
+    image = pixels(draw_clouds(data, ""))
+    assert (image[..., 2] - image[..., 0] > 0.6).any()  # the blue of what is near
+
+
+def test_what_is_wrong_is_said(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command, said in [
+        (["show", "mnit"], "there is no data set mnit; expected one of digits, mnist, fash"),
+        (["show", "mnist"], "data: expected a folder with the files of MNIST, found nothing"),
+        (["show", "modelnet10", "--release", "hdf5"], "modelnet10 has no release hdf5; it has me"),
+        (["get", "digits"], "digits is always there; nothing is fetched"),
+        (["get", "folder"], "folder is read from files of your own; nothing is fetched"),
+        (["show", "digits", "--out", "no/where.png"], "no: no such folder for the picture; make it first"),
+    ]:
+        assert main(["datasets", *command]) != 0
+        assert said in capsys.readouterr().err
+
+
+def test_get_says_what_it_needs(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pooch", None)
+    assert main(["datasets", "get", "mnist", "--root", str(tmp_path)]) == 2
+    assert "pip install 'ddeq-data[download]'" in capsys.readouterr().err
+    monkeypatch.setattr("ddeq_data.MNISTPointCloud.resources", ())
+    assert main(["datasets", "get", "mnist", "--root", str(tmp_path)]) == 0
