@@ -18,6 +18,17 @@ def weighted_rms(rows: Tensor, weights: Tensor) -> Tensor:
     """
     if rows.shape[-1] == 0:
         return weights.new_zeros(weights.shape[:-1])
+    size = _plain_rms(rows, weights)
+    lost = (size == 0) | size.isinf()  # the squares may have left the range of the type
+    if rows.numel() == 0 or (may_look(lost) and not bool(lost.any())):
+        return size
+    unit = rows.abs().amax((-2, -1))
+    unit = torch.where((unit > 0) & unit.isfinite(), unit, 1)
+    scaled = unit * _plain_rms(rows / unit[..., None, None], weights)
+    return torch.where(lost, scaled, size)  # so that no measure depends on its neighbours
+
+
+def _plain_rms(rows: Tensor, weights: Tensor) -> Tensor:
     row_sizes = torch.linalg.vector_norm(rows, dim=-1)
     mean_square: Tensor = row_sizes.square().mul(weights).sum(-1) / rows.shape[-1]
     return mean_square.sqrt()
