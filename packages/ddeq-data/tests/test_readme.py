@@ -2,14 +2,16 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import ddeq_data
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_the_example_runs(capsys):
-    example, _ = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example = EXAMPLES[0]
     assert 10 <= len(example.splitlines()) <= 20
     exec(compile(example, "README.md", "exec"), {})
     out = capsys.readouterr().out
@@ -18,11 +20,18 @@ def test_the_example_runs(capsys):
 
 
 def test_the_data_set_of_the_second_example(mnist_root, monkeypatch):
-    _, example = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     monkeypatch.chdir(mnist_root("data/MNIST/raw"))
     scope: dict[str, object] = {}
-    exec(compile(example, "README.md", "exec"), scope)
+    exec(compile(EXAMPLES[1], "README.md", "exec"), scope)
     assert len(scope["train"]) == 220
+
+
+def test_the_example_of_completion_runs():
+    scope: dict[str, object] = {"torch": torch}
+    exec(compile(EXAMPLES[2], "README.md", "exec"), scope)
+    cut, again = scope["cut"], scope["again"]
+    assert torch.equal(cut.missing.points, again.missing.points)
+    assert torch.equal(cut.visible.mask ^ cut.missing.mask, scope["batch"].mask)
 
 
 @pytest.mark.parametrize("name", sorted(set(ddeq_data.__all__) - {"transforms"}))
