@@ -3,8 +3,9 @@
 from importlib.metadata import version
 
 from ddeq_models.classification import Classification, ClassificationConfig
-from ddeq_models.config import DataConfig, RunConfig, TrainConfig
+from ddeq_models.config import DataConfig, RunConfig, SolverPhase, TrainConfig
 from ddeq_models.ddeq import DDEQ, DDEQConfig
+from ddeq_models.diagnosis import diagnose
 from ddeq_models.errors import Diverged, Interrupted, UserError
 from ddeq_models.evaluation import evaluate
 from ddeq_models.metrics import Tally
@@ -14,7 +15,7 @@ from ddeq_models.presets import PRESETS
 from ddeq_models.recipes import RECIPES, Recipe
 from ddeq_models.run_folder import RunFolder
 from ddeq_models.task import Task, TaskConfig
-from ddeq_models.training import train
+from ddeq_models.training import resume_run, train
 
 __version__ = version("ddeq-models")
 
@@ -34,12 +35,15 @@ __all__ = [
     "Recipe",
     "RunConfig",
     "RunFolder",
+    "SolverPhase",
     "Tally",
     "Task",
     "TaskConfig",
     "TrainConfig",
     "UserError",
+    "diagnose",
     "evaluate",
     "predict",
+    "resume_run",
     "train",
 ]
