@@ -19,7 +19,15 @@ from wgf_solver.adjoints import (
     Phantom,
     Unrolled,
 )
-from wgf_solver.discrepancies import MMD, Discrepancy, Pull
+from wgf_solver.discrepancies import (
+    MMD,
+    Discrepancy,
+    Pull,
+    Sinkhorn,
+    SlicedMMD,
+    SlicedWasserstein,
+    Wasserstein,
+)
 from wgf_solver.equilibrium import equilibrium
 from wgf_solver.functionals import (
     DistanceTo,
@@ -55,7 +63,14 @@ from wgf_solver.kernels import (
 )
 from wgf_solver.measure import Measure
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
-from wgf_solver.velocities import Descent, Evaluation, Map, Residual, VelocityField
+from wgf_solver.velocities import (
+    Descent,
+    Evaluation,
+    Map,
+    Residual,
+    Transport,
+    VelocityField,
+)
 
 __version__ = version("wgf-solver")
 
@@ -101,12 +116,17 @@ __all__ = [
     "Pull",
     "RadialKernel",
     "Residual",
+    "Sinkhorn",
+    "SlicedMMD",
+    "SlicedWasserstein",
     "Slope",
     "Solution",
     "SquaredDistance",
     "Status",
+    "Transport",
     "Unrolled",
     "VelocityField",
+    "Wasserstein",
     "equilibrium",
     "gradient_flow",
 ]

@@ -2,5 +2,17 @@
 
 from wgf_solver.discrepancies.base import Discrepancy, Pull
 from wgf_solver.discrepancies.mmd import MMD
+from wgf_solver.discrepancies.sinkhorn import Sinkhorn
+from wgf_solver.discrepancies.sliced_mmd import SlicedMMD
+from wgf_solver.discrepancies.sliced_wasserstein import SlicedWasserstein
+from wgf_solver.discrepancies.wasserstein import Wasserstein
 
-__all__ = ["MMD", "Discrepancy", "Pull"]
+__all__ = [
+    "MMD",
+    "Discrepancy",
+    "Pull",
+    "Sinkhorn",
+    "SlicedMMD",
+    "SlicedWasserstein",
+    "Wasserstein",
+]

@@ -3,5 +3,6 @@
 from wgf_solver.velocities.base import Evaluation, Map, VelocityField
 from wgf_solver.velocities.descent import Descent
 from wgf_solver.velocities.residual import Residual
+from wgf_solver.velocities.transport import Transport
 
-__all__ = ["Descent", "Evaluation", "Map", "Residual", "VelocityField"]
+__all__ = ["Descent", "Evaluation", "Map", "Residual", "Transport", "VelocityField"]
