@@ -223,6 +223,17 @@ def test_centres_are_drawn_by_weight():
     assert stats.chisquare(counts[[0, 1, 3, 4]].numpy(), expected.numpy()).pvalue > 0.01
 
 
+@each
+def test_the_lightest_points_take_part(crop):
+    points = torch.randn(200, 4, 2, generator=seeded(), dtype=torch.float64)
+    weights = torch.tensor([1.0, 1e-20, 1e-25, 0.0], dtype=torch.float64).expand(200, 4)
+    batch = PointBatch(points, weights, torch.zeros(200).long())
+    cut = crop(batch, seeded())
+    assert torch.equal(cut.visible.mask ^ cut.missing.mask, batch.mask)
+    assert (cut.visible.sizes > 0).all()
+    assert (cut.missing.sizes > 0).all()
+
+
 @pytest.mark.parametrize("count", [2, 3, 7, 8, 100, 101])
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.25, 0.5, 0.75, 0.99])
 def test_fractions_are_rounded_to_whole_points(count, fraction):

@@ -320,7 +320,7 @@ def _first(keys: Tensor, weights: Tensor, part: Tensor) -> Tensor:
     mass = cumulated(masses(weights), order)
     below = mass.gather(-1, torch.searchsorted(ordered, keys))
     upto = mass.gather(-1, torch.searchsorted(ordered, keys, right=True))
-    rounding = inside.sum(-1, keepdim=True)  # half a unit for each mass, twice
+    rounding = 2 * inside.sum(-1, keepdim=True)  # a unit for each mass, twice
     limit = 2 * part[:, None] * mass[:, -1:] + rounding * _FRACTION
     largest = torch.where(inside, keys, -_LAST).amax(-1, keepdim=True)
     least = ordered[:, :1]

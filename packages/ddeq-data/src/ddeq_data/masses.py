@@ -17,11 +17,14 @@ def exact(values: Tensor) -> Tensor:
 
 
 def masses(weights: Tensor) -> Tensor:
-    """Return (..., n) int64, in units of about 2^-40 of the sum of (..., n) weights."""
+    """Return (..., n) int64, in units of about 2^-40 of the sum of (..., n) weights.
+
+    A weight above 0, however small, has one unit at least.
+    """
     wide = exact(weights)
     total = wide.sum(-1, keepdim=True)
     share = wide / torch.where(total > 0, total, 1.0)
-    return (share * _UNITS).round().to(torch.int64)
+    return torch.where(weights > 0, (share * _UNITS).round().clamp(min=1), 0.0).to(torch.int64)
 
 
 def cumulated(mass: Tensor, order: Tensor) -> Tensor:
