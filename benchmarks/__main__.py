@@ -12,6 +12,7 @@ from benchmarks import (
     adjoint_memory,
     attention,
     data,
+    data_kills,
     digits_seeds,
     fractal,
     gradients,
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "fractal": fractal,
     "digits-seeds": digits_seeds,
     "data": data,
+    "data-kills": data_kills,
     "kills": kills,
     "attention": attention,
 }

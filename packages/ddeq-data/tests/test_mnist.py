@@ -94,7 +94,8 @@ def test_missing_folders_are_named(tmp_path):
     with pytest.raises(DataError, match="found a file"):
         MNISTPointCloud(tmp_path / "file")
     with pytest.raises(
-        DataError, match=r"MNIST/raw or in raw, or .*found none of them; pass download"
+        DataError,
+        match=r"in it or in MNIST/raw, raw, mnist, or .*found none of them; pass download",
     ):
         MNISTPointCloud(tmp_path)
 
@@ -178,3 +179,10 @@ def test_tables_are_found(tmp_path):
     (tmp_path / "pointcloudmnist2d" / "train.csv").touch()
     assert MNISTPointCloud.find(tmp_path) == {"train": tmp_path / "pointcloudmnist2d"}
     assert FashionMNISTPointCloud.find(tmp_path) == {}
+
+
+@pytest.mark.parametrize("folder", ["FashionMNIST/raw", "fashion-mnist", "data/fashion", ""])
+def test_fashion_mnist_is_read_where_others_put_it(mnist_root, folder):
+    data = FashionMNISTPointCloud(mnist_root(folder, gz=True), "test")
+    assert len(data) == 40
+    assert data.classes[9] == "Ankle boot"

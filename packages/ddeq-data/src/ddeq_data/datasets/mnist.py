@@ -33,11 +33,11 @@ class MNISTPointCloud(CloudDataset):
     A point is a pixel whose value (1..255) is above 0: x its column 0..27, y = 27 - row, so that
     digits stand upright. Weights are uniform, or the values of the pixels divided by their sum.
 
-    The IDX files, raw or gzipped, may lie in `root`, `root/MNIST/raw` (where torchvision puts
-    them) or `root/raw`, named as published (`train-images-idx3-ubyte`) or as some mirrors do
-    (`train-images.idx3-ubyte`). Only those of the split are read. Where there are none, the same
-    clouds are read from `train.csv` and `test.csv` of the Kaggle data set `pointcloudmnist2d`,
-    padded with -1 or with 0, in `root` or `root/pointcloudmnist2d`.
+    The IDX files, raw or gzipped, may lie in `root/MNIST/raw` (where torchvision puts them),
+    `root/raw`, `root/mnist` or `root`, named as published (`train-images-idx3-ubyte`) or as some
+    mirrors do (`train-images.idx3-ubyte`). Only those of the split are read. Where there are none,
+    the same clouds are read from `train.csv` and `test.csv` of the Kaggle data set
+    `pointcloudmnist2d`, padded with -1 or with 0, in `root` or `root/pointcloudmnist2d`.
 
     The files' test part is "test" (10,000). From their train part a fixed, stratified twelfth is
     "validation" (5,000), the rest "train" (55,000); "train+validation" is all of it (60,000).
@@ -59,6 +59,7 @@ class MNISTPointCloud(CloudDataset):
     """
 
     folder: ClassVar[str] = "MNIST"
+    places: ClassVar[tuple[str, ...]] = ("MNIST/raw", "raw", "mnist", "")
     tables: ClassVar[str | None] = "pointcloudmnist2d"
     names: ClassVar[tuple[str, ...]] = tuple(str(digit) for digit in range(10))
     resources: ClassVar[tuple[Resource, ...]] = MNIST
@@ -207,7 +208,7 @@ class MNISTPointCloud(CloudDataset):
     @classmethod
     def _place(cls, root: Path, stem: str, kind: str) -> Path | None:
         # Its own folder first: another data set has files of the same names.
-        for folder in (root / cls.folder / "raw", root / "raw", root):
+        for folder in (root / place for place in cls.places):
             for name in _idx_names(stem, kind):
                 if (folder / name).is_file():
                     return folder / name
@@ -224,7 +225,8 @@ class MNISTPointCloud(CloudDataset):
     def _missing(self, stem: str, kind: str) -> DataError:
         return DataError.at(
             self.root,
-            expected=f"{' or '.join(_idx_names(stem, kind))} in it, in {self.folder}/raw or in raw"
+            expected=f"{' or '.join(_idx_names(stem, kind))} in it or in "
+            + ", ".join(place for place in self.places if place)
             + (f", or the tables of {self.tables}" if self.tables else ""),
             found="none of them",
             remedy=f"pass download=True, or put the four IDX files of {self.folder} into one of "
@@ -244,13 +246,22 @@ class MNISTPointCloud(CloudDataset):
 class FashionMNISTPointCloud(MNISTPointCloud):
     """Fashion-MNIST: 70,000 images of clothes, 28 x 28 pixels, as point clouds in the plane.
 
-    As `MNISTPointCloud`, from the IDX files in `root`, `root/FashionMNIST/raw` or `root/raw`.
+    As `MNISTPointCloud`, from the IDX files in `root/FashionMNIST/raw` (where torchvision puts
+    them), `root/raw`, `root/fashion-mnist` (Keras), `root/data/fashion` (a clone of its
+    repository) or `root`.
 
     Source: H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for
     benchmarking machine learning algorithms", arXiv 1708.07747.
     """
 
     folder: ClassVar[str] = "FashionMNIST"
+    places: ClassVar[tuple[str, ...]] = (
+        "FashionMNIST/raw",
+        "raw",
+        "fashion-mnist",
+        "data/fashion",
+        "",
+    )
     tables: ClassVar[str | None] = None
     resources: ClassVar[tuple[Resource, ...]] = FASHION_MNIST
     licence: ClassVar[str | None] = "MIT"
