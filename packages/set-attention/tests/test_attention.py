@@ -1,10 +1,13 @@
 import math
+from collections import Counter
 from itertools import product
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 import set_attention as sa
 
@@ -186,6 +189,52 @@ def test_full_sets_pass_no_mask(normal, monkeypatch) -> None:
     assert masks == [None, None]
     attention(x, weights=torch.full((2, 5), 0.2, dtype=torch.float64))
     assert masks[2].shape == (2, 1, 1, 5)
+
+
+class Large(TorchDispatchMode):
+    """Counts the operators whose results are new and no smaller than 60,000 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = {x.untyped_storage().data_ptr() for x in tree_iter(args) if isinstance(x, Tensor)}
+        out = func(*args, **(kwargs or {}))
+        for x in tree_iter(out):
+            new = isinstance(x, Tensor) and x.untyped_storage().data_ptr() not in given
+            if new and x.numel() >= 60_000:
+                self.operators[func.overloadpacket.__name__] += 1
+        return out
+
+
+def test_nothing_is_computed_beside_projections_and_kernel() -> None:
+    """Neither forward nor backward, weighted or not: what a timing would show less well."""
+    attention = sa.SetAttention(32, 4)
+    x = torch.randn(32, 64, 32, requires_grad=True)
+    weights = torch.rand(32, 64) + 0.1
+
+    def bare(mask: Tensor | None) -> Tensor:
+        q, k, v = (
+            part.unflatten(-1, (4, 8)).transpose(1, 2)
+            for part in attention.query_key_value(x).chunk(3, -1)
+        )
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return attention.output(heads.transpose(1, 2).flatten(-2))
+
+    counts = []
+    for run in (
+        lambda: bare(None),
+        lambda: attention(x),
+        lambda: bare(weights.log()[:, None, None]),
+        lambda: attention(x, weights=weights),
+    ):
+        with Large() as large:
+            run().sum().backward()
+        counts.append(large.operators)
+    assert counts[0] == counts[1]
+    assert counts[2] == counts[3]
+    assert counts[1]["mm"] > 2
 
 
 def test_a_context_is_computed_once_and_queried_many_times(normal, ragged) -> None:

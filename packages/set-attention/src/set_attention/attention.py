@@ -6,7 +6,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from set_attention.context import Context
-from set_attention.measures import check_width, clear_padding, finite_log_weights
+from set_attention.measures import check_width, clear_padding, finite_log_weights, is_full
 from set_attention.ragged import where_cheap
 
 
@@ -42,6 +42,8 @@ def attend(
     if log_weights is None:
         return _attend(queries, keys, values, None)
     padding = log_weights.isneginf()
+    if is_full(~padding, keys):
+        return _attend(queries, keys, values, log_weights)
     row = padding.unsqueeze(-1)
     bias = torch.where(padding.all(-1, keepdim=True), 0, log_weights)
     return _attend(queries, torch.where(row, 0, keys), torch.where(row, 0, values), bias)
@@ -145,7 +147,9 @@ class SetAttention(nn.Module):
         if weights is None:
             return Context(keys, values)
         # Of an empty set the softmax is uniform, so the bias in its values has to go as well.
-        values = torch.where((weights > 0)[..., None, :, None], values, 0)
+        points = weights > 0
+        if not is_full(points.any(-1), values):
+            values = torch.where(points[..., None, :, None], values, 0)
         bias = finite_log_weights(weights).to(keys.dtype)
         return Context(keys, values, bias.unsqueeze(-2))
 
@@ -189,12 +193,8 @@ class SetAttention(nn.Module):
         if weights is not None:
             bias = finite_log_weights(weights).to(x.dtype).unsqueeze(-2)
         if self.packed:
-            queries, keys, values = rearrange(
-                self.query_key_value(x),
-                "... n (three head h) -> three ... head n h",
-                three=3,
-                head=self.heads,
-            )
+            parts = self.query_key_value(x).chunk(3, -1)
+            queries, keys, values = (self._split(part) for part in parts)
         else:
             queries, (keys, values) = self._queries(x), self._keys_values(x)
         return clear_padding(self._join(_attend(queries, keys, values, bias)), weights)
@@ -206,7 +206,7 @@ class SetAttention(nn.Module):
             projected = F.linear(x, layer.weight[: self.dim], layer.bias[: self.dim])
         else:
             projected = self.query(x)
-        return rearrange(projected, "... n (head h) -> ... head n h", head=self.heads)
+        return self._split(projected)
 
     def _keys_values(self, y: Tensor) -> tuple[Tensor, Tensor]:
         check_width(y, self.context_dim)
@@ -215,10 +215,11 @@ class SetAttention(nn.Module):
             projected = F.linear(y, layer.weight[self.dim :], layer.bias[self.dim :])
         else:
             projected = self.key_value(y)
-        keys, values = rearrange(
-            projected, "... m (two head h) -> two ... head m h", two=2, head=self.heads
-        )
-        return keys, values
+        keys, values = projected.chunk(2, -1)
+        return self._split(keys), self._split(values)
+
+    def _split(self, rows: Tensor) -> Tensor:
+        return rearrange(rows, "... n (head h) -> ... head n h", head=self.heads)
 
     def _join(self, heads: Tensor) -> Tensor:
         out: Tensor = self.output(rearrange(heads, "... head n h -> ... n (head h)"))

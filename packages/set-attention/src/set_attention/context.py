@@ -12,9 +12,9 @@ from torch import Tensor
 class Context:
     """Keys, values and log-weights of a measure of m points, in the layout of attention heads.
 
-    Made by ``SetAttention.context`` and queried by ``SetAttention.forward``. Padded rows are
-    cleared: their values are 0 and their log-weights -inf. An empty set has log-weights 0
-    throughout, so that its softmax is defined, and values 0, so that attention to it is 0.
+    Made by ``SetAttention.context`` and queried by ``SetAttention.forward``. Padded rows hold
+    finite numbers and have log-weights -inf. An empty set has log-weights 0 throughout, so that its
+    softmax is defined, and values 0, so that attention to it is 0.
 
     Attributes:
         keys: (..., heads, m, dim / heads).

@@ -18,8 +18,8 @@ class EquivariantLinear(nn.Module):
     r"""Linear in each row, and in the pooled row: :math:`y_i = \Lambda x_i + \Gamma\bar x + b`.
 
     With :math:`\bar x` the weighted mean of the measure, or the maximum of each feature over its
-    points. Zaheer et al. (2017), equation 4 and the text after it: every linear equivariant map of
-    rows has the form with the mean. Their sum in place of the mean would not be a function of a
+    points. Zaheer et al. (2017), lemma 3: every linear equivariant map of rows has the form with
+    the mean. Their sum in place of the mean would not be a function of a
     measure. An empty set has :math:`\bar x = 0`.
 
     Args:

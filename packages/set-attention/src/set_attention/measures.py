@@ -7,6 +7,9 @@ Weights are not negative and padding is weight 0. Only their ratios within a mea
 import torch
 from torch import Tensor
 
+# Of tensors with fewer numbers, a copy costs as little as a look at the weights.
+WORTH_A_LOOK = 2**15
+
 
 def log_weights(weights: Tensor) -> Tensor:
     """Logarithm of weights, with log 0 = -inf.
@@ -43,7 +46,30 @@ def clear_padding(x: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         return x
     check_weights(x, weights)
-    return torch.where((weights > 0).unsqueeze(-1), x, 0)
+    points = weights > 0
+    return x if is_full(points, x) else torch.where(points.unsqueeze(-1), x, 0)
+
+
+def is_full(points: Tensor, x: Tensor) -> bool:
+    """Whether a mask of points is known to be True throughout, which spares masking x.
+
+    False where it is not known: a look at it must cost nothing beside a copy of x.
+    """
+    return x.numel() >= WORTH_A_LOOK and host_may_look(points) and bool(points.all())
+
+
+def host_may_look(tensor: Tensor) -> bool:
+    """Whether control flow may depend on the values of a tensor.
+
+    Not on a GPU, which would be waited for, nor while code is compiled, traced or transformed.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and type(tensor) is Tensor
+        and tensor.device.type == "cpu"
+        and not torch._C._is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )
 
 
 def finite_log_weights(weights: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from set_attention.dropout import holds_a_mask
-from set_attention.measures import check_weights
+from set_attention.measures import check_weights, host_may_look
 
 # So many numbers of padding (rows times width) a sub-batch must spare to be worth its own calls.
 _WORTH = 2**15
@@ -85,19 +85,9 @@ def where_cheap(
 ) -> Tensor:
     """``by_size`` where the host may look at the weights at no cost, else the whole batch.
 
-    Not on a GPU, nor while code is traced or transformed; a mask of dropout that is held fits the
-    whole batch alone.
+    A mask of dropout that is held fits the whole batch alone.
     """
-    if (
-        weights is None
-        or torch.compiler.is_compiling()
-        or type(weights) is not Tensor
-        or weights.device.type != "cpu"
-        or x.numel() < _WORTH
-        or torch._C._is_tracing()
-        or torch._C._are_functorch_transforms_active()
-        or holds_a_mask(module)
-    ):
+    if weights is None or x.numel() < _WORTH or not host_may_look(weights) or holds_a_mask(module):
         return function(x, weights)
     return by_size(function, x, weights)
 
@@ -105,13 +95,13 @@ def where_cheap(
 def _cut(sizes: list[int], n: int, width: int) -> list[tuple[slice, int]]:
     """Sub-batches of sets sorted by falling size, with their paddings; none if it does not pay.
 
-    A set starts a new one if it fills less than 7/8 of the rows, and enough numbers are spared for
+    A set starts a new one if it fills less than 9/10 of the rows, and enough numbers are spared for
     it and all smaller ones.
     """
     starts, mosts = [0], [n]
     for position, size in enumerate(sizes):
         spared = (mosts[-1] - size) * (len(sizes) - position) * width
-        if 8 * size < 7 * mosts[-1] and spared >= _WORTH:
+        if 10 * size < 9 * mosts[-1] and spared >= _WORTH:
             starts.append(position)
             mosts.append(max(1, size))
     parts = [
