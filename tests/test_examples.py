@@ -65,7 +65,18 @@ def test_mean_field() -> None:
     assert (torch.linalg.eigvalsh(curvature) > 0).all()
 
 
-@pytest.mark.parametrize("name", ["fractal", "quantisation", "mean_field"])
+def test_barycentre() -> None:
+    example = runpy.run_path(str(EXAMPLES / "barycentre.py"))
+    grid, solution = example["main"](side=3, atoms=60, steps=30)
+    assert solution.measure.points.shape == (3, 3, 60, 2)
+    # At a corner one share is 1 and the shape is found; midway a compromise, whose mean is exact.
+    means = torch.stack([shape.mean() for shape in example["shapes"](60)])
+    torch.testing.assert_close(solution.measure.mean(), grid @ means, rtol=0, atol=1e-3)
+    assert solution.discrepancy[0, 0] < 0.1 * solution.discrepancy[1, 1]
+    assert (solution.discrepancy < 0.1 * solution.energies[0]).any()
+
+
+@pytest.mark.parametrize("name", ["fractal", "quantisation", "mean_field", "barycentre"])
 def test_pictures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib").use("Agg")
     example = runpy.run_path(str(EXAMPLES / f"{name}.py"))
@@ -75,6 +86,8 @@ def test_pictures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         example["draw"](example["TRUTH"], [1.0, 0.1], out)
     elif name == "quantisation":
         example["draw"](*example["main"](count=500, atoms=10, steps=3), out)
+    elif name == "barycentre":
+        example["draw"](*example["main"](side=2, atoms=20, steps=2), out)
     else:
         homes = example["homes"](20)
         monkeypatch.setitem(example["draw"].__globals__, "homes", lambda _=0: homes)
@@ -84,6 +97,14 @@ def test_pictures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def _shallow(fractal: Callable[[torch.Tensor, int], Measure]) -> Callable[..., Measure]:
     return lambda maps, depth: fractal(maps, min(depth, 5))
+
+
+def test_attention_gallery() -> None:
+    example = runpy.run_path(str(EXAMPLES / "attention_gallery.py"))
+    accuracies = example["main"]()
+    assert accuracies["Set Transformer, clusters"] > 0.8  # Of three classes.
+    assert accuracies["Perceiver, rings"] > 0.9
+    assert accuracies["DDEQ, digits 0 and 1"] > 0.85
 
 
 def test_every_example_is_tested() -> None:
