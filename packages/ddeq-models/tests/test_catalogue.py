@@ -94,7 +94,10 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: Any, monkeypatch: Any) ->
         (["show", "modelnet10", "--release", "hdf5"], "modelnet10 has no release hdf5; it has me"),
         (["get", "digits"], "digits is always there; nothing is fetched"),
         (["get", "folder"], "folder is read from files of your own; nothing is fetched"),
-        (["show", "digits", "--out", "no/where.png"], "no: no such folder for the picture; make it first"),
+        (
+            ["show", "digits", "--out", "no/where.png"],
+            "no: no such folder for the picture; make it first",
+        ),
     ]:
         assert main(["datasets", *command]) != 0
         assert said in capsys.readouterr().err
@@ -106,3 +109,17 @@ def test_get_says_what_it_needs(tmp_path: Path, capsys: Any, monkeypatch: Any) -
     assert "pip install 'ddeq-data[download]'" in capsys.readouterr().err
     monkeypatch.setattr("ddeq_data.MNISTPointCloud.resources", ())
     assert main(["datasets", "get", "mnist", "--root", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("action", [[], ["show"], ["get"]])
+def test_help(action: list[str], capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["datasets", *action, "--help"])
+    out = capsys.readouterr().out
+    assert out.startswith(" ".join(["usage: ddeq datasets", *action]))
+    assert "--root DIR" in out
+
+
+def test_unknown_options_are_named(capsys: Any) -> None:
+    assert main(["datasets", "show", "digits", "--rot", "x"]) == 2
+    assert "unknown option --rot of ddeq datasets; did you mean --root?" in capsys.readouterr().err
