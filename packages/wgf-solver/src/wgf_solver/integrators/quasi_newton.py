@@ -174,8 +174,7 @@ def _propose(
         velocity = where_measure(accepted, velocity, state.velocity)
         merit = torch.where(accepted, merit, state.merit)
         state.length = torch.where(accepted, 1, _SHRINK * state.length)
-        grown = (2 * state.budget).clamp(max=state.inner_steps)
-        state.budget = torch.where(accepted, grown, (state.budget // 2).clamp(min=1))
+        state.budget = torch.where(accepted, state.budget, (state.budget // 2).clamp(min=1))
         # The image that is at hand is not that of the point to which a refused measure returns.
         count = torch.where(accepted, state.budget, 1)
     state.points, state.velocity, state.merit = points, velocity, merit
