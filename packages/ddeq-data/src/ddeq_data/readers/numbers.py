@@ -15,10 +15,8 @@ from ddeq_data.readers.tokens import NUMBER, Tokens
 
 __all__ = [
     "NumberStream",
-    "plain_floats",
-    "plain_integers",
     "token_floats",
-    "token_starts",
+    "token_integers",
     "uncommented",
 ]
 
@@ -34,20 +32,14 @@ def uncommented(content: bytes) -> bytes:
     return re.sub(rb"#[^\n]*", b"", content) if b"#" in content else content
 
 
-def plain_integers(content: bytes) -> NDArray[np.int64] | None:
-    """Parse integers; None if anything else is in the text. Out of range they saturate."""
-    tokens = Tokens.find(content)
+def token_integers(tokens: Tokens) -> NDArray[np.int64] | None:
+    """Parse all tokens of a text as integers, which saturate; None if one is anything else."""
     quick = tokens.naturals()
     return _scanned(tokens, np.int64) if quick is None else quick
 
 
-def plain_floats(content: bytes) -> NDArray[np.float64] | None:
-    """Parse floating numbers, correctly rounded; None if anything else is in the text."""
-    return token_floats(Tokens.find(content))
-
-
 def token_floats(tokens: Tokens) -> NDArray[np.float64] | None:
-    """Parse tokens that stand next to each other likewise."""
+    """Parse tokens that stand next to each other, correctly rounded; None if one is no number."""
     quick = tokens.decimals()
     return _scanned(tokens, np.float64) if quick is None else quick
 
@@ -79,10 +71,10 @@ class NumberStream:
         Raises:
             DataError: For the first token that is no number, naming its line, with `remedy`.
         """
-        starts = token_starts(content)
-        values = plain_floats(content)
+        tokens = Tokens.find(content)
+        values = token_floats(tokens)
         if values is not None:
-            return cls(path, content, first_line, values, starts)
+            return cls(path, content, first_line, values, tokens.offsets())
         # Not clean, or white space of the rarer kinds.
         matches = list(re.finditer(rb"\S+", content))
         for match in matches:
@@ -133,14 +125,6 @@ class NumberStream:
 
 def _newlines(content: bytes, stop: int) -> int:
     return content.count(b"\n", 0, stop)
-
-
-def token_starts(content: bytes) -> NDArray[np.int64]:
-    """Return the byte at which each token begins.
-
-    Control characters pass for white space here; the parsers stumble over those that are none.
-    """
-    return Tokens.find(content).offsets()
 
 
 def _scanned(tokens: Tokens, dtype: Any) -> NDArray[Any] | None:

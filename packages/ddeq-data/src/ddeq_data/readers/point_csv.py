@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.numbers import plain_integers, token_starts
+from ddeq_data.readers.numbers import token_integers
+from ddeq_data.readers.tokens import Tokens
 
 __all__ = ["read_point_csv"]
 
@@ -77,8 +78,8 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 def _table(path: str | PathLike[str], piece: bytes, width: int, line: int) -> NDArray[np.int64]:
     text = piece.replace(b",", b" ")
-    values = plain_integers(text)
-    starts = token_starts(text)
+    tokens = Tokens.find(text)
+    values, starts = token_integers(tokens), tokens.offsets()
     symbols = np.frombuffer(piece, np.uint8)
     ends = np.flatnonzero(symbols == 10)
     if not piece.endswith(b"\n"):

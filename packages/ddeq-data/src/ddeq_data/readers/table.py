@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.numbers import plain_floats, token_starts
+from ddeq_data.readers.numbers import token_floats
+from ddeq_data.readers.tokens import Tokens
 
 __all__ = ["read_table"]
 
@@ -107,10 +108,11 @@ def _plain(content: bytes, header: bool) -> NDArray[np.float64] | None:
         content = rest
     mark = next((mark for mark in b";," if mark in content), None)
     text = content if mark is None else content.replace(bytes([mark]), b" ")
-    values = plain_floats(text)
+    tokens = Tokens.find(text)
+    values = token_floats(tokens)
     if values is None or len(values) == 0 or (b"\r" in text and b"\n" not in text):
         return None
-    starts = token_starts(text)
+    starts = tokens.offsets()
     symbols = np.frombuffer(content, np.uint8)
     ends = np.append(np.flatnonzero(symbols == 10), len(symbols))
     last = np.unique(np.searchsorted(starts, ends))  # tokens ahead of the end of each line
