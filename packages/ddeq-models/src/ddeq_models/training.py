@@ -269,7 +269,6 @@ def fit(
                     if position < length:
                         saver.save_if_due()
 
-                ranks.same_buffers(model)
                 tally = measure(task, state.average.model, validation_loader, device, ranks=ranks)
                 validated = _finite(task, tally, f"validation, epoch {epoch}", run)
                 _keep(task, state, validated, epoch, run)
@@ -308,6 +307,7 @@ def optimise(task: Task, state: State, inputs: Any, rate: float, ranks: Ranks) -
         group["lr"] = rate
     state.optimiser.step()
     state.optimiser.zero_grad()
+    ranks.same_buffers(model)
     state.average.update(model)
     state.step += 1
 
