@@ -62,7 +62,12 @@ class Descent:
     def _frozen(self, f: Map, mu: Measure) -> Evaluation:
         image = image_of(f, mu)
         value, pull = value_and_pull(self.discrepancy, mu, image)
-        return Evaluation(pull.velocity, pull.scale, _rounding(pull), value, image)
+
+        def held(points: Tensor) -> tuple[Tensor, Tensor]:
+            value, pull = value_and_pull(self.discrepancy, mu.with_points(points), image)
+            return pull.velocity, value
+
+        return Evaluation(pull.velocity, pull.scale, _rounding(pull), value, image, held)
 
     def _through(self, f: Map, mu: Measure) -> Evaluation:
         if torch.is_inference_mode_enabled():
