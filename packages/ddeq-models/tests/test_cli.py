@@ -194,6 +194,21 @@ def test_evaluate_gives_what_the_training_gave(
     assert err == ""
 
 
+def test_evaluate_by_another_tolerance(
+    finished: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+) -> None:
+    results = []
+    for words in ([], ["--rtol", "1e-4", "--max-steps", "90"], ["--max-steps", "2"]):
+        assert main(["evaluate", str(finished), "--split", "validation", "--json", *words]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    usual, exact, cut = results
+    assert cut["solver_steps_max"] == 2 < usual["solver_steps_mean"] < exact["solver_steps_mean"]
+    assert cut["solver_failures"] == 180
+    assert exact["residual_max"] <= 1e-4 < usual["residual_max"]
+    assert "rtol must be above 0" in fails("evaluate", finished, "--rtol", "0")
+    assert "max_steps must be at least 1" in fails("evaluate", finished, "--max-steps", "0")
+
+
 def test_evaluate_on_other_data(
     finished: Path, mnist: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
 ) -> None:

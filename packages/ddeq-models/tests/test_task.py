@@ -21,6 +21,7 @@ from ddeq_models import (
     TaskConfig,
     TrainConfig,
     UserError,
+    diagnose,
     evaluate,
     predict,
     train,
@@ -133,6 +134,10 @@ def test_a_model_without_a_solver_is_trained_evaluated_and_asked(
     result = evaluate(run.path)
     assert result["accuracy"] == run.result()["test_accuracy"]
     assert "solver_failures" not in result
+    with pytest.raises(UserError, match="the model mean solves nothing; leave rtol out"):
+        evaluate(run.path, rtol=0.1)
+    with pytest.raises(UserError, match=r"the model mean of .* solves nothing"):
+        diagnose(run.path)
     cloud = tmp_path / "cloud.txt"
     cloud.write_text("9 11\n9 12\n")
     (prediction,) = predict(run.path, [cloud])

@@ -236,6 +236,12 @@ def _evaluate(commands: Any) -> _Parser:
     parser.add_argument(
         "--batch-size", type=int, default=256, metavar="N", help="clouds at once [256]"
     )
+    parser.add_argument(
+        "--rtol", type=float, metavar="X", help="the solver's relative tolerance [the run's]"
+    )
+    parser.add_argument(
+        "--max-steps", type=int, metavar="N", help="its budget of evaluations [the run's]"
+    )
     _add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser

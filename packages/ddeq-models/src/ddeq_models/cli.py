@@ -118,6 +118,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         root=options.root,
         split=options.split,
         batch_size=options.batch_size,
+        rtol=options.rtol,
+        max_steps=options.max_steps,
         device=options.device,
     )
     if options.json:

@@ -65,6 +65,8 @@ def evaluate(
     root: str | None = None,
     split: Split = "test",
     batch_size: int = EVALUATION_BATCH,
+    rtol: float | None = None,
+    max_steps: int | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Measure a trained model on one split of a data set.
@@ -75,6 +77,8 @@ def evaluate(
         root: Folder of its files; None is the run's own.
         split: ``train``, ``validation`` or ``test``.
         batch_size: Clouds in a batch; no figure depends on it.
+        rtol: Relative tolerance of the solver; None is the run's.
+        max_steps: Its budget of evaluations; None is the run's.
         device: See `choose_device`.
 
     Returns:
@@ -89,6 +93,7 @@ def evaluate(
     folder = RunFolder(run)
     config = folder.config()
     model = folder.model(place)
+    _solve_otherwise(model, config.model.kind, rtol=rtol, max_steps=max_steps)
     if batch_size < 1:
         raise UserError(f"batch size must be at least 1, got {batch_size}")
     dataset = open_split(_data_of(config.data, data, root), split)
@@ -106,6 +111,19 @@ def evaluate(
         "classes": list(config.classes),
         **task.result(columns),
     }
+
+
+def _solve_otherwise(model: nn.Module, kind: str, **settings: float | None) -> None:
+    """Change the solver's settings that are not None."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not given:
+        return
+    if not hasattr(model, "configure"):
+        raise UserError(f"the model {kind} solves nothing; leave {' and '.join(given)} out")
+    try:
+        model.configure(replace(model.config, **given))  # type: ignore[operator, type-var]
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def forward_only(figures: dict[str, float | None]) -> dict[str, float | None]:
