@@ -2,7 +2,8 @@
 
 What a user would pick instead, in the same process and on the same data: minima of interleaved
 repetitions, forward and backward where nothing else is said, float32. Times of (64, n, 128) with 4
-heads; ragged: 64 sets of 34 to 351 points. Bytes are counted, not timed.
+heads; ragged: 64 sets of 34 to 351 points. Bytes are counted, not timed. PyTorch Geometric's blocks
+have a feed-forward map of one layer where ours has two: 5/6 of our arithmetic on as many rows.
 """
 
 import argparse

@@ -163,6 +163,15 @@ def test_sub_batches_hold_all_sets_and_spare_rows(sizes: list[int], more: int, w
     assert kept < 7 / 8 * len(sizes) * n
 
 
+def test_full_batches_and_single_sets_are_given_as_they_are(always) -> None:
+    x, weights = batch(SIZES, 45)
+    for points, masses in ((sa.clear_padding(x, weights), None), (x[1], weights[1])):
+        spy = Widths(sa.mean_pool)
+        out = sa.by_size(spy, points, masses, rows=False)
+        assert torch.equal(out, sa.mean_pool(points, masses))
+        assert spy.seen == [points.shape[:-1]]
+
+
 def test_errors_say_what_was_expected() -> None:
     with pytest.raises(ValueError, match=r"expected weights of shape \(2, 3\)"):
         sa.by_size(sa.mean_pool, torch.ones(2, 3, 4), torch.ones(2, 4), rows=False)
