@@ -129,5 +129,5 @@ def test_one_bad_file_stops_all_and_all_bad_files_are_named(
     out, err = capsys.readouterr()
     assert out == ""
     first, *rest = err.splitlines()
-    assert first == "ddeq: 2 of 4 files cannot be used, and none was predicted:"
+    assert first == "ddeq: 2 of 4 files cannot be used, and nothing was done:"
     assert [line.split(":")[0].strip() for line in rest] == bad

@@ -254,7 +254,7 @@ def _predict(commands: Any) -> _Parser:
         "RUN FILE... ",
         "label files of points",
         "Label files of points with the model of a run folder. The clouds are normalised as\n"
-        "in the training. If files are bad, all of them are named and none is predicted.",
+        "in the training. If files are bad, all of them are named and nothing is done.",
     )
     parser.add_argument("run", metavar="RUN", help="the run folder")
     parser.add_argument(
@@ -270,6 +270,28 @@ def _predict(commands: Any) -> _Parser:
         action="store_true",
         help="print a JSON object a line: file, label, probabilities",
     )
+    return parser
+
+
+def _complete(commands: Any) -> _Parser:
+    parser = _add(
+        commands,
+        "complete",
+        "RUN FILE... --out DIR ",
+        "complete files of points",
+        "Add the points that are missing to files of points, with the completer of a run\n"
+        "folder. Each FILE becomes DIR/<name>.npz, which holds all points, the file's first,\n"
+        "their weights, and which of them were visible; and a picture, DIR/<name>.png.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the run folder")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="npy, npz, txt, csv, xyz, pts, off, ply or pcd"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="points to add to each file [in the run's ratio]"
+    )
+    _add_device(parser)
     return parser
 
 
@@ -400,6 +422,7 @@ _COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "complete": _complete,
     "diagnose": _diagnose,
     "report": _report,
     "datasets": _datasets,

@@ -125,25 +125,32 @@ class Cell(nn.Module):
             tuple(block.context(h, weights) for block in self._cross()),
         )
 
-    def forward(self, z: Tensor, marks: Tensor | None, context: CellContext) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        marks: Tensor | None,
+        context: CellContext,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """One evaluation of ``F``.
 
         Args:
-            z: particles ``(B, n, dim)``, all of the same weight.
+            z: particles ``(B, n, dim)``.
             marks: ``(n, dim)`` or ``(B, n, dim)``, or None.
             context: from `encode`.
+            weights: ``(B, n)`` of the particles, 0 for padding; None if all weigh the same.
 
         Returns:
-            ``(B, n, dim)``.
+            ``(B, n, dim)``; of no meaning in padded rows.
         """
         start = z if marks is None else z + marks
         h = self.reduce(start)
-        h = self.bilinear_norm(h + self.bilinear(h, context.bilinear).relu())
+        h = self.bilinear_norm(h + self.bilinear(h, context.bilinear, weights).relu())
         h = self.particle_norm(self.expand(h) + start)
         for block in self.self_blocks:
-            h = block(h)
+            h = block(h, weights)
         for block, attended in zip(self._cross(), context.attended, strict=True):
-            h = block(h, attended)
+            h = block(h, attended, weights)
         out: Tensor = self.output_norm(h + self.output(h))
         return out
 

@@ -220,6 +220,18 @@ def _datasets(options: argparse.Namespace) -> None:
     print(f"{clouds}\npicture: {out}")
 
 
+def _complete(options: argparse.Namespace) -> None:
+    from ddeq_models.completing import complete
+
+    files = complete(
+        options.run, options.files, options.out, count=options.count, device=options.device
+    )
+    for file in files:
+        if not file.converged:
+            print(f"ddeq: warning: {file.file}: {file.message}", file=sys.stderr)
+        print(f"{file.file}: {file.visible} points and {file.completed} more in {file.out}")
+
+
 def _report(options: argparse.Namespace) -> None:
     from ddeq_models.report import write_report
 
@@ -230,6 +242,7 @@ _COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "complete": _complete,
     "diagnose": _diagnose,
     "report": _report,
     "datasets": _datasets,

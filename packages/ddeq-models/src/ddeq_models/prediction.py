@@ -67,7 +67,7 @@ def predict(
             "give a run of classification"
         )
     model = folder.model(place)
-    clouds = _read(files, config.model.point_dim)
+    clouds = read_clouds(files, config.model.point_dim)
     seen = view(config.data)
     predictions: list[Prediction] = []
     for start in range(0, len(files), batch_size):
@@ -87,7 +87,7 @@ def predict(
     return predictions
 
 
-def _read(files: Sequence[str | Path], dim: int) -> list[Cloud]:
+def read_clouds(files: Sequence[str | Path], dim: int) -> list[Cloud]:
     """All files as clouds, or one error that names every bad file."""
     clouds: list[Cloud] = []
     problems: list[str] = []
@@ -105,7 +105,7 @@ def _read(files: Sequence[str | Path], dim: int) -> list[Cloud]:
     if problems:
         lines = "\n  ".join(problems)
         raise UserError(
-            f"{len(problems)} of {len(files)} files cannot be used, and none was predicted:\n"
+            f"{len(problems)} of {len(files)} files cannot be used, and nothing was done:\n"
             f"  {lines}"
         )
     return clouds

@@ -1,5 +1,12 @@
 """The models that the command line knows by name."""
 
+from ddeq_models.baselines import (
+    DeepSetsConfig,
+    PointNetConfig,
+    PointTransformerConfig,
+    SetTransformerConfig,
+)
+from ddeq_models.completer import CompleterConfig
 from ddeq_models.ddeq import DDEQConfig
 from ddeq_models.model import ModelConfig
 
@@ -33,4 +40,12 @@ PRESETS: dict[str, ModelConfig] = {
         max_steps=200,
         adjoint="phantom",
     ),
+    "completer": CompleterConfig(),
+    # The paper's protocol: clouds are z-scored whole, before they are cut.
+    "completer-given": CompleterConfig(frame="given"),
+    "deep-sets": DeepSetsConfig(),
+    "point-transformer": PointTransformerConfig(),
+    "pointnet": PointNetConfig(),
+    "pointnet-vanilla": PointNetConfig(transforms=False),
+    "set-transformer": SetTransformerConfig(),
 }

@@ -18,6 +18,8 @@ from ddeq_models.baselines import (
     SetTransformerConfig,
 )
 from ddeq_models.classification import Classification, ClassificationConfig
+from ddeq_models.completer import CompleterConfig, DDEQCompleter
+from ddeq_models.completion import Completion, CompletionConfig
 from ddeq_models.config import RunConfig
 from ddeq_models.ddeq import DDEQ, DDEQConfig
 from ddeq_models.errors import UserError
@@ -26,6 +28,7 @@ from ddeq_models.task import Task, TaskConfig
 
 MODELS: dict[str, tuple[type[ModelConfig], type[Any]]] = {
     "ddeq": (DDEQConfig, DDEQ),
+    "completer": (CompleterConfig, DDEQCompleter),
     "deep-sets": (DeepSetsConfig, DeepSets),
     "point-transformer": (PointTransformerConfig, PointTransformer),
     "pointnet": (PointNetConfig, PointNet),
@@ -34,6 +37,7 @@ MODELS: dict[str, tuple[type[ModelConfig], type[Any]]] = {
 
 TASKS: dict[str, tuple[type[TaskConfig], type[Task]]] = {
     "classification": (ClassificationConfig, Classification),
+    "completion": (CompletionConfig, Completion),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from wgf_solver import (
     GMRES,
@@ -21,12 +21,53 @@ from wgf_solver import (
     VelocityField,
 )
 
-if TYPE_CHECKING:
-    from ddeq_models.ddeq import DDEQConfig
-
 VelocityName = Literal["residual", "frozen", "through"]
 IntegratorName = Literal["anderson", "euler"]
 AdjointName = Literal["implicit", "phantom"]
+
+
+class SolverConfig(Protocol):
+    """What the configuration of a model that solves says of its solver; see `DDEQConfig`."""
+
+    @property
+    def velocity(self) -> VelocityName:
+        """The velocity field."""
+        ...
+
+    @property
+    def integrator(self) -> IntegratorName:
+        """The integrator."""
+        ...
+
+    @property
+    def step(self) -> float:
+        """Its step."""
+        ...
+
+    @property
+    def step_decay(self) -> float:
+        """Factor of the Euler step from one to the next."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Anderson's memory."""
+        ...
+
+    @property
+    def adjoint(self) -> AdjointName:
+        """The adjoint."""
+        ...
+
+    @property
+    def adjoint_rtol(self) -> float:
+        """Tolerance of its linear solve."""
+        ...
+
+    @property
+    def adjoint_steps(self) -> int:
+        """Budget of its linear solve."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +79,7 @@ class Solver:
     adjoint: Adjoint
 
 
-def build_solver(config: DDEQConfig) -> Solver:
+def build_solver(config: SolverConfig) -> Solver:
     """The solver that a configuration asks for.
 
     ``frozen`` and ``through`` descend the energy distance between ``μ`` and ``F(μ)``, the paper's

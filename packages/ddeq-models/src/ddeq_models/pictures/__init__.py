@@ -1,6 +1,6 @@
 """The pictures of a run: PNG files from figures, without a window and without global state."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,13 +9,20 @@ from torch import nn
 from ddeq_data import CloudDataset, collate
 from ddeq_models.data import view
 from ddeq_models.ddeq import DDEQ
+from ddeq_models.pictures.completions import Completion, draw_completions
 from ddeq_models.pictures.confusion_matrix import draw_confusion_matrix
 from ddeq_models.pictures.flow import Flow, draw_flows
 from ddeq_models.pictures.training_curves import draw_training_curves
 from ddeq_models.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from ddeq_models.completion import Completion as CompletionTask
+
 __all__ = [
+    "Completion",
     "Flow",
+    "draw_completion_run",
+    "draw_completions",
     "draw_confusion_matrix",
     "draw_flows",
     "draw_run",
@@ -24,6 +31,7 @@ __all__ = [
 ]
 
 FLOWS = 4
+COMPLETIONS = 6
 
 
 def draw_run(
@@ -47,16 +55,55 @@ def draw_run(
 
 
 @torch.no_grad()
+def draw_completion_run(
+    run: RunFolder,
+    task: "CompletionTask",
+    model: nn.Module,
+    test_set: CloudDataset,
+    device: torch.device,
+) -> None:
+    """Draw the pictures of a finished completion into its folder."""
+    config = run.config()
+    tolerance = getattr(config.model, "rtol", None)
+    curves = draw_training_curves(
+        run.metrics(), tolerance, loss="", figure_name="energy_distance", title="Energy distance"
+    )
+    run.write_picture("training_curves.png", curves)
+    clouds = [test_set[i] for i in _one_of_each(test_set, COMPLETIONS)]
+    batch = collate(clouds).to(device).map(view(config.data))
+    inputs = task.prepare(batch, torch.Generator().manual_seed(0))
+    answer = task.answer(model, inputs)
+
+    def points(rows: torch.Tensor, weights: torch.Tensor) -> np.ndarray[Any, Any]:
+        shown: np.ndarray[Any, Any] = rows[weights > 0].cpu().numpy()
+        return shown
+
+    completions = [
+        Completion(
+            points(inputs.points[i], inputs.weights[i]),
+            points(answer.points[i], answer.weights[i]),
+            points(inputs.missing[i], inputs.missing_weights[i]),
+        )
+        for i in range(len(clouds))
+    ]
+    run.write_picture("completions.png", draw_completions(completions))
+
+
+def _one_of_each(dataset: CloudDataset, most: int) -> list[int]:
+    """The first cloud of each of some classes, spread over all classes."""
+    labels = dataset.labels.tolist()
+    present = sorted(set(labels))
+    count = min(most, len(present))
+    return [labels.index(present[i * len(present) // count]) for i in range(count)]
+
+
+@torch.no_grad()
 def record_flows(
     run: RunFolder, model: DDEQ, dataset: CloudDataset, device: torch.device
 ) -> list[Flow]:
     """The flow of the first cloud of each of some classes, spread over all classes."""
     config = run.config()
-    labels = dataset.labels.tolist()
-    present = sorted(set(labels))
-    count = min(FLOWS, len(present))
-    picked = [present[i * len(present) // count] for i in range(count)]
-    clouds = [dataset[labels.index(label)] for label in picked]
+    clouds = [dataset[i] for i in _one_of_each(dataset, FLOWS)]
     batch = collate(clouds).to(device).map(view(config.data))
     output = model(batch.points, batch.weights, trajectory=True)
     solution, probabilities = output.solution, output.logits.softmax(-1).cpu()

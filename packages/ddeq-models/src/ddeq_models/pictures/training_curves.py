@@ -19,13 +19,22 @@ SPLITS = (("train", BLUE, "training"), ("validation", VERMILION, "validation"))
 
 
 def draw_training_curves(
-    records: Sequence[dict[str, Any]], tolerance: float | None = None
+    records: Sequence[dict[str, Any]],
+    tolerance: float | None = None,
+    *,
+    loss: str = "cross-entropy (nats)",
+    figure_name: str = "accuracy",
+    title: str = "Accuracy",
 ) -> bytes:
     """Draw what ``metrics.jsonl`` says.
 
     Args:
         records: Its records, at least those of one whole epoch.
         tolerance: The solver's, drawn as a dashed line.
+        loss: What the loss is, and in which unit.
+        figure_name: The figure that is drawn beside it, as the records call it; shares of
+            ``accuracy`` are drawn in per cent.
+        title: Its title.
 
     Returns:
         A PNG file of 1350 x 900 pixels, half as high of a model without a solver.
@@ -35,8 +44,8 @@ def draw_training_curves(
     solved = "solver_steps_mean" in whole  # a baseline solves nothing, and has two panels
     made = figure(9.0, 6.0 if solved else 3.0)
     axes = made.subplots(2 if solved else 1, 2, sharex=True, squeeze=False)
-    plain(axes[0, 0], "Loss", x="" if solved else "epoch", y="cross-entropy (nats)")
-    plain(axes[0, 1], "Accuracy", x="" if solved else "epoch")
+    plain(axes[0, 0], "Loss", x="" if solved else "epoch", y=loss)
+    plain(axes[0, 1], title, x="" if solved else "epoch")
     if solved:
         plain(axes[1, 0], "Solver: steps", x="epoch", y="evaluations per cloud")
         plain(axes[1, 1], "Solver: relative residual", x="epoch")
@@ -44,7 +53,7 @@ def draw_training_curves(
         own = [record for record in records if record["split"] == split]
         x = [record["step"] / steps_per_epoch for record in own]
         _draw(axes[0, 0], x, series(own, "loss"), colour, label)
-        _draw(axes[0, 1], x, series(own, "accuracy"), colour, label)
+        _draw(axes[0, 1], x, series(own, figure_name), colour, label)
         if solved:
             _draw(axes[1, 0], x, series(own, "solver_steps_mean"), colour, label)
             _draw(axes[1, 1], x, series(own, "residual_mean"), colour, label)

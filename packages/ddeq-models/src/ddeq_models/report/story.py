@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ddeq_data import Cloud, CloudDataset, DataError, collate
-from ddeq_models.data import batches, normaliser, open_split
+from ddeq_models.data import batches, open_split, view
 from ddeq_models.ddeq import DDEQ
 from ddeq_models.errors import UserError
 from ddeq_models.evaluation import EVALUATION_BATCH
@@ -132,12 +132,12 @@ def _with_clouds(
 ) -> Story:
     config = run.config()
     model = run.model(device)
-    normalise = normaliser(config.data.normalise)
+    seen = view(config.data)
     loader, sampler = batches(test_set, EVALUATION_BATCH)
     order = [i for batch in sampler for i in batch]
     probabilities, unsolved = [], 0
     for batch in loader:
-        batch = batch.to(device).map(normalise)
+        batch = batch.to(device).map(seen)
         output = model(batch.points, batch.weights)
         probabilities.append(output.logits.softmax(-1).cpu())
         if output.solution is not None:
@@ -173,7 +173,7 @@ def _flows(
     present = sorted(set(labels))
     count = min(FLOWS, len(present))
     clouds = [test_set[labels.index(present[i * len(present) // count])] for i in range(count)]
-    batch = collate(clouds).to(device).map(normaliser(config.data.normalise))
+    batch = collate(clouds).to(device).map(view(config.data))
     context = model.encode(batch.points, batch.weights)
     solution = model.equilibrium(context, trajectory=True)
     assert solution.trajectory is not None

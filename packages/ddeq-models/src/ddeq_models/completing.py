@@ -1,0 +1,140 @@
+"""Completing files of points with a trained completer."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ddeq_data import collate
+from ddeq_models.completer import Completed
+from ddeq_models.device import choose_device
+from ddeq_models.errors import UserError
+from ddeq_models.files import write_atomically
+from ddeq_models.prediction import read_clouds
+from ddeq_models.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class CompletedFile:
+    """What was added to one file.
+
+    Attributes:
+        file: The file.
+        out: The npz that was written: see `complete`.
+        picture: The PNG beside it.
+        visible: How many points the file has.
+        completed: How many were added.
+        converged: Whether the solver reached its tolerance.
+        message: What the solver says, in a sentence.
+    """
+
+    file: str
+    out: Path
+    picture: Path
+    visible: int
+    completed: int
+    converged: bool
+    message: str
+
+
+@torch.no_grad()
+def complete(
+    run: str | Path,
+    files: Sequence[str | Path],
+    out: str | Path,
+    *,
+    count: int | None = None,
+    batch_size: int = 64,
+    device: str = "auto",
+) -> list[CompletedFile]:
+    """Complete files of points, in the unit they are in.
+
+    With ``frame="given"`` (see `CompleterConfig`) that must be the unit of the normalised clouds of
+    the training; with ``frame="visible"`` any will do.
+
+    For each file ``out/<name>.npz`` holds ``points (n + m, d)``, the n points of the file first;
+    ``weights (n + m,)``, which sum to 1; and ``visible (n + m,)``, True for the points of the file.
+    It is a file that `ddeq_data.read_cloud` reads. ``out/<name>.png`` shows it.
+
+    Args:
+        run: The run folder of a completer.
+        files: npy, npz, txt, csv, xyz, pts, off, ply or pcd.
+        out: Folder to write to; made if it does not exist.
+        count: Points to add to each file; None: in the ratio of the run.
+        batch_size: Files at once; no completion depends on it.
+        device: See `choose_device`.
+
+    Returns:
+        One entry a file, in their order.
+
+    Raises:
+        UserError: The run or the device cannot be used, the folder cannot be written to, two files
+            would be written to one, or any file is bad; then nothing was written.
+    """
+    from ddeq_models.pictures import Completion, draw_completions
+
+    place, folder, target = choose_device(device), RunFolder(run), Path(out)
+    config = folder.config()
+    if config.task.kind != "completion":
+        raise UserError(
+            f"{folder.path} is a run of {config.task.kind}, which completes nothing; "
+            "give a run of completion: ddeq train --task completion"
+        )
+    if count is not None and count < 1:
+        raise UserError(f"count must be at least 1, got {count}")
+    names = [Path(file).stem for file in files]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise UserError(
+            f"several files would be written to {target / twice[0]}.npz; complete them one by one, "
+            "each into an --out of its own"
+        )
+    model = folder.model(place)
+    clouds = read_clouds(files, config.model.point_dim)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {target}: {error.strerror}") from error
+
+    done: list[CompletedFile] = []
+    for start in range(0, len(files), batch_size):
+        batch = collate(clouds[start : start + batch_size]).to(place)
+        answer: Completed = model(batch.points, batch.weights, count)
+        solution = answer.solution
+        for i, cloud in enumerate(clouds[start : start + batch_size]):
+            name, added = names[start + i], answer.points[i][answer.weights[i] > 0].cpu()
+            share = len(added) / (len(cloud.points) + len(added))
+            arrays = {
+                "points": torch.cat([cloud.points, added.to(cloud.points)]).numpy(),
+                "weights": np.concatenate(
+                    [(1 - share) * cloud.weights.numpy(), np.full(len(added), share / len(added))]
+                ),
+                "visible": np.arange(len(cloud.points) + len(added)) < len(cloud.points),
+            }
+            picture = draw_completions([Completion(cloud.points.numpy(), added.numpy())])
+            npz, png = target / f"{name}.npz", target / f"{name}.png"
+            write_atomically(npz, _npz(arrays))
+            write_atomically(png, picture)
+            done.append(
+                CompletedFile(
+                    file=str(files[start + i]),
+                    out=npz,
+                    picture=png,
+                    visible=len(cloud.points),
+                    completed=len(added),
+                    converged=solution is None or bool(solution.converged[i]),
+                    message="" if solution is None else solution.message(i),
+                )
+            )
+    return done
+
+
+def _npz(arrays: dict[str, Any]) -> bytes:
+    """The content of an npz file."""
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()

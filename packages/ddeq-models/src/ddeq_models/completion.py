@@ -1,0 +1,225 @@
+"""Completion: from the visible part of a cloud to the rest of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ddeq_data import (
+    CloudDataset,
+    Crop,
+    DDEQsCrop,
+    HalfSpaceCrop,
+    PointBatch,
+    UniformCrop,
+    ViewpointCrop,
+)
+from ddeq_models.cloud_distances import (
+    chamfer_l1,
+    chamfer_l2,
+    energy_distance,
+    f_score,
+    kernel_entropy,
+    neighbour,
+    wasserstein,
+)
+from ddeq_models.completer import Completed
+from ddeq_models.metrics import Columns, Figures, Records, mean, solver_figures, solver_records
+from ddeq_models.task import Task, TaskConfig
+
+if TYPE_CHECKING:
+    from ddeq_models.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class CompletionConfig(TaskConfig):
+    """What is taken away, and by what the answer is judged.
+
+    Attributes:
+        protocol: ``ddeqs`` (balls around points, the paper's), ``half-space``, ``viewpoint`` or
+            ``uniform``: see `ddeq_data.Crop`.
+        fraction: Of the cloud that is missing; ``ddeqs`` has none.
+        radius: Of the balls of ``ddeqs``, in z-scored coordinates.
+        balls: Their number.
+        loss: What is trained on: the energy distance, or a Chamfer distance.
+        entropy: Weight of the entropy of the completed points that is subtracted from the loss:
+            1e-6 in the paper.
+        bandwidth: Of the kernel density estimate of that entropy.
+        threshold: Distance up to which a point counts as found, in the F-score.
+    """
+
+    kind: ClassVar[str] = "completion"
+
+    protocol: Literal["ddeqs", "half-space", "viewpoint", "uniform"] = "ddeqs"
+    fraction: float = 0.5
+    radius: float = 0.6
+    balls: int = 2
+    loss: Literal["energy", "chamfer-l1", "chamfer-l2"] = "energy"
+    entropy: float = 1e-6
+    bandwidth: float = 0.1
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.crop()  # which checks its own attributes
+        if self.entropy < 0 or not self.bandwidth > 0 or not self.threshold > 0:
+            raise ValueError(
+                "entropy must be at least 0, bandwidth and threshold above 0, got "
+                f"{self.entropy}, {self.bandwidth}, {self.threshold}"
+            )
+
+    def crop(self) -> Crop:
+        """The protocol."""
+        match self.protocol:
+            case "ddeqs":
+                return DDEQsCrop(self.radius, self.balls)
+            case "half-space":
+                return HalfSpaceCrop(self.fraction)
+            case "viewpoint":
+                return ViewpointCrop(self.fraction)
+            case "uniform":
+                return UniformCrop(self.fraction)
+
+
+class Incomplete(NamedTuple):
+    """Clouds cut in two.
+
+    Attributes:
+        points: (B, n, d), what is visible.
+        weights: (B, n).
+        missing: (B, m, d), what is to be found.
+        missing_weights: (B, m); all 0 where nothing was taken away.
+    """
+
+    points: Tensor
+    weights: Tensor
+    missing: Tensor
+    missing_weights: Tensor
+
+
+class Completion(Task):
+    """Missing points are compared with completed ones, as measures and cloud by cloud.
+
+    The figures are means over the clouds that were cut in two (a cloud of a single place cannot
+    be): ``loss``; ``energy_distance``, ``chamfer_l1``, ``chamfer_l2`` and ``f_score`` as in
+    `ddeq_models.cloud_distances`; ``neighbour`` and ``neighbour_truth``, the mean distance from a
+    point to the nearest other one among the completed and among the missing points;
+    ``wasserstein`` where POT is installed, on the test clouds; and those of `solver_figures`.
+    Lengths are in the unit of the normalised clouds.
+    """
+
+    @property
+    def _task(self) -> CompletionConfig:
+        assert isinstance(self.config.task, CompletionConfig)
+        return self.config.task
+
+    def prepare(self, batch: PointBatch, generator: torch.Generator) -> Incomplete:
+        """See `Task.prepare`."""
+        cut = self._task.crop()(batch, generator)
+        visible, missing = cut.visible.compact(), cut.missing.compact()
+        return Incomplete(visible.points, visible.weights, missing.points, missing.weights)
+
+    def answer(self, model: nn.Module, inputs: Incomplete) -> Completed:
+        """See `Task.answer`."""
+        completed: Completed = model(inputs.points, inputs.weights)
+        return completed
+
+    def loss(self, answer: Completed, inputs: Incomplete) -> Tensor:
+        """See `Task.loss`; clouds that were not cut count 0."""
+        return self._losses(answer, inputs).mean()
+
+    def _losses(self, answer: Completed, inputs: Incomplete) -> Tensor:
+        task = self._task
+        distance = {
+            "energy": energy_distance,
+            "chamfer-l1": chamfer_l1,
+            "chamfer-l2": chamfer_l2,
+        }[task.loss]
+        cut = (inputs.missing_weights > 0).any(-1)
+        # Where nothing is missing, the completed points are compared with themselves: 0, no NaN.
+        missing, weights = inputs.missing, inputs.missing_weights
+        weights = torch.where(cut[:, None], weights, 1 / max(weights.shape[-1], 1))
+        losses = distance(answer.points, answer.weights, missing, weights)
+        if task.entropy:
+            entropy = kernel_entropy(answer.points, answer.weights, task.bandwidth)
+            losses = losses - task.entropy * entropy
+        return torch.where(cut, losses, 0)
+
+    def records(self, answer: Completed, inputs: Incomplete, thorough: bool = False) -> Records:
+        """See `Task.records`."""
+        x, w = answer.points.detach(), answer.weights
+        y, v = inputs.missing, inputs.missing_weights
+        with torch.no_grad():
+            records = {
+                "cut": (v > 0).any(-1),
+                "loss": self._losses(answer, inputs),
+                "energy_distance": energy_distance(x, w, y, v),
+                "chamfer_l1": chamfer_l1(x, w, y, v),
+                "chamfer_l2": chamfer_l2(x, w, y, v),
+                "f_score": f_score(x, w, y, v, self._task.threshold),
+                "neighbour": neighbour(x, w),
+                "neighbour_truth": neighbour(y, v),
+                "completed": (w > 0).sum(-1),
+                **solver_records(answer.solution),
+            }
+            if thorough:
+                records["wasserstein"] = self._wasserstein(x, w, y, v)
+        return records
+
+    def _wasserstein(self, x: Tensor, w: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """NaN where POT is not installed, or nothing is missing."""
+        cut = (v > 0).any(-1)
+        out = x.new_full((len(x),), torch.nan)
+        with suppress(ImportError):
+            out[cut] = wasserstein(x[cut], w[cut], y[cut], v[cut])
+        return out
+
+    def figures(self, columns: Columns) -> Figures:
+        """See `Task.figures`."""
+        cut = columns.get("cut", np.zeros(0)).astype(bool)
+        names = (
+            "loss",
+            "energy_distance",
+            "chamfer_l1",
+            "chamfer_l2",
+            "f_score",
+            "wasserstein",
+            "neighbour",
+            "neighbour_truth",
+        )
+        known = {name: columns[name][cut] for name in names if name in columns}
+        return {
+            "clouds": len(cut),
+            "loss": mean(known.get("loss")),
+            **{name: mean(column) for name, column in known.items() if name != "loss"},
+            **solver_figures(columns),
+        }
+
+    def objective(self, figures: Figures) -> tuple[float, ...]:
+        """The energy distance, whatever the loss."""
+        return (-figures["energy_distance"],)
+
+    def headline(self, figures: Figures) -> str:
+        """See `Task.headline`."""
+        return f"energy {figures['energy_distance']:.4f}"
+
+    def draw(
+        self,
+        run: RunFolder,
+        model: nn.Module,
+        test_set: CloudDataset,
+        columns: Columns,
+        device: torch.device,
+    ) -> None:
+        """See `Task.draw`."""
+        from ddeq_models.pictures import draw_completion_run  # matplotlib, only when needed
+
+        draw_completion_run(run, self, model, test_set, device)
+
+    def result(self, columns: Columns) -> dict[str, Any]:
+        """How many points were completed, on average."""
+        return {"completed_points": mean(columns.get("completed"))}
