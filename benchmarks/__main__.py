@@ -18,6 +18,8 @@ from benchmarks import (
     fractal,
     gradients,
     kills,
+    large_measures,
+    solver_overhead,
     training_step,
 )
 
@@ -25,12 +27,14 @@ BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
     "gradients": gradients,
     "adjoint-memory": adjoint_memory,
+    "solver-overhead": solver_overhead,
     "fractal": fractal,
     "evaluations": evaluations,
     "digits-seeds": digits_seeds,
     "data": data,
     "data-kills": data_kills,
     "kills": kills,
+    "large-measures": large_measures,
     "attention": attention,
 }
 

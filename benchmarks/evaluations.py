@@ -31,7 +31,11 @@ except ImportError:
 Function = Callable[[Tensor], Tensor]
 Problem = tuple[Function, Tensor, tuple[float, ...]]
 
-OURS = {"Anderson()": Anderson(), "Euler(1)": Euler(1.0)}
+OURS = {
+    "Anderson()": Anderson(),
+    "Anderson(memory=30)": Anderson(memory=30),
+    "Euler(1)": Euler(1.0),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

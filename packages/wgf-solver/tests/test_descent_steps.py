@@ -1,11 +1,13 @@
 """Integrators that learn their steps, momentum, noise, phases and schedules."""
 
+import importlib
 import itertools
 import math
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from wgf_solver import (
     LBFGS,
@@ -392,3 +394,31 @@ def test_points_whose_squares_overflow_are_no_equilibrium(size):
         )  # fmt: skip
         assert solution.status == Status.NONFINITE
         assert "overflow" in solution.message(0)
+
+
+class _NoLooks(TorchDispatchMode):
+    """Counts the operations whose result the host must wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function)
+        self.looks += any(w in name for w in ("_local_scalar_dense", "nonzero", "is_nonzero"))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("velocity", [FLOW, Residual()], ids=["descent", "residual"])
+@pytest.mark.parametrize("integrator", [Anderson(), Euler(0.5), *INTEGRATORS], ids=repr)
+def test_nothing_waits_for_the_device_between_stop_tests(integrator, velocity, monkeypatch):
+    # As on a device: on the CPU, `where_measure` and Anderson may look at values.
+    for name in ("norms", "integrators.anderson"):
+        module = importlib.import_module(f"wgf_solver.{name}")
+        monkeypatch.setattr(module, "may_look", lambda tensor: False)
+    looks = []
+    for steps in (8, 24):
+        with torch.no_grad(), _NoLooks() as mode:
+            solve(start(), integrator, velocity, rtol=1e-30, max_steps=steps, check_every=100)
+        looks.append(mode.looks)
+    assert looks[0] == looks[1]
