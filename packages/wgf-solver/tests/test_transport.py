@@ -157,8 +157,8 @@ def places() -> Tensor:
 
 @pytest.mark.parametrize(
     "adjoint",
-    [Implicit(GMRES(rtol=1e-12)), Phantom(80, velocity=None)],
-    ids=["implicit", "phantom"],
+    [Implicit(GMRES(rtol=1e-12)), Phantom(80), Phantom(80, velocity=None)],
+    ids=["implicit", "phantom", "own phantom"],
 )
 @pytest.mark.parametrize("integrator", [Euler(1.0), Anderson()], ids=["euler", "anderson"])
 def test_a_map_that_permutes_atoms(adjoint, integrator, places, differences):

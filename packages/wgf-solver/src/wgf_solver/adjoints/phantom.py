@@ -11,6 +11,7 @@ from wgf_solver.adjoints.unrolled import plain_steps
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.velocities.residual import Residual
+from wgf_solver.velocities.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Phantom:
         damping: ``λ``.
         velocity: the field whose steps are differentiated. The default is the fixed-point map
             itself, whatever flow found the equilibrium; it needs a map that moves atoms one by one.
+            After a `Transport` flow the default is that flow's own steps, ``λ`` long: atom ``i`` of
+            ``F(μ)`` need not be the image of ``z_i``, and the matching says whose it is.
             None takes the flow's own field, with ``λ τ`` as its step.
     """
 
@@ -47,6 +50,8 @@ class Phantom:
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`."""
         flow = velocity if self.velocity is None else self.velocity
+        if flow == Residual() and isinstance(velocity, Transport):
+            flow = velocity
         length = self.damping * (step if self.velocity is None else 1.0)
         z = plain_steps(f, flow, mu, usable, length, self.steps)
         return with_cotangent(z, mu.points), AdjointReport(f"{self!r}")

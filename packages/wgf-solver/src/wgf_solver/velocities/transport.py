@@ -25,7 +25,7 @@ class Transport:
     discrepancy, ``½ W₂²(μ, F(μ))``, is reported and need not be 0.
 
     The plan is a constant for autograd, and the atoms of ``F(μ)`` and ``Z`` are not: `Implicit`
-    and `Phantom(velocity=None)` differentiate with the matching that was found. An optimal plan
+    and `Phantom` differentiate with the matching that was found. An optimal plan
     that is unique is constant nearby, so with `Wasserstein` that is the exact derivative. With
     `Sinkhorn` the map is debiased, ``T_{μ→F(μ)} − T_{μ→μ}``, so that equal measures are at rest;
     its derivative leaves out how the entropic plans respond and is approximate.
