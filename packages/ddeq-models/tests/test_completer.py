@@ -81,6 +81,28 @@ def test_units_of_the_axes_do_not_matter(model: DDEQCompleter) -> None:
     torch.testing.assert_close(moved.points, torch.where(inside, expected, 0), rtol=1e-6, atol=1e-5)
 
 
+def test_padding_gets_no_gradient_and_does_not_spoil_that_of_points(model: DDEQCompleter) -> None:
+    points, weights = clouds(9)
+    points[0, 7], points[0, 8] = torch.nan, 1e30
+    points = points.requires_grad_()
+    model(points, weights).points.square().sum().backward()
+    assert points.grad is not None
+    assert points.grad.isfinite().all()
+    assert (points.grad[weights == 0] == 0).all()
+    assert (points.grad != 0).any()
+
+
+def test_equilibria_and_points_keep_their_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    model = DDEQCompleter(replace(TINY, rtol=1e-2, max_steps=50))
+    points, weights = (t.float() for t in clouds(20))
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = model(points, weights)
+    answer.points.square().sum().backward()
+    assert answer.points.dtype == answer.solution.measure.points.dtype == torch.float32
+    torch.testing.assert_close(answer.points, model(points, weights).points, rtol=0.1, atol=0.2)
+
+
 def test_points_on_one_line_or_in_one_place_are_completed(model: DDEQCompleter) -> None:
     points = torch.zeros(2, 5, 2, dtype=torch.float64)
     points[0, :, 0] = torch.arange(5)
@@ -262,6 +284,7 @@ def test_complete_errors(
 ) -> None:
     cloud = tmp_path / "a.npy"
     np.save(cloud, np.zeros((3, 2)))
+    np.savez(tmp_path / "mine.npz", points=np.eye(4, 2))
     out = tmp_path / "out"
     assert "are required: --out" in fails("complete", completer, cloud)
     assert "run of classification, which completes nothing" in fails(
@@ -275,6 +298,10 @@ def test_complete_errors(
     assert "several files would be written" in fails(
         "complete", completer, cloud, tmp_path / "b" / "a.npy", "--out", out
     )
+    assert "is one of the files to complete and would be replaced" in fails(
+        "complete", completer, tmp_path / "mine.npz", "--out", tmp_path
+    )
+    assert np.load(tmp_path / "mine.npz")["points"].shape == (4, 2)
     assert "gone.npy" in fails("complete", completer, tmp_path / "gone.npy", "--out", out)
     assert "cannot make the folder" in fails("complete", completer, cloud, "--out", cloud)
     assert not out.exists()

@@ -166,6 +166,8 @@ class DDEQCompleter(nn.Module):
         if count is not None and count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
         free = self.free(weights, count)
+        # A division by the scale would lead NaN in padding into the gradient.
+        points = torch.where((weights > 0)[..., None], points, 0)
         centre, scale = points.new_zeros(1), points.new_ones(1)
         if config.frame == "visible":
             centre, scale = frame(points, weights)
@@ -192,11 +194,12 @@ class DDEQCompleter(nn.Module):
 
     def encode(self, points: Tensor) -> Tensor:
         """Points ``(..., point_dim)`` in the latent space, ``(..., dim)``."""
-        return points @ self.embedding.to(points)
+        # A product of matrices would be of half precision in a mixed-precision training.
+        return (points[..., :, None] * self.embedding.to(points)).sum(-2)
 
     def decode(self, particles: Tensor) -> Tensor:
         """The left inverse of `encode`."""
-        return particles @ self.embedding.to(particles).mT
+        return (particles[..., None, :] * self.embedding.to(particles)).sum(-1)
 
     def equilibrium(
         self,

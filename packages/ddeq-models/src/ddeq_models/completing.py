@@ -93,6 +93,13 @@ def complete(
             f"several files would be written to {target / twice[0]}.npz; complete them one by one, "
             "each into an --out of its own"
         )
+    given = {Path(file).resolve() for file in files}
+    for name in names:
+        if (target / f"{name}.npz").resolve() in given:
+            raise UserError(
+                f"{target / name}.npz is one of the files to complete and would be replaced; "
+                "give another --out"
+            )
     model = folder.model(place)
     clouds = read_clouds(files, config.model.point_dim)
     try:

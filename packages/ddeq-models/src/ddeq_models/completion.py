@@ -140,7 +140,7 @@ class Completion(Task):
             "chamfer-l2": chamfer_l2,
         }[task.loss]
         cut = (inputs.missing_weights > 0).any(-1)
-        # Where nothing is missing, the completed points are compared with themselves: 0, no NaN.
+        # Where nothing is missing, something finite is computed, and then left out.
         missing, weights = inputs.missing, inputs.missing_weights
         weights = torch.where(cut[:, None], weights, 1 / max(weights.shape[-1], 1))
         losses = distance(answer.points, answer.weights, missing, weights)
