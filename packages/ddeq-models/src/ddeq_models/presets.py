@@ -2,6 +2,7 @@
 
 from ddeq_models.baselines import (
     DeepSetsConfig,
+    PCNConfig,
     PointNetConfig,
     PointTransformerConfig,
     SetTransformerConfig,
@@ -44,6 +45,7 @@ PRESETS: dict[str, ModelConfig] = {
     # The paper's protocol: clouds are z-scored whole, before they are cut.
     "completer-given": CompleterConfig(frame="given"),
     "deep-sets": DeepSetsConfig(),
+    "pcn": PCNConfig(),
     "point-transformer": PointTransformerConfig(),
     "pointnet": PointNetConfig(),
     "pointnet-vanilla": PointNetConfig(transforms=False),

@@ -8,8 +8,10 @@ from typing import Any
 from torch import nn
 
 from ddeq_models.baselines import (
+    PCN,
     DeepSets,
     DeepSetsConfig,
+    PCNConfig,
     PointNet,
     PointNetConfig,
     PointTransformer,
@@ -30,6 +32,7 @@ MODELS: dict[str, tuple[type[ModelConfig], type[Any]]] = {
     "ddeq": (DDEQConfig, DDEQ),
     "completer": (CompleterConfig, DDEQCompleter),
     "deep-sets": (DeepSetsConfig, DeepSets),
+    "pcn": (PCNConfig, PCN),
     "point-transformer": (PointTransformerConfig, PointTransformer),
     "pointnet": (PointNetConfig, PointNet),
     "set-transformer": (SetTransformerConfig, SetTransformer),

@@ -5,13 +5,16 @@ normalisation included; a batch of one and clouds smaller than a neighbourhood w
 """
 
 from ddeq_models.baselines.deep_sets import DeepSets, DeepSetsConfig
+from ddeq_models.baselines.pcn import PCN, PCNConfig
 from ddeq_models.baselines.point_transformer import PointTransformer, PointTransformerConfig
 from ddeq_models.baselines.pointnet import PointNet, PointNetConfig
 from ddeq_models.baselines.set_transformer import SetTransformer, SetTransformerConfig
 
 __all__ = [
+    "PCN",
     "DeepSets",
     "DeepSetsConfig",
+    "PCNConfig",
     "PointNet",
     "PointNetConfig",
     "PointTransformer",
