@@ -121,6 +121,15 @@ def test_phases_of_a_model_without_such_settings(tiny_config: DDEQConfig) -> Non
         SolverPhase(0)
 
 
+def test_a_phase_that_is_wrong_is_told_before_the_training(
+    tmp_path: Path, tiny_config: DDEQConfig, data: DataConfig
+) -> None:
+    plan = replace(FAST, epochs=9, solver_phases=(SolverPhase(9, max_steps=0),))
+    with pytest.raises(UserError, match="solver_phases: max_steps must be at least 1, got 0"):
+        train(tiny_config, data, plan, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 def _peak(config: DDEQConfig) -> int:
     """Bytes that one training step holds at most for the backward pass."""
     run = RunConfig("", tuple("0123456789"), DataConfig(), config, replace(FAST, clip_norm=0.0))

@@ -195,7 +195,7 @@ class RunConfig:
         """The model with the solver's settings of an epoch.
 
         Raises:
-            UserError: The model has no such settings.
+            UserError: The model has no such settings, or none of this value.
         """
         changes: dict[str, Any] = {}
         for phase in sorted(self.train.solver_phases, key=lambda phase: phase.epoch):
@@ -209,7 +209,10 @@ class RunConfig:
                     f"solver_phases change {name}, which the model {self.model.kind} does not "
                     "have; leave them out"
                 )
-        return dataclasses.replace(self.model, **changes)
+        try:
+            return dataclasses.replace(self.model, **changes)
+        except ValueError as error:  # a model's config checks its own values
+            raise UserError(f"solver_phases: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings, ready for JSON."""

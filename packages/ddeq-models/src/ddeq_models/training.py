@@ -120,6 +120,7 @@ def train(
             version=version("ddeq-models"),
             task=task or ClassificationConfig(),
         )
+        config.model_at(training.epochs)  # an error in the solver's phases shall not wait for them
         job = build_task(config)
         path = RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         folder = RunFolder(ranks.of_first(path), writes=ranks.rank == 0)
