@@ -11,6 +11,7 @@ import torch
 from benchmarks import (
     adjoint_memory,
     attention,
+    completion,
     data,
     data_kills,
     digits_seeds,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "kills": kills,
     "large-measures": large_measures,
     "attention": attention,
+    "completion": completion,
 }
 
 

@@ -60,6 +60,22 @@ def test_training_curves(epochs: int, parts: int) -> None:
     assert colours(png) > 100
 
 
+def test_a_figure_that_is_no_share_is_drawn_whole_and_not_in_per_cent() -> None:
+    few, many = records(5), records(5)
+    for scale, made in ((1.0, few), (40.0, many)):
+        for record in made:
+            record["energy_distance"] = scale * record["loss"]
+    first, second, shares = (
+        draw_training_curves(made, figure_name=name, title="Figure")
+        for made, name in ((few, "energy_distance"), (many, "energy_distance"), (few, "accuracy"))
+    )
+    upper_right = np.s_[:430, 680:]
+    curve = [(pixels(png)[upper_right].min(-1) < 0.1).sum() for png in (first, second)]
+    assert curve[0] > 1000  # a line that leaves the axes has fewer pixels
+    assert curve[1] == pytest.approx(curve[0], rel=0.2)
+    assert first != shares
+
+
 def test_the_same_figures_make_the_same_picture() -> None:
     first, second, other = (
         draw_training_curves(records(2), tolerance) for tolerance in (1e-3, 1e-3, None)

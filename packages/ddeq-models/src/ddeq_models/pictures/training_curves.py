@@ -70,8 +70,11 @@ def draw_training_curves(
             color=GREY,
         )
     _logarithmic(axes[0, 0], "{:g}")
-    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes[0, 1].set_ylim(top=1.0)
+    if figure_name == "accuracy":
+        axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes[0, 1].set_ylim(top=1.0)
+    else:
+        _logarithmic(axes[0, 1], "{:g}")
     if solved:
         _logarithmic(axes[1, 1], "{:.0e}")
         axes[1, 0].set_ylim(0, 1.15 * axes[1, 0].get_ylim()[1])
