@@ -7,6 +7,7 @@ a ridge and memory like ours, which its defaults are not.
 """
 
 import argparse
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -179,6 +180,9 @@ def _watched(
         seen.append((image - z).flatten(1).norm(dim=1) / size.clamp(min=1e-300))
         return image
 
-    solve(watched, start)
+    # torchdeq's Anderson ends in LinAlgError when its small system is singular; what it had
+    # evaluated by then counts.
+    with contextlib.suppress(torch.linalg.LinAlgError):
+        solve(watched, start)
     residuals = torch.stack(seen[:most])
     return torch.where(residuals.isfinite(), residuals, math.inf)
