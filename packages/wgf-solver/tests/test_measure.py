@@ -224,9 +224,7 @@ def test_to_and_detach():
 
 
 def test_negative_weights_are_refused_where_a_look_costs_nothing():
-    with pytest.raises(
-        ValueError, match=r"got -0.5 as the least of \(2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"got -0.5 as the least of \(2, 3\)"):
         Measure(torch.zeros(2, 3, 1), torch.tensor([[1.0, 1, 1], [1, -0.5, 1]]))
     meta = Measure(torch.zeros(2, 3, 1, device="meta"), -torch.ones(3, device="meta"))
     assert meta.weights.device.type == "meta"  # no look

@@ -17,6 +17,7 @@ from wgf_solver import (
     Sinkhorn,
     SlicedWasserstein,
     Transport,
+    Unrolled,
     Wasserstein,
     equilibrium,
 )
@@ -157,8 +158,8 @@ def places() -> Tensor:
 
 @pytest.mark.parametrize(
     "adjoint",
-    [Implicit(GMRES(rtol=1e-12)), Phantom(80), Phantom(80, velocity=None)],
-    ids=["implicit", "phantom", "own phantom"],
+    [Implicit(GMRES(rtol=1e-12)), Phantom(80), Phantom(80, velocity=None), Unrolled(80)],
+    ids=["implicit", "phantom", "own phantom", "unrolled"],
 )
 @pytest.mark.parametrize("integrator", [Euler(1.0), Anderson()], ids=["euler", "anderson"])
 def test_a_map_that_permutes_atoms(adjoint, integrator, places, differences):
