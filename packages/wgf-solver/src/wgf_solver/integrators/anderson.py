@@ -69,7 +69,8 @@ class Anderson:
     does not work the method becomes the plain one.
 
     Args:
-        memory: ``m``.
+        memory: ``m``. All of it is read at each step; where many modes are slow (a map that
+            hardly contracts) 30 takes fewer evaluations (``hatch run bench evaluations``).
         step: ``τ``, also of the plain steps.
         basin: for descent fields, where acceleration may begin: ``D`` relative to its first value,
             or the first ``‖v‖`` relative to its scale.
