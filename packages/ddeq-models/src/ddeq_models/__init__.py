@@ -3,6 +3,9 @@
 from importlib.metadata import version
 
 from ddeq_models.classification import Classification, ClassificationConfig
+from ddeq_models.completer import Completed, CompleterConfig, DDEQCompleter
+from ddeq_models.completing import CompletedFile, complete
+from ddeq_models.completion import Completion, CompletionConfig
 from ddeq_models.config import DataConfig, RunConfig, SolverPhase, TrainConfig
 from ddeq_models.ddeq import DDEQ, DDEQConfig
 from ddeq_models.diagnosis import diagnose
@@ -25,6 +28,12 @@ __all__ = [
     "RECIPES",
     "Classification",
     "ClassificationConfig",
+    "Completed",
+    "CompletedFile",
+    "CompleterConfig",
+    "Completion",
+    "CompletionConfig",
+    "DDEQCompleter",
     "DDEQConfig",
     "DataConfig",
     "Diverged",
@@ -41,6 +50,7 @@ __all__ = [
     "TaskConfig",
     "TrainConfig",
     "UserError",
+    "complete",
     "diagnose",
     "evaluate",
     "predict",
