@@ -55,7 +55,9 @@ def gradient_flow(
         mu0: the start, any batch shape; its points receive no gradient.
         integrator: how the flow is followed. Euler's step is the time step; it is stable below 2
             over the largest curvature. An energy kernel's pull does not fade near its target: let
-            the step decay (`GeometricDecay`).
+            the step decay (`GeometricDecay`). Where it is the end that matters and not the way,
+            `BarzilaiBorwein` and `LBFGS` choose lengths themselves and are there in a fifth of the
+            steps or less. `Anderson` finds any point of rest, also a saddle.
         adjoint: `Implicit`, `Unrolled` or ``Phantom(velocity=None)``; used if gradients are on and
             anything asks for them.
         rtol: relative tolerance.
