@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ddeq_data import DataError
 from ddeq_models.arguments import parse
-from ddeq_models.config import differences
+from ddeq_models.config import Release, differences
 from ddeq_models.errors import UserError
 from ddeq_models.metrics import SOLVER_FIGURES
 from ddeq_models.ranks import is_first
@@ -194,7 +194,7 @@ def _datasets(options: argparse.Namespace) -> None:
         print(listing(root))
         return
     chosen = entry(options.name)
-    release = options.release or "meshes"
+    release: Release = options.release or "meshes"
     if options.release is not None and options.release not in chosen.releases:
         of = f"; it has {', '.join(chosen.releases)}" if chosen.releases else ""
         raise UserError(f"{chosen.name} has no release {options.release}{of}")
