@@ -126,7 +126,8 @@ class Wasserstein:
             for potential, mask, dual in ((f, rows, log["u"]), (g, columns, log["v"])):
                 potential[place] = 0
                 potential[place][mask] = torch.from_numpy(dual).to(potential)
-            value[place] = torch.as_tensor(log["cost"]).to(value)  # may overflow to infinity
+            cost = torch.tensor(log["cost"], dtype=torch.float64)
+            value[place] = cost.to(value)  # may overflow to infinity
         nothing = ~(mu.mask.any(-1) & nu.mask.any(-1))  # an empty measure is at no distance
         return Matching(
             plan.masked_fill_(nothing[..., None, None], 0),
