@@ -135,6 +135,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
         yield Ranks(place, rank, count)
+        dist.barrier()  # gloo aborts a process whose peer takes its connections down first
     finally:
         dist.destroy_process_group()
 
