@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from set_attention.context import VectorContext
+from set_attention.context import VectorContext, check_context, own_weights
 from set_attention.feed_forward import FeedForward
 from set_attention.measures import check_width, clear_padding, log_weights
 
@@ -108,27 +108,35 @@ class VectorAttention(nn.Module):
         self,
         x: Tensor,
         points: Tensor,
-        context: VectorContext | None = None,
+        context: VectorContext | Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
         """Attend from each row to the context, or to the measure itself.
+
+        Called as ``attention(x, points, weights)`` or ``attention(x, points, context, weights)``.
 
         Args:
             x: Features (..., n, dim).
             points: Their places (..., n, point_dim).
             context: What is attended to, from this module's ``context``; leading shapes are
-                broadcast. None: the measure itself with its weights.
+                broadcast. None, or the weights of x: the measure itself.
             weights: (..., n), the weights of x, 0 for padding; None if all sets are full and
                 uniform.
 
         Returns:
             (..., n, dim), 0 in padded rows, and 0 throughout for an empty context.
+
+        Raises:
+            TypeError: If what is given as context is features, not a context.
+            ValueError: If shapes do not fit.
         """
+        context, weights = own_weights(x, context, weights)
         check_width(x, self.dim)
         self._check_points(x, points)
         x, points = clear_padding(x, weights), clear_padding(points, weights)
         if context is None:
             context = self.context(x, points, weights)
+        check_context(context, VectorContext)
         leading = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
             x.shape[:-2], context.keys.shape[:-2]
         )
