@@ -106,7 +106,7 @@ def _four_axes(x: Tensor, leading: torch.Size) -> Tensor:
     """Expand (..., n, h) to the leading shape, and make that two axes."""
     x = x.expand(*leading, *x.shape[-2:])
     heads = leading[-1] if leading else 1
-    return x.reshape(leading[:-1].numel(), heads, *x.shape[-2:])
+    return x.reshape(math.prod(leading[:-1]), heads, *x.shape[-2:])
 
 
 class SetAttention(nn.Module):

@@ -1,5 +1,7 @@
 """Vector attention: a weight for each feature, over the nearest neighbours of a point."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -22,12 +24,15 @@ class VectorAttention(nn.Module):
     :math:`p_i`: the nearest points of the measure in Euclidean distance, a point being a neighbour
     of itself. The exponential and the quotient are taken for each feature; over neighbours the
     weights of each feature sum to 1. No scale, no residual, no normalisation, no output map. Zhao
-    et al. (2021), "Point Transformer", equations 3 and 4, there without :math:`w_j`.
+    et al. (2021), "Point Transformer", equations 3 and 4, there without :math:`w_j`; the
+    ``PointTransformerConv`` of PyTorch Geometric on a graph of neighbours, without biases. The code
+    of Pointcept departs from it: one weight serves 8 features, and its perceptrons have norms.
 
     Padding is never a neighbour; a set with fewer points than ``neighbours`` has them all.
     Attention to an empty set is 0. Memory is O(n k dim) for n queries with k neighbours each:
     queries are taken ``chunk`` at a time, and only distances, ``chunk`` times m numbers, are ever
-    made between all pairs.
+    made between all pairs. (So the number of queries is a constant of code that
+    ``torch.export`` makes; elsewhere it may be a variable.)
 
     **Mass.** Weights enter as log-weights, so of the neighbours a doubled weight is a duplicated
     point. But ``neighbours`` counts points and not mass: a point that is written down as two takes
@@ -221,4 +226,4 @@ def _take(rows: Tensor, index: Tensor) -> Tensor:
 
 def _flat(x: Tensor, leading: torch.Size) -> Tensor:
     """Expand (..., n, d) to the leading shape, and make that one axis."""
-    return x.expand(*leading, *x.shape[-2:]).reshape(leading.numel(), *x.shape[-2:])
+    return x.expand(*leading, *x.shape[-2:]).reshape(math.prod(leading), *x.shape[-2:])
