@@ -28,19 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--points", type=int, default=1024, help="largest number of points")
+    parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), default=list(COMPARISONS))
     parser.add_argument("--seconds", type=float, default=5.0, help="for each comparison, about")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """A row for each comparison: ours, the peer, their ratio, the target."""
     torch.manual_seed(0)
-    rows = [
-        *free_function(options),
-        *overhead(options),
-        *blocks(options),
-        *cached_context(options),
-        *vector_attention(options),
-    ]
+    rows = [row for name in options.only for row in COMPARISONS[name](options)]
     return {"batch": options.batch, "dim": options.dim, "rows": rows}
 
 
@@ -302,3 +297,12 @@ def there_and_back(function: Callable[[], Tensor], tracked: list[Tensor]) -> Cal
         torch.autograd.grad(out, tracked, torch.ones_like(out))
 
     return run
+
+
+COMPARISONS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+    "attend": free_function,
+    "overhead": overhead,
+    "blocks": blocks,
+    "context": cached_context,
+    "vector": vector_attention,
+}
