@@ -96,9 +96,7 @@ CASES = {
     "SAB": Case(lambda: sa.SAB(DIM, 2), only_x),
     "ISAB": Case(lambda: sa.ISAB(DIM, 2, 3), only_x),
     "ISAB, pre, set norm": Case(
-        # GELU: under autocast rounding puts a ReLU on the other side, and its gradient jumps.
-        lambda: sa.ISAB(DIM, 2, 3, norm="pre", activation="gelu", normalisation="set"),
-        only_x,
+        lambda: sa.ISAB(DIM, 2, 3, norm="pre", normalisation="set"), only_x
     ),
     "ISAB, summary": Case(
         lambda: sa.ISAB(DIM, 2, 2), lambda m, x, w, y, v: m.summary(x, w), "vector"
@@ -227,6 +225,11 @@ def check_laws(
     tolerance: float | None = None,
 ) -> None:
     module = module_of(case, dtype)
+    if autocast or dtype.itemsize == 2:
+        # Rounding puts a ReLU on the other side of its kink, where the gradient jumps.
+        for part in module.modules():
+            if hasattr(part, "activation"):
+                part.activation = "gelu"
     measures = data.draw(pairs(dtype, case.context_dim))
     varied, fixed = measures[which], measures[1 - which]
 
