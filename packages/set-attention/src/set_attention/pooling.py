@@ -57,18 +57,34 @@ def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 class MeanPool(nn.Module):
-    """``mean_pool`` as a module."""
+    r"""``mean_pool`` as a module: :math:`\sum_i w_i x_i / \sum_i w_i`; 0 for an empty set."""
 
     def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean of a measure (..., n, d) with weights (..., n): (..., d), 0 if it is empty."""
+        """Pool a measure.
+
+        Args:
+            x: (..., n, d).
+            weights: (..., n), 0 for padding; None if all sets are full and uniform.
+
+        Returns:
+            (..., d).
+        """
         return mean_pool(x, weights)
 
 
 class MaxPool(nn.Module):
-    """``max_pool`` as a module."""
+    """``max_pool`` as a module: the largest value of each feature; 0 for an empty set."""
 
     def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Maximum over a measure (..., n, d) with weights (..., n): (..., d), 0 if it is empty."""
+        """Pool a measure.
+
+        Args:
+            x: (..., n, d).
+            weights: (..., n), 0 for padding; None if all sets are full.
+
+        Returns:
+            (..., d).
+        """
         return max_pool(x, weights)
 
 
