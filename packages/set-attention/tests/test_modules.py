@@ -140,22 +140,6 @@ def test_half_precision_parameters(normal, ragged) -> None:
     torch.testing.assert_close(out.float(), expected, atol=0.2, rtol=0.1)
 
 
-def test_exports_with_any_number_of_sets_and_of_points(normal, ragged) -> None:
-    """One graph of the whole; of the rows that look at neighbours the number is fixed."""
-    cell = Cell(dropout=0.3).double().eval()
-    some = torch.export.Dim.DYNAMIC
-    x, y, v = normal(4, 5, 8), normal(4, 6, 3), torch.rand(4, 6).double()
-    program = torch.export.export(
-        cell,
-        (x, y, ragged, v),
-        dynamic_shapes=({0: some}, {0: some, 1: some}, {0: some}, {0: some, 1: some}),
-    ).module()
-    # Large enough that the module itself would look at the weights and split the batch.
-    large = [normal(2000, 5, 8), normal(2000, 7, 3), ragged.repeat(500, 1)]
-    for arguments in ([x, y, ragged, v], [*large, torch.rand(2000, 7).double()]):
-        torch.testing.assert_close(program(*arguments), cell(*arguments))
-
-
 def test_copies_and_pickles_are_the_same_function(normal, ragged) -> None:
     cell = Cell(dropout=0.3).double().eval()
     x, y = normal(4, 5, 8), normal(4, 5, 3)

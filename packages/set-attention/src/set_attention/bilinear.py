@@ -117,7 +117,7 @@ class Bilinear(nn.Module):
         x = clear_padding(x, weights)
         if mean_matrix is not None:
             offset = offset + mean_pool(x, weights).unsqueeze(-2) @ mean_matrix
-        if x.dim() == matrix.dim() == 3 and len(x) == len(matrix):
+        if x.dim() == matrix.dim() == 3 and x.shape[0] == matrix.shape[0]:
             # One kernel for product and sum; it takes one leading axis and does not broadcast it.
             out = torch.baddbmm(offset, x, matrix)
         else:

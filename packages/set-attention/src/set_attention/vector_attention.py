@@ -31,8 +31,7 @@ class VectorAttention(nn.Module):
     Padding is never a neighbour; a set with fewer points than ``neighbours`` has them all.
     Attention to an empty set is 0. Memory is O(n k dim) for n queries with k neighbours each:
     queries are taken ``chunk`` at a time, and only distances, ``chunk`` times m numbers, are ever
-    made between all pairs. (So the number of queries is a constant of code that
-    ``torch.export`` makes; elsewhere it may be a variable.)
+    made between all pairs.
 
     **Mass.** Weights enter as log-weights, so of the neighbours a doubled weight is a duplicated
     point. But ``neighbours`` counts points and not mass: a point that is written down as two takes
