@@ -3,7 +3,8 @@
 What a user would pick instead, in the same process and on the same data: minima of interleaved
 repetitions, forward and backward where nothing else is said, float32. Times of (64, n, 128) with 4
 heads; ragged: 64 sets of 34 to 351 points. Bytes are counted, not timed. PyTorch Geometric's blocks
-have a feed-forward map of one layer where ours has two: 5/6 of our arithmetic on as many rows.
+have a feed-forward map of one layer where ours has two: 5/6 of our arithmetic on as many rows; and
+torch's multi-head attention, beside which SAB and ISAB stand too, has none.
 """
 
 import argparse
@@ -27,18 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--points", type=int, default=1024, help="largest number of points")
+    parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), default=list(COMPARISONS))
     parser.add_argument("--seconds", type=float, default=5.0, help="for each comparison, about")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """A row for each comparison: ours, the peer, their ratio, the target."""
     torch.manual_seed(0)
-    rows = [
-        *overhead(options),
-        *blocks(options),
-        *cached_context(options),
-        *vector_attention(options),
-    ]
+    rows = [row for name in options.only for row in COMPARISONS[name](options)]
     return {"batch": options.batch, "dim": options.dim, "rows": rows}
 
 
@@ -61,6 +58,41 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def free_function(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """``attend`` beside the bare kernel on the same queries, keys and values.
+
+    Padded: half of the rows of half of the sets; the bare kernel is given them too, with a mask of
+    -inf, and would answer NaN if they held one.
+    """
+    rows = []
+    for n in sizes(options):
+        shape = (options.batch, HEADS, n, options.dim // HEADS)
+        qkv = [torch.randn(shape, requires_grad=True) for _ in range(3)]
+        weights = torch.rand(options.batch, 1, n) + 0.1
+        padded = weights.clone()
+        padded[::2, :, n // 2 :] = 0
+        for kind, w in (("", None), (", weighted", weights), (", padded", padded)):
+            logs = None if w is None else sa.log_weights(w)
+            mask = None if logs is None else logs.unsqueeze(-2)
+
+            def ours(logs: Tensor | None = logs, qkv: list[Tensor] = qkv) -> Tensor:
+                return sa.attend(*qkv, logs)
+
+            def bare(mask: Tensor | None = mask, qkv: list[Tensor] = qkv) -> Tensor:
+                return functional.scaled_dot_product_attention(*qkv, attn_mask=mask)
+
+            functions = {"ours": there_and_back(ours, qkv), "peer": there_and_back(bare, qkv)}
+            name = "scaled_dot_product_attention" + ("" if w is None else ", log-weights given")
+            what = f"attend, n = {n}{kind}"
+            rows.append(timed(what, name, functions, options.seconds, 1.15, at_most=True))
+    return rows
+
+
+def sizes(options: argparse.Namespace) -> list[int]:
+    """Numbers of points up to the largest."""
+    return [min(n, options.points) for n in (16, 64, 256, 1024)]
+
+
 def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Multi-head attention beside its projections and the bare kernel, written out."""
     attention = sa.SetAttention(options.dim, HEADS)
@@ -74,8 +106,8 @@ def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
         return out
 
     rows = []
-    for n in (16, 64, 256, 1024):
-        x = torch.randn(options.batch, min(n, options.points), options.dim, requires_grad=True)
+    for n in sizes(options):
+        x = torch.randn(options.batch, n, options.dim, requires_grad=True)
         weights = torch.rand(x.shape[:2]) + 0.1
         mask = weights.log()[:, None, None]
         for kind, w, m in (("", None, None), (", weighted", weights, mask)):
@@ -83,7 +115,7 @@ def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "ours": step(lambda x, w=w: attention(x, weights=w), x, attention),
                 "peer": step(lambda x, m=m: bare(x, m), x, attention),
             }
-            what = f"SetAttention, n = {x.shape[1]}{kind}"
+            what = f"SetAttention, n = {n}{kind}"
             name = "projections and bare kernel" + (", log-weights given" if kind else "")
             rows.append(timed(what, name, functions, options.seconds, 1.15, at_most=True))
     return rows
@@ -93,10 +125,10 @@ def blocks(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Whole blocks, on full batches without masks and on ragged ones with them."""
     dim, n = options.dim, min(270, options.points)
     longest = min(351, options.points)
-    sizes = torch.linspace(34 * longest // 351, longest, options.batch).long()
-    sizes = sizes[torch.randperm(options.batch)]
-    mask = torch.arange(longest) < sizes[:, None]
-    weights = mask / sizes[:, None]
+    counts = torch.linspace(34 * longest // 351, longest, options.batch).long()
+    counts = counts[torch.randperm(options.batch)]
+    mask = torch.arange(longest) < counts[:, None]
+    weights = mask / counts[:, None]
     full = torch.randn(options.batch, n, dim, requires_grad=True)
     ragged = torch.randn(options.batch, longest, dim, requires_grad=True)
     attention, multihead = (
@@ -111,39 +143,38 @@ def blocks(options: argparse.Namespace) -> list[dict[str, Any]]:
         out: Tensor = multihead(x, x, x, key_padding_mask=padding, need_weights=False)[0]
         return out
 
-    def ours(x: Tensor, weights: Tensor | None) -> Tensor:
-        out: Tensor = attention(x, weights=weights)
-        return out
-
+    torch_name, geometric = "torch.nn.MultiheadAttention", "torch_geometric"
+    comparisons = (
+        ("SetAttention", attention, torch_name, theirs, multihead),
+        ("SAB", sab, f"{geometric} SetAttentionBlock", their_sab, their_sab),
+        ("ISAB", isab, f"{geometric} InducedSetAttentionBlock", their_isab, their_isab),
+        ("SAB", sab, torch_name, theirs, multihead),
+        ("ISAB", isab, torch_name, theirs, multihead),
+    )
+    everything = torch.ones(full.shape[:2], dtype=torch.bool)
     rows = []
     for kind, x, w, m, target in (
         (f"full, n = {n}", full, None, None, 1.0),
-        (f"ragged, {int(sizes.min())} to {longest}", ragged, weights, mask, 1.5),
+        (f"full, n = {n}", full, None, everything, 1.0),
+        (f"ragged, {int(counts.min())} to {longest}", ragged, weights, mask, 1.5),
     ):
-        for what, function, module, name, peer, other in (
-            ("SetAttention", ours, attention, "torch.nn.MultiheadAttention", theirs, multihead),
-            ("SAB", sab, sab, "torch_geometric SetAttentionBlock", their_sab, their_sab),
-            (
-                "ISAB",
-                isab,
-                isab,
-                "torch_geometric InducedSetAttentionBlock",
-                their_isab,
-                their_isab,
-            ),
-        ):
+        for what, module, name, peer, other in comparisons:
+            if m is everything and peer is not theirs:
+                continue
             functions = {
-                "ours": step(lambda x, f=function, w=w: f(x, w), x, module),
+                "ours": step(lambda x, f=module, w=w: f(x, w), x, module),
                 "peer": step(lambda x, f=peer, m=m: f(x, m), x, other),
             }
-            rows.append(timed(f"{what}, {kind}", name, functions, options.seconds, target))
+            masked = "" if m is None else ", masked"
+            rows.append(timed(f"{what}, {kind}", name + masked, functions, options.seconds, target))
     return rows
 
 
 def cached_context(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Ten particles look at a context; beside it the same with the context made anew, no gradients.
 
-    By arithmetic alone a query costs 1/12 of projecting 1,024 points and a query, at any width.
+    Of a query with q rows and a context with m >> q rows of width d, projecting the keys and values
+    is 2 m d² products and the query 2 m d q: their quotient is d / q, 12.8 here, whatever the code.
     """
     encode, look = sa.SAB(options.dim, HEADS), sa.SetAttention(options.dim, HEADS)
     y = torch.randn(options.batch, options.points, options.dim)
@@ -152,17 +183,19 @@ def cached_context(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     with torch.no_grad():
         context = look.context(encode(y, weights), weights)
-        query = {"ours": lambda: look(x, context)}
-        for name, again, target in (
-            ("encoded (SAB) and projected anew", lambda: encode(y, weights), 20.0),
-            ("projected anew", lambda: y, None),
+        copied = context.contiguous()
+        torch.testing.assert_close(look(x, copied), look(x, context))
+        what = f"cached context of {options.points} points, 10 queries"
+        for kind, cached, name, again, target in (
+            ("", context, "encoded (SAB) and projected anew", lambda: encode(y, weights), 20.0),
+            ("", context, "projected anew", lambda: y, None),
+            (", contiguous", copied, "projected anew", lambda: y, None),
         ):
             functions = {
-                **query,
+                "ours": lambda cached=cached: look(x, cached),
                 "peer": lambda again=again: look(x, look.context(again(), weights)),
             }
-            what = f"cached context of {options.points} points, 10 queries"
-            rows.append(timed(what, name, functions, options.seconds, target))
+            rows.append(timed(what + kind, name, functions, options.seconds, target))
     return rows
 
 
@@ -253,10 +286,23 @@ def row(
 
 def step(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Callable[[], None]:
     """Forward and backward, to the points and to all parameters."""
-    tracked = [x, *module.parameters()]
+    return there_and_back(lambda: function(x), [x, *module.parameters()])
+
+
+def there_and_back(function: Callable[[], Tensor], tracked: list[Tensor]) -> Callable[[], None]:
+    """Forward and backward, to the tensors that are tracked."""
 
     def run() -> None:
-        out = function(x)
+        out = function()
         torch.autograd.grad(out, tracked, torch.ones_like(out))
 
     return run
+
+
+COMPARISONS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+    "attend": free_function,
+    "overhead": overhead,
+    "blocks": blocks,
+    "context": cached_context,
+    "vector": vector_attention,
+}

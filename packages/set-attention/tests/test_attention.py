@@ -261,6 +261,47 @@ def test_a_context_is_computed_once_and_queried_many_times(normal, ragged) -> No
     assert attention.context(y).to("cpu", torch.float64).log_weights is None
 
 
+def test_attention_weights_are_those_that_attend_averages_with(normal, ragged) -> None:
+    q, k, v = normal(4, 3, 6), normal(4, 5, 6), normal(4, 5, 2)
+    padding = ragged == 0
+    spoilt = k.masked_fill(padding.unsqueeze(-1), torch.nan)
+    out = sa.attention_weights(q, spoilt, sa.log_weights(ragged))
+    torch.testing.assert_close(out @ v, sa.attend(q, spoilt, v, sa.log_weights(ragged)))
+    assert (out.masked_select(padding.unsqueeze(-2)) == 0).all()
+    torch.testing.assert_close(out[:3].sum(-1), torch.ones(3, 3, dtype=torch.float64))
+    torch.testing.assert_close(sa.attention_weights(q, k) @ v, sa.attend(q, k, v))
+    assert sa.attention_weights(q, k[:, :0], sa.log_weights(ragged[:, :0])).shape == (4, 3, 0)
+
+
+@pytest.mark.parametrize("context_dim", [None, 3])
+def test_attention_weights_of_each_head(normal, ragged, context_dim) -> None:
+    attention = sa.SetAttention(8, 2, context_dim).double()
+    x, y = normal(4, 3, 8), normal(4, 5, context_dim or 8)
+    context = attention.context(y, ragged)
+    out = attention.attention_weights(x, context)
+    assert out.shape == (4, 2, 3, 5)
+    heads = out @ context.values
+    torch.testing.assert_close(attention._join(heads), attention(x, context))
+    assert (out[2, ..., [1, 2, 4]] == 0).all()
+    if context_dim is None:
+        own = attention.attention_weights(y, ragged)
+        assert (own[2, :, [1, 2, 4]] == 0).all()
+        values = attention.context(y, ragged).values
+        torch.testing.assert_close(attention._join(own @ values), attention(y, ragged))
+        theirs = same_parameters(attention, 8, None)(y, y, y, average_attn_weights=False)[1]
+        torch.testing.assert_close(attention.attention_weights(y), theirs)
+
+
+def test_log_weights_of_another_precision(normal, ragged) -> None:
+    q, k = normal(4, 3, 6), normal(4, 5, 6)
+    for dtype, other in ((torch.float64, torch.float32), (torch.bfloat16, torch.float64)):
+        out = sa.attend(q.to(dtype), k.to(dtype), k.to(dtype), sa.log_weights(ragged.to(other)))
+        assert out.dtype == dtype
+        expected = sa.attend(q, k, k, sa.log_weights(ragged))
+        tolerance = 1e-6 if dtype == torch.float64 else 0.05
+        torch.testing.assert_close(out.double(), expected, rtol=tolerance, atol=tolerance)
+
+
 def test_self_attention_is_attention_to_the_own_context(normal, ragged) -> None:
     for attention in (sa.SetAttention(8, 2).double(), sa.SetAttention(8, 2, 8).double()):
         x = normal(4, 5, 8)

@@ -84,7 +84,12 @@ def test_what_keeps_the_laws_passes() -> None:
         (
             laws.assert_padding_free,
             lambda x, w: (x * w.unsqueeze(-1)).sum(-2),
-            "with nan in the padding, the result",
+            r"with 1e\+30 in the padding, the gradient of the weights 0 is",
+        ),
+        (
+            laws.assert_padding_free,
+            lambda x, w: (x * w.detach().unsqueeze(-1)).sum(-2),
+            "with nan in the padding, the result is",
         ),
         (
             laws.assert_padding_free,
@@ -107,6 +112,12 @@ def test_what_keeps_the_laws_passes() -> None:
             laws.assert_mass_consistent,
             lambda x, w: x if w is None else x * w.unsqueeze(-1),
             "mass: ",
+        ),
+        (
+            laws.assert_mass_consistent,
+            # The right value, but a gradient to the first half of the weights alone.
+            lambda x, w: sa.mean_pool(x, torch.cat([w[..., :4], w[..., 4:].detach()], -1)),
+            "mass: the gradient of the weight of the copy",
         ),
         (
             laws.assert_empty_defined,

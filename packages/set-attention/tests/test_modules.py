@@ -1,5 +1,9 @@
 """What holds for every module: devices, precision, compilation, resetting, printing."""
 
+import copy
+import dataclasses
+import inspect
+import pickle
 import re
 from pathlib import Path
 
@@ -120,8 +124,8 @@ def test_autocast(normal, ragged, cached) -> None:
             x.masked_fill(padding, torch.nan), y.masked_fill(padding, 1e30), weights, weights
         )
         full = cell(x, y)
-    torch.testing.assert_close(out.float(), expected, atol=0.1, rtol=0.1)
-    torch.testing.assert_close(full.float(), cell(x, y), atol=0.1, rtol=0.1)
+    torch.testing.assert_close(out.float(), expected, atol=0.2, rtol=0.1)
+    torch.testing.assert_close(full.float(), cell(x, y), atol=0.2, rtol=0.1)
     (out.sum() + full.sum()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in cell.parameters())
 
@@ -136,16 +140,66 @@ def test_half_precision_parameters(normal, ragged) -> None:
     torch.testing.assert_close(out.float(), expected, atol=0.2, rtol=0.1)
 
 
-def test_compiles_to_one_graph(normal, ragged) -> None:
-    cell = Cell().double()
-    compiled = torch.compile(cell, fullgraph=True, backend="eager")
-    y = normal(4, 5, 3)
-    for weights in ((), (ragged, ragged)):
-        x = normal(4, 5, 8).requires_grad_()
-        results = [f(x, y, *weights) for f in (cell, compiled)]
-        torch.testing.assert_close(*results)
-        torch.testing.assert_close(*[torch.autograd.grad(r.sum(), x) for r in results])
-    torch.compiler.reset()
+def test_copies_and_pickles_are_the_same_function(normal, ragged) -> None:
+    cell = Cell(dropout=0.3).double().eval()
+    x, y = normal(4, 5, 8), normal(4, 5, 3)
+    expected = cell(x, y, ragged, ragged)
+    for other in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+        assert torch.equal(other(x, y, ragged, ragged), expected)
+    with sa.held_dropout(cell.train()):
+        held = cell(x, y, ragged, ragged)
+        assert torch.equal(copy.deepcopy(cell)(x, y, ragged, ragged), held)
+
+
+def contexts(normal, ragged: Tensor) -> list:
+    x = normal(4, 5, 8)
+    return [
+        sa.SetAttention(8, 2).double().context(x, ragged),
+        sa.Bilinear(8, 8, interacting=True).double().context(x, ragged),
+        sa.VectorAttention(8, 2).double().context(x, x[..., :2], ragged),
+    ]
+
+
+def test_contexts_print_their_shapes_and_are_copied(normal, ragged) -> None:
+    printed = [repr(context) for context in contexts(normal, ragged)]
+    assert printed == [
+        "Context(keys=(4, 2, 5, 4), values=(4, 2, 5, 4), log_weights=(4, 1, 5), torch.float64)",
+        "BilinearContext(matrix=(4, 8, 8), mean_matrix=(4, 8, 8), torch.float64)",
+        "VectorContext(keys=(4, 5, 8), values=(4, 5, 8), points=(4, 5, 2), log_weights=(4, 5), "
+        "torch.float64)",
+    ]
+    full = sa.SetAttention(8, 2).context(torch.ones(5, 8))
+    assert "log_weights=None" in repr(full)
+    for context in contexts(normal, ragged):
+        detached = context.detach()
+        for other in (
+            context.contiguous(),
+            copy.deepcopy(detached),
+            pickle.loads(pickle.dumps(detached)),
+            context.to("cpu", torch.float64),
+        ):
+            assert type(other) is type(context)
+            for name, tensor in vars(context).items():
+                assert torch.equal(getattr(other, name), tensor)
+        assert all(tensor.is_contiguous() for tensor in vars(context.contiguous()).values())
+        assert context.contiguous().to("meta").contiguous() is not None
+
+
+def test_what_is_not_a_context_is_named(normal, ragged) -> None:
+    x = normal(4, 5, 8).float()
+    other = sa.Bilinear(8, 8).context(x)
+    for module in (sa.CrossBlock(8, 2, 12), sa.MAB(8, 2), sa.Bilinear(8, 8)):
+        with pytest.raises(TypeError, match=r"but got a tensor of shape \(4, 5, 8\); make it"):
+            module(x, x)
+    for module in (sa.SetAttention(8, 2), sa.CrossBlock(8, 2, 12)):
+        with pytest.raises(TypeError, match="expected a Context, but got BilinearContext"):
+            module(x, other)
+    with pytest.raises(TypeError, match="expected a VectorContext, but got BilinearContext"):
+        sa.VectorAttention(8, 2)(x, x[..., :2], other)
+    with pytest.raises(TypeError, match=r"weights \(4, 5\) of x .* shape \(4, 5, 8\); to attend"):
+        sa.SetAttention(8, 2)(x, x)
+    with pytest.raises(TypeError, match=r"shape \(4, 5\) beside weights; to attend"):
+        sa.VectorAttention(8, 2)(x, x[..., :2], ragged.float(), ragged.float())
 
 
 def test_double_backward_with_the_mathematical_kernel(normal, ragged) -> None:
@@ -219,6 +273,38 @@ def test_the_examples_of_the_readme_run() -> None:
     for code in blocks:
         assert 10 <= len(code.splitlines()) <= 30
         exec(code, {"__name__": "readme"})
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """Each module, its constructor's arguments, the shapes of what it is called with."""
+    for name in sa.__all__:
+        part = getattr(sa, name)
+        documented = inspect.getdoc(part) or ""
+        assert len(documented) > 60, name
+        calls = [part]
+        if isinstance(part, type):
+            if dataclasses.is_dataclass(part):
+                for field in dataclasses.fields(part):
+                    assert re.search(rf"\b{field.name}: .*\(\.\.\.,", documented), (name, field)
+                continue
+            assert "forward" in vars(part) or issubclass(part, (sa.CrossBlock, sa.TransformerBlock))
+            given = inspect.signature(part).parameters if "__init__" in vars(part) else ()
+            for argument in given:
+                assert f"{argument}: " in documented, (name, argument)
+            calls = [part.forward, *[f for n, f in vars(part).items() if n in ("context",)]]
+        for call in calls:
+            text = inspect.getdoc(call) or ""
+            for argument, given in inspect.signature(call).parameters.items():
+                if "Tensor" in str(given.annotation):
+                    assert f"{argument}: " in text, (name, call, argument)
+            assert "(..." in text or name == "held_dropout", (name, call)
+
+
+def test_every_module_with_parameters_resets_them() -> None:
+    for part in vars(sa).values():
+        if isinstance(part, type) and issubclass(part, nn.Module):
+            has_none = part in (sa.MeanPool, sa.MaxPool, sa.RowDropout, sa.FourierFeatures)
+            assert hasattr(part, "reset_parameters") != has_none, part
 
 
 def test_the_table_of_the_readme_is_complete() -> None:

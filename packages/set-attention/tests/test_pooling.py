@@ -50,6 +50,21 @@ def test_mean_keeps_the_precision_of_its_input() -> None:
     assert sa.mean_pool(x, torch.full((2, 5), 0.2)).dtype == torch.bfloat16
 
 
+def test_mean_is_summed_in_float32() -> None:
+    """100,000 points of weight 1e-5, which float16 cannot hold, nor their sum bfloat16."""
+    x = 1 + torch.rand(1, 100_000, 2, generator=torch.Generator().manual_seed(0))
+    weights = torch.full((1, 100_000), 1e-5)
+    expected = x.mean(-2)
+    for dtype, tolerance in ((torch.float16, 1e-3), (torch.bfloat16, 4e-3)):
+        out = sa.mean_pool(x.to(dtype), weights)
+        torch.testing.assert_close(out.float(), expected, rtol=tolerance, atol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        for w in (None, weights):
+            out = sa.mean_pool(x, w)
+            assert out.dtype == torch.float32
+            torch.testing.assert_close(out, expected, rtol=1e-5, atol=0)
+
+
 def test_errors_say_what_was_expected() -> None:
     with pytest.raises(ValueError, match="at least one seed, but got seeds=0"):
         sa.AttentionPool(8, 2, seeds=0)

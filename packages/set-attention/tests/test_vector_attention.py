@@ -55,6 +55,24 @@ def test_vector_attention_is_its_formula(normal, ragged, neighbours, chunk) -> N
     assert (out[3] == 0).all()
 
 
+def test_the_point_transformer_of_pytorch_geometric_agrees(normal) -> None:
+    convolution = pytest.importorskip("torch_geometric.nn").PointTransformerConv
+    attention = module(3)
+    theirs = convolution(
+        6, 6, pos_nn=attention.offset, attn_nn=attention.score, add_self_loops=False
+    ).double()
+    with torch.no_grad():
+        attention.query.bias.zero_()
+        attention.key_value.bias.zero_()
+        theirs.lin_dst.weight.copy_(attention.query.weight)
+        theirs.lin_src.weight.copy_(attention.key_value.weight[:6])
+        theirs.lin.weight.copy_(attention.key_value.weight[6:])
+    x, p = normal(7, 6), normal(7, 2)
+    near = nearest(p[None], p[None], None, 3)[0]
+    edges = torch.stack([near.flatten(), torch.arange(7).repeat_interleave(3)])
+    torch.testing.assert_close(attention(x, p), theirs(x, p, edges))
+
+
 def test_a_set_to_itself(normal, ragged) -> None:
     attention = module(2)
     x, p = normal(4, 5, 6), normal(4, 5, 2)

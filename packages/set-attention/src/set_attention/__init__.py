@@ -5,7 +5,7 @@ A measure is features (..., n, d) and weights (..., n); padding is weight 0.
 
 from importlib.metadata import version
 
-from set_attention.attention import SetAttention, attend
+from set_attention.attention import SetAttention, attend, attention_weights
 from set_attention.bilinear import Bilinear
 from set_attention.blocks import CrossBlock, TransformerBlock
 from set_attention.context import BilinearContext, Context, VectorContext
@@ -45,6 +45,7 @@ __all__ = [
     "VectorAttention",
     "VectorContext",
     "attend",
+    "attention_weights",
     "by_size",
     "clear_padding",
     "held_dropout",

@@ -44,7 +44,7 @@ class Check:
         if parameters is None:
             parameters = function.parameters() if isinstance(function, nn.Module) else ()
         if tolerance is None:
-            tolerance = 1e-10 if x.dtype == torch.float64 else 1e-4
+            tolerance = {torch.float64: 1e-10, torch.float32: 1e-4}.get(x.dtype, 0.05)
         tracked = [parameter for parameter in parameters if parameter.requires_grad]
         return cls(law, function, tracked, tolerance, torch.Generator().manual_seed(seed))
 

@@ -1,11 +1,13 @@
 """Attention against a measure: the free function, and the multi-head module."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from set_attention.context import Context
+from set_attention.context import Context, check_context, own_weights
 from set_attention.measures import check_width, clear_padding, finite_log_weights, is_full
 from set_attention.ragged import where_cheap
 
@@ -33,20 +35,50 @@ def attend(
         queries: (..., n, h).
         keys: (..., m, h).
         values: (..., m, v).
-        log_weights: (..., m), -inf for padding (see ``log_weights``); None if all points count
-            alike. All leading shapes are broadcast.
+        log_weights: (..., m), -inf for padding (see ``log_weights``), in any precision; None if
+            all points count alike. All leading shapes are broadcast.
 
     Returns:
         (..., n, v).
     """
     if log_weights is None:
         return _attend(queries, keys, values, None)
+    log_weights = log_weights.to(queries.dtype)
     padding = log_weights.isneginf()
     if is_full(~padding, keys):
         return _attend(queries, keys, values, log_weights)
     row = padding.unsqueeze(-1)
     bias = torch.where(padding.all(-1, keepdim=True), 0, log_weights)
     return _attend(queries, torch.where(row, 0, keys), torch.where(row, 0, values), bias)
+
+
+def attention_weights(queries: Tensor, keys: Tensor, log_weights: Tensor | None = None) -> Tensor:
+    r"""The weights with which ``attend`` averages values, for a picture of what is looked at.
+
+    .. math::
+        a_{ij} = w_j e^{q_i \cdot k_j / \sqrt h} \Big/ \sum_l w_l e^{q_i \cdot k_l / \sqrt h},
+        \qquad o_i = \sum_j a_{ij} v_j
+
+    They sum to 1 over j. A point of weight 0 gets 0; of an empty set all are 0. All n m numbers are
+    made, which the fused kernels of ``attend`` avoid: not for training.
+
+    Args:
+        queries: (..., n, h).
+        keys: (..., m, h).
+        log_weights: (..., m), -inf for padding; None if all points count alike. All leading shapes
+            are broadcast.
+
+    Returns:
+        (..., n, m).
+    """
+    scale = 1 / math.sqrt(queries.shape[-1])
+    if log_weights is None:
+        return (scale * queries @ keys.mT).softmax(-1)
+    padding = log_weights.isneginf().unsqueeze(-2)
+    nothing = padding.all(-1, keepdim=True)
+    bias = torch.where(nothing, 0, log_weights.unsqueeze(-2)).to(queries.dtype)
+    logits = scale * queries @ torch.where(padding.mT, 0, keys).mT
+    return torch.where(nothing, 0, (logits + bias).softmax(-1))
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
@@ -74,7 +106,7 @@ def _four_axes(x: Tensor, leading: torch.Size) -> Tensor:
     """Expand (..., n, h) to the leading shape, and make that two axes."""
     x = x.expand(*leading, *x.shape[-2:])
     heads = leading[-1] if leading else 1
-    return x.reshape(leading[:-1].numel(), heads, *x.shape[-2:])
+    return x.reshape(math.prod(leading[:-1]), heads, *x.shape[-2:])
 
 
 class SetAttention(nn.Module):
@@ -154,33 +186,67 @@ class SetAttention(nn.Module):
         return Context(keys, values, bias.unsqueeze(-2))
 
     def forward(
-        self, x: Tensor, context: Context | None = None, weights: Tensor | None = None
+        self, x: Tensor, context: Context | Tensor | None = None, weights: Tensor | None = None
     ) -> Tensor:
         """Attend from each row of x to the context, or to the measure x itself.
+
+        Called as ``attention(x, weights)`` or ``attention(x, context, weights)``.
 
         Args:
             x: (..., n, dim).
             context: What is attended to, from this module's ``context``; its leading shape is
-                broadcast against that of x. None: the measure x with its weights.
+                broadcast against that of x. None, or the weights of x: the measure x itself.
             weights: (..., n), the weights of x, 0 for padding; None if all sets are full and
                 uniform.
 
         Returns:
             (..., n, dim), 0 in padded rows, and 0 throughout for an empty context.
+
+        Raises:
+            TypeError: If what is given as context is features, not a context.
+            ValueError: If shapes do not fit, or the context is another module's.
         """
+        context, weights = own_weights(x, context, weights)
         if context is None:
             check_width(x, self.dim)
             return where_cheap(self, self._attend_self, x, weights)
         return clear_padding(self._attend(clear_padding(x, weights), context), weights)
 
+    def attention_weights(
+        self, x: Tensor, context: Context | Tensor | None = None, weights: Tensor | None = None
+    ) -> Tensor:
+        """How much each row looks at each point, head by head: for pictures.
+
+        Args:
+            x: (..., n, dim).
+            context: As in ``forward``: from this module's ``context``, or the weights of x, or
+                None.
+            weights: (..., n), the weights of x, 0 for padding; None if all sets are full.
+
+        Returns:
+            (..., heads, n, m), summing to 1 over the points; 0 at padding and in padded rows. Of an
+            empty context they are uniform: it holds values 0, and these are averaged.
+        """
+        context, weights = own_weights(x, context, weights)
+        x = clear_padding(x, weights)
+        context = self.context(x, weights) if context is None else context
+        self._check_heads(context)
+        out = attention_weights(self._queries(x), context.keys, context.log_weights)
+        return out if weights is None else torch.where(weights[..., None, :, None] > 0, out, 0)
+
     def _attend(self, x: Tensor, context: Context) -> Tensor:
+        self._check_heads(context)
+        heads = _attend(self._queries(x), context.keys, context.values, context.log_weights)
+        return self._join(heads)
+
+    def _check_heads(self, context: Context) -> None:
+        check_context(context, Context)
         keys = context.keys
         if keys.shape[-3] != self.heads or keys.shape[-1] * self.heads != self.dim:
             raise ValueError(
                 f"expected a context of {self.heads} heads of width {self.dim // self.heads}, but "
                 f"got keys of shape {tuple(keys.shape)}; use the context of this very module"
             )
-        return self._join(_attend(self._queries(x), keys, context.values, context.log_weights))
 
     def _attend_self(self, x: Tensor, weights: Tensor | None) -> Tensor:
         if self.context_dim != self.dim:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from set_attention.context import BilinearContext
+from set_attention.context import BilinearContext, check_context
 from set_attention.measures import check_width, clear_padding
 from set_attention.pooling import mean_pool
 
@@ -100,7 +100,12 @@ class Bilinear(nn.Module):
 
         Returns:
             (..., n, out_dim), 0 in padded rows.
+
+        Raises:
+            TypeError: If what is given as context is not one.
+            ValueError: If shapes do not fit, or the context is of the other form.
         """
+        check_context(context, BilinearContext)
         check_width(x, self.dim)
         matrix, mean_matrix = context.matrix, context.mean_matrix
         if (mean_matrix is not None) != self.interacting:
@@ -112,7 +117,7 @@ class Bilinear(nn.Module):
         x = clear_padding(x, weights)
         if mean_matrix is not None:
             offset = offset + mean_pool(x, weights).unsqueeze(-2) @ mean_matrix
-        if x.dim() == matrix.dim() == 3 and len(x) == len(matrix):
+        if x.dim() == matrix.dim() == 3 and x.shape[0] == matrix.shape[0]:
             # One kernel for product and sum; it takes one leading axis and does not broadcast it.
             out = torch.baddbmm(offset, x, matrix)
         else:

@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from set_attention.attention import SetAttention
-from set_attention.context import Context
+from set_attention.context import Context, check_context
 from set_attention.dropout import RowDropout
 from set_attention.feed_forward import Activation, FeedForward
 from set_attention.measures import check_width, clear_padding
@@ -177,7 +177,12 @@ class CrossBlock(_ResidualBlock):
 
         Returns:
             (..., n, dim), 0 in padded rows.
+
+        Raises:
+            TypeError: If what is given as context is not one.
+            ValueError: If shapes do not fit, or the context is another module's.
         """
+        check_context(context, Context)
         x = clear_padding(x, weights)
         out = self._residual(x, weights, lambda rows: self.attention(rows, context))
         return clear_padding(out, weights)

@@ -74,8 +74,9 @@ class DeepSetsBlock(nn.Module):
 
     With N = ``SetNorm`` or ``torch.nn.LayerNorm``, E = ``EquivariantLinear`` from ``dim`` to
     ``hidden``, :math:`\phi` ReLU or GELU. After Zhang et al. (2022), whose deep sets have set norm
-    and a residual path free of norms, with the pooled term of Zaheer et al. (2017) inside, so that
-    a stack of blocks lets points know of each other. Costs O(n); no attention.
+    and a residual path free of norms (their published block norms and activates before each of two
+    linear layers, and has no pooled term), with the pooled term of Zaheer et al. (2017) inside, so
+    that a stack of blocks lets points know of each other. Costs O(n); no attention.
 
     Args:
         dim: Width of the rows, in and out.

@@ -55,7 +55,8 @@ def is_full(points: Tensor, x: Tensor) -> bool:
 
     False where it is not known: a look at it must cost nothing beside a copy of x.
     """
-    return x.numel() >= WORTH_A_LOOK and host_may_look(points) and bool(points.all())
+    # The size last: while code is exported, a comparison would fix it.
+    return host_may_look(points) and x.numel() >= WORTH_A_LOOK and bool(points.all())
 
 
 def host_may_look(tensor: Tensor) -> bool:
@@ -82,8 +83,13 @@ def finite_log_weights(weights: Tensor) -> Tensor:
 
 
 def shares(weights: Tensor) -> Tensor:
-    """Weights divided by their sum; 0 for an empty set. The gradient at a weight of 0 is 0."""
-    weights = torch.where(weights > 0, weights, 0)
+    """Weights divided by their sum, in float32 at least; 0 for an empty set.
+
+    The gradient at a weight of 0 is 0.
+    """
+    weights = torch.where(weights > 0, weights, 0).to(
+        torch.promote_types(weights.dtype, torch.float32)
+    )
     mass = weights.sum(-1, keepdim=True)
     return weights / torch.where(mass > 0, mass, 1)
 

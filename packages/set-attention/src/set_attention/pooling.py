@@ -10,18 +10,27 @@ from set_attention.measures import check_weights, clear_padding, shares
 def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     r"""Mean of a measure, :math:`\sum_i w_i x_i / \sum_i w_i`; 0 for an empty set.
 
+    Summed in float32 at least, also under autocast.
+
     Args:
         x: (..., n, d).
         weights: (..., n), 0 for padding; None if all sets are full and uniform.
 
     Returns:
-        (..., d).
+        (..., d), in the dtype of x.
     """
     if weights is None:
         # The mean of no rows would be 0/0.
         return x.mean(-2) if x.shape[-2] else x.sum(-2)
-    x = clear_padding(x, weights)
-    return (shares(weights).to(x.dtype).unsqueeze(-2) @ x).squeeze(-2)
+    precise = clear_padding(x, weights).to(torch.promote_types(x.dtype, torch.float32))
+    share = shares(weights).to(precise.dtype)
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        # Autocast would round both factors of a product, and a uniform weight errs in each term.
+        mean = (share.unsqueeze(-1) * precise).sum(-2)
+    else:
+        mean = (share.unsqueeze(-2) @ precise).squeeze(-2)
+    return mean.to(x.dtype)
 
 
 def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -48,18 +57,34 @@ def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 class MeanPool(nn.Module):
-    """``mean_pool`` as a module."""
+    r"""``mean_pool`` as a module: :math:`\sum_i w_i x_i / \sum_i w_i`; 0 for an empty set."""
 
     def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean of a measure (..., n, d) with weights (..., n): (..., d), 0 if it is empty."""
+        """Pool a measure.
+
+        Args:
+            x: (..., n, d).
+            weights: (..., n), 0 for padding; None if all sets are full and uniform.
+
+        Returns:
+            (..., d).
+        """
         return mean_pool(x, weights)
 
 
 class MaxPool(nn.Module):
-    """``max_pool`` as a module."""
+    """``max_pool`` as a module: the largest value of each feature; 0 for an empty set."""
 
     def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Maximum over a measure (..., n, d) with weights (..., n): (..., d), 0 if it is empty."""
+        """Pool a measure.
+
+        Args:
+            x: (..., n, d).
+            weights: (..., n), 0 for padding; None if all sets are full.
+
+        Returns:
+            (..., d).
+        """
         return max_pool(x, weights)
 
 

@@ -87,7 +87,7 @@ def where_cheap(
 
     A mask of dropout that is held fits the whole batch alone.
     """
-    if weights is None or x.numel() < _WORTH or not host_may_look(weights) or holds_a_mask(module):
+    if weights is None or not host_may_look(weights) or x.numel() < _WORTH or holds_a_mask(module):
         return function(x, weights)
     return by_size(function, x, weights)
 

@@ -22,7 +22,9 @@ class MAB(CrossBlock):
 
     Post-norm with ``torch.nn.LayerNorm`` is the block of Lee et al. (2019), equations 6 and 7.
     Pre-norm with ``normalisation="set"`` follows Zhang et al. (2022), who keep the residual path
-    free of norms. It is called as ``mab(x, mab.context(y, v), w)``: the context may be kept.
+    free of norms; their published code has the scale and the one-layer M of the next paragraph, no
+    :math:`W_o`, and lets the learned points of ISAB enter unnormalised. It is called as
+    ``mab(x, mab.context(y, v), w)``: the context may be kept.
 
     Logits are scaled by :math:`1/\sqrt{dim/heads}`, as in Vaswani et al. (2017). The published code
     differs from the block above: it scales by

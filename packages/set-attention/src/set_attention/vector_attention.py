@@ -1,9 +1,11 @@
 """Vector attention: a weight for each feature, over the nearest neighbours of a point."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from set_attention.context import VectorContext
+from set_attention.context import VectorContext, check_context, own_weights
 from set_attention.feed_forward import FeedForward
 from set_attention.measures import check_width, clear_padding, log_weights
 
@@ -22,7 +24,9 @@ class VectorAttention(nn.Module):
     :math:`p_i`: the nearest points of the measure in Euclidean distance, a point being a neighbour
     of itself. The exponential and the quotient are taken for each feature; over neighbours the
     weights of each feature sum to 1. No scale, no residual, no normalisation, no output map. Zhao
-    et al. (2021), "Point Transformer", equations 3 and 4, there without :math:`w_j`.
+    et al. (2021), "Point Transformer", equations 3 and 4, there without :math:`w_j`; the
+    ``PointTransformerConv`` of PyTorch Geometric on a graph of neighbours, without biases. The code
+    of Pointcept departs from it: one weight serves 8 features, and its perceptrons have norms.
 
     Padding is never a neighbour; a set with fewer points than ``neighbours`` has them all.
     Attention to an empty set is 0. Memory is O(n k dim) for n queries with k neighbours each:
@@ -108,27 +112,35 @@ class VectorAttention(nn.Module):
         self,
         x: Tensor,
         points: Tensor,
-        context: VectorContext | None = None,
+        context: VectorContext | Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
         """Attend from each row to the context, or to the measure itself.
+
+        Called as ``attention(x, points, weights)`` or ``attention(x, points, context, weights)``.
 
         Args:
             x: Features (..., n, dim).
             points: Their places (..., n, point_dim).
             context: What is attended to, from this module's ``context``; leading shapes are
-                broadcast. None: the measure itself with its weights.
+                broadcast. None, or the weights of x: the measure itself.
             weights: (..., n), the weights of x, 0 for padding; None if all sets are full and
                 uniform.
 
         Returns:
             (..., n, dim), 0 in padded rows, and 0 throughout for an empty context.
+
+        Raises:
+            TypeError: If what is given as context is features, not a context.
+            ValueError: If shapes do not fit.
         """
+        context, weights = own_weights(x, context, weights)
         check_width(x, self.dim)
         self._check_points(x, points)
         x, points = clear_padding(x, weights), clear_padding(points, weights)
         if context is None:
             context = self.context(x, points, weights)
+        check_context(context, VectorContext)
         leading = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
             x.shape[:-2], context.keys.shape[:-2]
         )
@@ -213,4 +225,4 @@ def _take(rows: Tensor, index: Tensor) -> Tensor:
 
 def _flat(x: Tensor, leading: torch.Size) -> Tensor:
     """Expand (..., n, d) to the leading shape, and make that one axis."""
-    return x.expand(*leading, *x.shape[-2:]).reshape(leading.numel(), *x.shape[-2:])
+    return x.expand(*leading, *x.shape[-2:]).reshape(math.prod(leading), *x.shape[-2:])
