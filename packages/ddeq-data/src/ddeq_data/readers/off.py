@@ -84,7 +84,7 @@ def _plain(path: str | PathLike[str], content: bytes, start: int) -> Mesh | None
     numbers = corners.columns(4, 1).naturals()
     if places is None or numbers is None:
         return None
-    return checked_mesh(path, places.reshape(vertices, 3), numbers, None)
+    return checked_mesh(path, places.reshape(vertices, 3), numbers.ravel(), None)
 
 
 def _general(stream: NumberStream, declared: int) -> Mesh:
