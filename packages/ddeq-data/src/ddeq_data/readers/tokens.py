@@ -35,9 +35,8 @@ class Tokens:
 
     Attributes:
         text: (N,) uint8, the text.
-        starts: (K,) int32 or int64, where in `text` each begins; the first at 16 or later. Those
-            of a table (rows, columns).
-        ends: Of the same shape and dtype, where each has ended.
+        starts: (K,) int32 or int64, where in `text` each begins; the first at 16 or later.
+        ends: (K,) of the same dtype, where each has ended.
         shift: What to subtract from `starts` for places in the content.
         clean: Whether what stands between tokens is white space and nothing else.
     """
@@ -83,13 +82,6 @@ class Tokens:
         """Return some of the tokens, as numpy takes them from an array."""
         return Tokens(self.text, self.starts[chosen], self.ends[chosen], self.shift, self.clean)
 
-    def columns(self, width: int, first: int) -> Tokens:
-        """Return the tokens of a table of `width` columns without the `first` ones, row by row."""
-        starts, ends = (
-            edges.reshape(-1, width)[:, first:] for edges in (self.starts, self.ends)
-        )
-        return Tokens(self.text, starts, ends, self.shift, self.clean)
-
     def offsets(self) -> NDArray[np.int64]:
         """Return the byte of the content at which each token begins."""
         return self.starts.astype(np.int64) - self.shift
@@ -106,31 +98,27 @@ class Tokens:
         blocks = (text[at : at + _BYTES] for at in range(0, len(text), _BYTES))
         return 1 + sum(int(np.count_nonzero(block == 10)) for block in blocks)
 
-    def begin_lines(self) -> bool:
-        """Whether each token stands at the very beginning of a line."""
-        return bool((self.text[self.starts - 1] == 10).all())
-
-    def are(self, character: str) -> bool:
-        """Whether each token is this one character."""
+    def begin_lines(self, character: str = "") -> bool:
+        """Whether each token stands at the very beginning of a line, and is this one character."""
+        before = self.starts.astype(np.intp) - 1
+        if not character:
+            return bool((self.text[before] == 10).all())
+        pairs: NDArray[np.uint16] = np.ndarray((len(self.text) - 1,), "<u2", self.text, 0, (1,))
         alone = (self.ends - self.starts == 1).all()
-        return bool(alone and (self.text[self.starts] == ord(character)).all())
+        return bool(alone and (pairs[before] == 10 + (ord(character) << 8)).all())
 
-    def naturals(self) -> NDArray[np.int64] | None:
+    def naturals(self, out: NDArray[np.int64] | None = None) -> NDArray[np.int64] | None:
         """Read integers of at most 15 digits and no sign; None if there is anything else.
 
-        Returns:
-            Their values, of the shape of `starts`.
+        Args:
+            out: (K,) where to write them; None for a new array.
         """
         if not self.clean:
             return None
-        values = np.empty(self.starts.shape, np.int64)
-        step = max(_TOKENS * len(self) // max(values.size, 1), 1)
-        for at in range(0, len(self), step):
-            block = self[at : at + step]
-            own = block._naturals()
-            if own is None:
+        values = np.empty(len(self), np.int64) if out is None else out
+        for at in range(0, len(self), _TOKENS):
+            if not self[at : at + _TOKENS]._naturals(values[at : at + _TOKENS]):
                 return None
-            values[at : at + step] = own.reshape(block.starts.shape)
         return values
 
     def decimals(self) -> NDArray[np.float64] | None:
@@ -147,22 +135,20 @@ class Tokens:
                 return None
         return values
 
-    def _naturals(self) -> NDArray[np.int64] | None:
-        ends = self.ends.astype(np.intp).ravel()
-        length = (self.ends - self.starts).astype(np.uint64).ravel()
+    def _naturals(self, values: NDArray[np.int64]) -> bool:
+        ends = self.ends.astype(np.intp)
+        length = (ends - self.starts).view(np.uint64)
         longest = length.max(initial=0)
         if longest > _DIGITS:
-            return None
-        ahead = None
-        if longest > _WORD:
-            ahead, wrong = number(last_characters(self.text, ends - 8, over(length)))
-            if wrong.any():
-                return None
-            ahead *= 10**8
-        values, wrong = number(last_characters(self.text, ends, length))
-        if wrong.any():
-            return None
-        return values if ahead is None else np.add(values, ahead, out=values)
+            return False
+        ahead = over(length) if longest > _WORD else None
+        own, wrong = number(last_characters(self.text, ends, length))
+        values[:] = own
+        if ahead is not None:
+            more, none = number(last_characters(self.text, ends - 8, ahead))
+            values += 10**8 * more
+            wrong |= none
+        return not wrong.any()
 
     def _decimals(self, values: NDArray[np.float64]) -> bool:
         starts, ends = self.starts.astype(np.intp), self.ends.astype(np.intp)

@@ -86,6 +86,9 @@ def joined(high: Words, low: Words) -> tuple[Words, Words, Words, Words]:
     """
     closed, behind, found = without_point(low)
     # What is ahead of the point moves by one character, from one word into the other.
+    if found.all():
+        closed += high >> _TOP
+        return high << _BYTE, closed, behind, found
     closed += (high >> _TOP) * found
     first, more, further = without_point(high << (_BYTE * found))
     behind += further * (more + _BYTE)
