@@ -194,7 +194,8 @@ def _datasets(options: argparse.Namespace) -> None:
         print(listing(root))
         return
     chosen = entry(options.name)
-    release: Release = options.release or "meshes"
+    there = options.action == "show" and options.release is None
+    release: Release = chosen.release(root) if there else options.release or "meshes"
     if options.release is not None and options.release not in chosen.releases:
         of = f"; it has {', '.join(chosen.releases)}" if chosen.releases else ""
         raise UserError(f"{chosen.name} has no release {options.release}{of}")
