@@ -216,7 +216,8 @@ def _datasets(options: argparse.Namespace) -> None:
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder for the picture; make it first")
     clouds = chosen.open(root, options.split, release)
-    title = f"{chosen.name}, {options.split}: {len(clouds):,} clouds"
+    name = f"{chosen.name} ({release})" if chosen.releases else chosen.name
+    title = f"{name}, {options.split}: {len(clouds):,} clouds"
     write_atomically(out, draw_clouds(clouds, title, "z" if release == "meshes" else "y"))
     print(f"{clouds}\npicture: {out}")
 

@@ -120,7 +120,7 @@ class CloudDataset(Dataset[Cloud]):
             least, most = int(sizes.min()), int(sizes.max())
             spread = f"{least:,} to {most:,} per cloud, median {int(sizes.median()):,}"
         return {
-            "clouds": f"{len(self):,} in {len(self.classes)} classes",
+            "clouds": f"{len(self):,} in {len(self.classes)} class{'es' * (len(self.classes) != 1)}",
             "classes": ", ".join(names),
             "points": f"{spread}, dimension {self.dim}",
             "transform": repr(self.transform),
