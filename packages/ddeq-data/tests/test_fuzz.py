@@ -1,7 +1,8 @@
 """Damaged files of every format: a right parse or a DataError, and nothing else.
 
 All are read in a process of its own, which may take no more than 1 GB beyond what its imports
-take, and 10 seconds of the processor for a file. DDEQ_FUZZ=10000 says how many are made of each source.
+take, and 10 seconds of the processor for a file. DDEQ_FUZZ=10000 says how many are made of each
+source.
 """
 
 import json
