@@ -51,8 +51,10 @@ class Entry:
 
     def release(self, root: Path) -> Release:
         """The first release whose files are under a folder; the meshes where there is none."""
-        there = (one for one in self.releases if self.place and self.place(root, one) is not None)
-        return next(there, "meshes")
+        for one in self.releases:
+            if self.place is not None and self.place(root, one) is not None:
+                return one
+        return "meshes"
 
 
 def entry(name: str) -> Entry:

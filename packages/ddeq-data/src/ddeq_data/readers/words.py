@@ -44,7 +44,8 @@ def last_characters(text: NDArray[np.uint8], ends: NDArray[np.intp], length: Wor
 
 def over(length: Words) -> Words:
     """Return by how much each length exceeds a word."""
-    return np.maximum(length, _BYTE) - _BYTE
+    excess: Words = np.maximum(length, _BYTE) - _BYTE
+    return excess
 
 
 def without_point(words: Words) -> tuple[Words, Words, Words]:
