@@ -228,3 +228,10 @@ def test_packed_says_what_does_not_fit():
     ]:
         with pytest.raises(ValueError, match=message):
             PackedClouds(*broken)
+
+
+def test_packed_clouds_tell_their_sizes_and_not_their_numbers(ragged):
+    packed = PackedClouds.from_clouds(ragged([2, 0, 3], 3, 0, torch.float32))
+    assert repr(packed) == (
+        "PackedClouds(3 clouds, 5 points of dimension 3, torch.float32, weights torch.float32, cpu)"
+    )

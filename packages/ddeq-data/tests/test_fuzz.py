@@ -1,7 +1,8 @@
 """Damaged files of every format: a right parse or a DataError, and nothing else.
 
 All are read in a process of its own, which may take no more than 1 GB beyond what its imports
-take, and 10 seconds for a file. DDEQ_FUZZ=10000 says how many are made of each source.
+take, and 10 seconds of the processor for a file. DDEQ_FUZZ=10000 says how many are made of each
+source.
 """
 
 import json
@@ -110,7 +111,7 @@ def fuzz(turns: int) -> dict[str, dict[str, object]]:
             for _ in range(turns):
                 content = mutated(source, chance)
                 file.write_bytes(content)
-                signal.alarm(SECONDS)  # not handled: it ends the process
+                signal.setitimer(signal.ITIMER_PROF, SECONDS)  # not handled: it ends the process
                 try:
                     read(file)
                 except DataError as error:
@@ -120,7 +121,7 @@ def fuzz(turns: int) -> dict[str, dict[str, object]]:
                 except Exception as error:
                     wrong.append(f"{content!r}: {error!r}")
             outcome[name] = {"refused": refused, "wrong": wrong}
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
     return outcome
 
 

@@ -218,3 +218,13 @@ def test_it_says_what_is_wrong():
     ]:
         with pytest.raises(ValueError, match=message):
             sampler.load_state_dict(state)
+
+
+def test_its_repr_says_what_it_hands_out():
+    plain = SizeBuckets(torch.arange(1, 2001), 64, shuffle=True, seed=3)
+    plain.set_epoch(5)
+    assert repr(plain) == (
+        "SizeBuckets(2,000 clouds in 32 batches of 64, shuffled by seed 3, epoch 5)"
+    )
+    shared = SizeBuckets(torch.ones(20), 4, shuffle=False, seed=0, num_replicas=2, rank=1)
+    assert "sorted by size, rank 1 of 2" in repr(shared)

@@ -72,6 +72,19 @@ def test_decimals_are_those_of_python(text):
     assert np.array_equal(np.signbit(found), np.signbit(expected))
 
 
+@LAW
+@given(texts(st.text("0123456789.-/:", min_size=1, max_size=18)), st.sampled_from([0, 3, 300]))
+def test_anything_is_read_as_python_does_or_refused(text, others):
+    # With many others of up to 8 characters the long ones are read apart from them.
+    content, words = text
+    found = Tokens.find(content + b" 0.25" * others).decimals()
+    plain = [re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", word) for word in words]
+    if not all(plain):
+        assert found is None
+    elif all(sum(map(str.isdigit, word)) <= 15 for word in words) or found is not None:
+        assert found.tolist() == [float(word) for word in words] + [0.25] * others
+
+
 def test_random_numbers_are_correctly_rounded():
     chance = random.Random(0)
     words = [f"{chance.uniform(-10, 10) * 10 ** chance.randint(-3, 4):.{chance.randint(0, 8)}f}"
@@ -91,7 +104,27 @@ def test_a_few_others_are_read_by_themselves():
 
 
 @pytest.mark.parametrize(
-    "word", ["x", ".", "-", "-.", "1.2.3", "..1", "1-2", "--1", "1_0", "0x10", "1e", "1,5", "١"]
+    "word",
+    [
+        "x",
+        ".",
+        "-",
+        "-.",
+        "1.2.3",
+        "..1",
+        "1-2",
+        "--1",
+        "1_0",
+        "0x10",
+        "1e",
+        "1,5",
+        "١",
+        "1.2345678.9",
+        "12345678.90.5",
+        "1.23456789.",
+        "1.2/3",
+        "-12345678-1",
+    ],
 )
 def test_what_is_no_decimal(word):
     for words in ([word], ["0.5"] * 300 + [word] + ["0.5"] * 300, [word] * 80, ["7", word]):

@@ -103,6 +103,17 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: Any, monkeypatch: Any) ->
         assert said in capsys.readouterr().err
 
 
+def test_the_release_that_is_there_is_shown(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "modelnet40_normal_resampled").mkdir()
+    modelnet = entry("modelnet40")
+    assert modelnet.release(tmp_path) == "resampled"
+    assert main(["datasets", "show", "modelnet40", "--root", str(tmp_path)]) != 0
+    assert "modelnet40_train.txt: expected a file" in capsys.readouterr().err
+    (tmp_path / "ModelNet40").mkdir()
+    assert modelnet.release(tmp_path) == "meshes"
+    assert entry("digits").release(tmp_path) == "meshes"
+
+
 def test_get_says_what_it_needs(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
     assert main(["datasets", "get", "mnist", "--root", str(tmp_path)]) == 2

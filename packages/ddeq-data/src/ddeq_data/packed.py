@@ -88,6 +88,13 @@ class PackedClouds:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        weights = "uniform" if self.weights is None else str(self.weights.dtype)
+        return (
+            f"PackedClouds({len(self):,} clouds, {len(self.points):,} points of dimension "
+            f"{self.dim}, {self.points.dtype}, weights {weights}, {self.points.device})"
+        )
+
     @property
     def dim(self) -> int:
         """Dimension d of the points."""

@@ -106,6 +106,14 @@ class SizeBuckets(Sampler[list[int]]):
         """Return the number of batches of a whole epoch, also after a resume."""
         return len(self._lengths)
 
+    def __repr__(self) -> str:
+        shared = f", rank {self.rank} of {self.num_replicas}" if self.num_replicas > 1 else ""
+        order = f"shuffled by seed {self.seed}" if self.shuffle else "sorted by size"
+        return (
+            f"SizeBuckets({len(self.sizes):,} clouds in {len(self):,} batches of "
+            f"{self.batch_size}, {order}{shared}, epoch {self._epoch})"
+        )
+
     def __iter__(self) -> Iterator[list[int]]:
         batches = self._batches()
         for position in range(self._start, len(batches)):

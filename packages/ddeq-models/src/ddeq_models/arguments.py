@@ -367,7 +367,8 @@ def _datasets(commands: Any) -> _Parser:
         action.add_argument(
             "--release",
             choices=get_args(Release),
-            help="of ModelNet: meshes, hdf5 or resampled [meshes]",
+            help="of ModelNet: meshes, hdf5 or resampled "
+            + ("[the one that is there]" if action is show else "[meshes]"),
         )
     show.add_argument(
         "--split",

@@ -36,6 +36,7 @@ class Entry:
             there; None where it reads no files.
         open: One split of it, from a folder and, of several, a release.
         download: Fetches it into a folder; None where there is nothing to fetch.
+        place: Where under a folder a release is; None where there are none.
     """
 
     name: str
@@ -46,6 +47,14 @@ class Entry:
     open: Callable[[Path, str, Release], CloudDataset]
     download: Callable[[Path, Release], object] | None = None
     releases: tuple[Release, ...] = ()
+    place: Callable[[Path, Release], Path | None] | None = None
+
+    def release(self, root: Path) -> Release:
+        """The first release whose files are under a folder; the meshes where there is none."""
+        for one in self.releases:
+            if self.place is not None and self.place(root, one) is not None:
+                return one
+        return "meshes"
 
 
 def entry(name: str) -> Entry:
@@ -129,6 +138,7 @@ def _modelnet(
         lambda root, split, release: kind(root, split, release=release),
         kind.download,
         releases,
+        kind.find,
     )
 
 

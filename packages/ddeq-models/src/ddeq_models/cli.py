@@ -194,7 +194,8 @@ def _datasets(options: argparse.Namespace) -> None:
         print(listing(root))
         return
     chosen = entry(options.name)
-    release: Release = options.release or "meshes"
+    there = options.action == "show" and options.release is None
+    release: Release = chosen.release(root) if there else options.release or "meshes"
     if options.release is not None and options.release not in chosen.releases:
         of = f"; it has {', '.join(chosen.releases)}" if chosen.releases else ""
         raise UserError(f"{chosen.name} has no release {options.release}{of}")
@@ -215,7 +216,8 @@ def _datasets(options: argparse.Namespace) -> None:
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder for the picture; make it first")
     clouds = chosen.open(root, options.split, release)
-    title = f"{chosen.name}, {options.split}: {len(clouds):,} clouds"
+    name = f"{chosen.name} ({release})" if chosen.releases else chosen.name
+    title = f"{name}, {options.split}: {len(clouds):,} clouds"
     write_atomically(out, draw_clouds(clouds, title, "z" if release == "meshes" else "y"))
     print(f"{clouds}\npicture: {out}")
 

@@ -115,12 +115,13 @@ class CloudDataset(Dataset[Cloud]):
         names = self.classes
         if len(names) > _SHOWN:
             names = [*names[: _SHOWN - 2], "...", names[-1]]
+        kinds = "class" if len(self.classes) == 1 else "classes"
         spread = "no points"
         if len(sizes):
             least, most = int(sizes.min()), int(sizes.max())
             spread = f"{least:,} to {most:,} per cloud, median {int(sizes.median()):,}"
         return {
-            "clouds": f"{len(self):,} in {len(self.classes)} classes",
+            "clouds": f"{len(self):,} in {len(self.classes)} {kinds}",
             "classes": ", ".join(names),
             "points": f"{spread}, dimension {self.dim}",
             "transform": repr(self.transform),

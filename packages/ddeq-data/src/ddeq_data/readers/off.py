@@ -78,13 +78,15 @@ def _plain(path: str | PathLike[str], content: bytes, start: int) -> Mesh | None
     # ahead of three numbers might be a colour.
     if tokens.lines() != vertices + faces or not points[3::3].begin_lines():
         return None
-    if not (corners[::4].begin_lines() and corners[::4].are("3")):
+    if not corners[::4].begin_lines("3"):
         return None
     places = token_floats(points)
-    numbers = corners.columns(4, 1).naturals()
-    if places is None or numbers is None:
+    triangles = np.empty((faces, 3), np.int64)
+    if places is None or any(
+        corners[1 + k :: 4].naturals(triangles[:, k]) is None for k in range(3)
+    ):
         return None
-    return checked_mesh(path, places.reshape(vertices, 3), numbers, None)
+    return checked_mesh(path, places.reshape(vertices, 3), triangles.ravel(), None)
 
 
 def _general(stream: NumberStream, declared: int) -> Mesh:

@@ -1,8 +1,4 @@
-"""The tokens of a text, and the numbers that they spell, all at once.
-
-Eight digits are one word of 64 bits, of which three multiplications make a number (a known trick
-of parsers within a register; here the registers are arrays).
-"""
+"""The tokens of a text, and the numbers that they spell, all at once."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ddeq_data.readers.words import Words, joined, last_characters, number, over, without_point
+
 __all__ = ["NUMBER", "Tokens"]
 
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
@@ -22,6 +20,7 @@ _AHEAD = 16
 # both exact in float64: their quotient is the correctly rounded value (Clinger, "How to read
 # floating point numbers accurately", PLDI 1990).
 _DIGITS = 15
+_WORD = 8
 _POWERS = 10.0 ** np.arange(_DIGITS + 1)
 # Of so many tokens one may be of another form and read by itself.
 _RARE = 64
@@ -62,12 +61,14 @@ class Tokens:
             block = text[at : at + _BYTES]
             token = block > 32
             # 9 to 13 are tabulators and ends of lines; below 9, and from 14 to 31, is no text.
-            clean = clean and bool(block.min() > 8) and not bool((block - 14 < 18).any())
+            clean = clean and bool(block.min() > 8) and bool((block - 14).min() > 17)
             found = np.flatnonzero(token[1:] != token[:-1])
             if token[0] != last:
                 edges[count] = at
                 count += 1
-            np.add(found, at + 1, out=edges[count : count + len(found)], casting="unsafe")
+            own = edges[count : count + len(found)]
+            own[:] = found
+            own += at + 1
             count, last = count + len(found), token[-1]
         if last:
             edges[count] = len(text)
@@ -80,13 +81,6 @@ class Tokens:
     def __getitem__(self, chosen: Any) -> Tokens:
         """Return some of the tokens, as numpy takes them from an array."""
         return Tokens(self.text, self.starts[chosen], self.ends[chosen], self.shift, self.clean)
-
-    def columns(self, width: int, first: int) -> Tokens:
-        """Return the tokens of a table of `width` columns without the `first` ones."""
-        starts, ends = (
-            edges.reshape(-1, width)[:, first:].ravel() for edges in (self.starts, self.ends)
-        )
-        return Tokens(self.text, starts, ends, self.shift, self.clean)
 
     def offsets(self) -> NDArray[np.int64]:
         """Return the byte of the content at which each token begins."""
@@ -104,27 +98,26 @@ class Tokens:
         blocks = (text[at : at + _BYTES] for at in range(0, len(text), _BYTES))
         return 1 + sum(int(np.count_nonzero(block == 10)) for block in blocks)
 
-    def begin_lines(self) -> bool:
-        """Whether each token stands at the very beginning of a line."""
-        return bool((self.text[self.starts - 1] == 10).all())
-
-    def are(self, character: str) -> bool:
-        """Whether each token is this one character."""
+    def begin_lines(self, character: str = "") -> bool:
+        """Whether each token stands at the very beginning of a line, and is this one character."""
+        before = self.starts.astype(np.intp) - 1
+        if not character:
+            return bool((self.text[before] == 10).all())
+        pairs: NDArray[np.uint16] = np.ndarray((len(self.text) - 1,), "<u2", self.text, 0, (1,))
         alone = (self.ends - self.starts == 1).all()
-        return bool(alone and (self.text[self.starts] == ord(character)).all())
+        return bool(alone and (pairs[before] == 10 + (ord(character) << 8)).all())
 
-    def naturals(self) -> NDArray[np.int64] | None:
-        """Read integers of at most 15 digits and no sign; None if there is anything else."""
+    def naturals(self, out: NDArray[np.int64] | None = None) -> NDArray[np.int64] | None:
+        """Read integers of at most 15 digits and no sign; None if there is anything else.
+
+        Args:
+            out: (K,) where to write them; None for a new array.
+        """
         if not self.clean:
             return None
-        values = np.empty(len(self), np.int64)
+        values = np.empty(len(self), np.int64) if out is None else out
         for at in range(0, len(self), _TOKENS):
-            block = self[at : at + _TOKENS]
-            length = block.ends - block.starts
-            if length.max() > _DIGITS:
-                return None
-            values[at : at + _TOKENS], wrong = block._digits(block.ends, length)
-            if wrong.any():
+            if not self[at : at + _TOKENS]._naturals(values[at : at + _TOKENS]):
                 return None
         return values
 
@@ -142,75 +135,65 @@ class Tokens:
                 return None
         return values
 
+    def _naturals(self, values: NDArray[np.int64]) -> bool:
+        ends = self.ends.astype(np.intp)
+        length = (ends - self.starts).view(np.uint64)
+        longest = length.max(initial=0)
+        if longest > _DIGITS:
+            return False
+        ahead = over(length) if longest > _WORD else None
+        own, wrong = number(last_characters(self.text, ends, length))
+        values[:] = own
+        if ahead is not None:
+            more, none = number(last_characters(self.text, ends - 8, ahead))
+            values += 10**8 * more
+            wrong |= none
+        return not wrong.any()
+
     def _decimals(self, values: NDArray[np.float64]) -> bool:
-        negative = self.text[self.starts] == ord("-")
-        starts = self.starts + negative
-        first, last = int(self.starts[0]), int(self.ends[-1])
-        points = np.flatnonzero(self.text[first:last] == ord(".")).astype(starts.dtype)
-        points += first
-        whole = self.ends  # where the digits ahead of the point end
-        other = np.zeros(len(self), bool)
-        if len(points) == len(self) and ((starts <= points) & (points < self.ends)).all():
-            whole = points  # the usual case: a point in each
-        elif len(points):
-            owner = np.searchsorted(self.starts, points, side="right") - 1
-            whole = self.ends.copy()
-            whole[owner] = points
-            other[owner[1:][owner[1:] == owner[:-1]]] = True
-        ahead, behind = whole - starts, np.maximum(self.ends - whole - 1, 0)
-        digits = ahead + behind
-        other |= (digits > _DIGITS) | (digits == 0)
-        if other.any():
-            ahead, behind = np.where(other, 0, ahead), np.where(other, 0, behind)
-        left, wrong = self._digits(whole, ahead)
-        other |= wrong
-        right, wrong = self._digits(self.ends, behind)
-        other |= wrong
-        power = _POWERS[behind]
-        np.divide(left * power + right, power, out=values)
+        starts, ends = self.starts.astype(np.intp), self.ends.astype(np.intp)
+        negative = self.text[starts] == ord("-")
+        length = (ends - starts - negative).view(np.uint64)
+        long = np.flatnonzero(length > _WORD)
+        if 4 * len(long) > len(self):
+            other = self._quotients(ends, length, values, pairs=True)
+        else:
+            other = self._quotients(ends, length, values, pairs=False)
+            if len(long):
+                own = np.empty(len(long))
+                other[long] = self._quotients(ends[long], length[long], own, pairs=True)
+                values[long] = own
         np.negative(values, out=values, where=negative)
         odd = np.flatnonzero(other)
         if _RARE * len(odd) > max(len(self), _RARE):
             return False
         for k in odd:
-            word = self.text[self.starts[k] : self.ends[k]].tobytes()
-            if not NUMBER.fullmatch(word):
+            token = self.text[starts[k] : ends[k]].tobytes()
+            if not NUMBER.fullmatch(token):
                 return False
-            values[k] = float(word)
+            values[k] = float(token)
         return True
 
-    def _digits(
-        self, ends: NDArray[Any], length: NDArray[Any]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        # The numbers of the last `length` bytes, at most 16, before `ends`, and which are none.
-        if length.max() <= 8:
-            return self._eight(ends, length)
-        values, wrong = self._eight(ends, np.minimum(length, 8))
-        long = np.flatnonzero(length > 8)
-        more, none = self._eight(ends[long] - 8, length[long] - 8)
-        values[long] += 10**8 * more
-        wrong[long] |= none
-        return values, wrong
-
-    def _eight(
-        self, ends: NDArray[Any], length: NDArray[Any]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        words: NDArray[np.uint64] = np.ndarray((len(self.text) - 7,), "<u8", self.text, 0, (1,))
-        word = words[ends - 8].astype(np.uint64, copy=False)
-        word ^= np.uint64(0x3030303030303030)
-        # The last digit is in the highest byte; what stands before the first one goes out below.
-        unused = (64 - 8 * length).astype(np.uint64)
-        word >>= unused
-        word <<= unused
-        wrong = word + np.uint64(0x7676767676767676)  # a byte above 9 reaches 128
-        wrong |= word
-        wrong &= np.uint64(0x8080808080808080)
-        word *= np.uint64(10 * 2**8 + 1)
-        word >>= np.uint64(8)
-        word &= np.uint64(0x00FF00FF00FF00FF)
-        word *= np.uint64(100 * 2**16 + 1)
-        word >>= np.uint64(16)
-        word &= np.uint64(0x0000FFFF0000FFFF)
-        word *= np.uint64(10000 * 2**32 + 1)
-        word >>= np.uint64(32)
-        return word.view(np.int64), wrong != 0
+    def _quotients(
+        self, ends: NDArray[np.intp], length: Words, values: NDArray[np.float64], *, pairs: bool
+    ) -> NDArray[np.bool_]:
+        # Writes the decimals of up to 8 characters, or 16, to `values`; which of them are none.
+        low = last_characters(self.text, ends, length.copy())
+        if pairs:
+            high = last_characters(self.text, ends - 8, over(length))
+            high, low, behind, points = joined(high, low)
+        else:
+            low, behind, points = without_point(low)
+        whole, wrong = number(low)
+        if pairs:
+            ahead, more = number(high)
+            ahead *= 10**8
+            whole += ahead
+            wrong |= more
+        other: NDArray[np.bool_] = wrong != 0
+        other |= length <= points
+        if pairs:
+            other |= points > 1
+            other |= length - points > _DIGITS
+        np.divide(whole, np.take(_POWERS, behind.view(np.int64), mode="clip"), out=values)
+        return other
