@@ -3,8 +3,9 @@
 The protocol of the paper (`ddeq_data.DDEQsCrop` on clouds that are z-scored whole), 32 points are
 added to each cloud, and judged by the energy distance ``2 E|x−y| − E|x−x'| − E|y−y'|`` to the
 points that are missing, a mean over the first test clouds. Two figures tell its scale: 32 points of
-a standard normal, and 32 points drawn from the missing ones, with replacement. Both models see the same clouds in the
-same order, cut alike, and learn by the same loss, each at the learning rate of its recipe.
+a standard normal, and 32 points drawn from the missing ones, with replacement. Both models see the
+same clouds in the same order, cut alike, and learn by the same loss, each at the learning rate of
+its recipe.
 
 Mean and variance of what is visible of a cloud that was z-scored whole tell where the rest of it
 must be (``--frame given`` lets the model see them, ``--frame visible`` takes them away).
