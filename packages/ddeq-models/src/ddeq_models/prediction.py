@@ -11,7 +11,7 @@ from ddeq_models.data import view
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
 from ddeq_models.model import Output
-from ddeq_models.run_folder import RunFolder
+from ddeq_models.model_folder import open_model
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def predict(
     does best to hold these weights too.)
 
     Args:
-        run: The run folder.
+        run: The run folder, a model folder, or the name of a shipped model.
         files: npy, npz, txt, csv, xyz, pts, off, ply or pcd.
         batch_size: Clouds in a batch; no prediction depends on it.
         device: See `choose_device`.
@@ -59,7 +59,7 @@ def predict(
             is predicted, and the message names every bad one, one a line.
     """
     place = choose_device(device)
-    folder = RunFolder(run)
+    folder = open_model(run)
     config = folder.config()
     if config.task.kind != "classification":
         raise UserError(
