@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -140,17 +141,17 @@ class Completion(Task):
 
     def _losses(self, answer: Completed, inputs: Incomplete) -> Tensor:
         task = self._task
-        distance = {
+        distances: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
             "energy": energy_distance,
             "chamfer-l1": chamfer_l1,
             "chamfer-l2": chamfer_l2,
             "sinkhorn": partial(sinkhorn, blur=task.blur),
-        }[task.loss]
+        }
         cut = (inputs.missing_weights > 0).any(-1)
         # Where nothing is missing, something finite is computed, and then left out.
         missing, weights = inputs.missing, inputs.missing_weights
         weights = torch.where(cut[:, None], weights, 1 / max(weights.shape[-1], 1))
-        losses = distance(answer.points, answer.weights, missing, weights)
+        losses = distances[task.loss](answer.points, answer.weights, missing, weights)
         if task.entropy:
             entropy = kernel_entropy(answer.points, answer.weights, task.bandwidth)
             losses = losses - task.entropy * entropy

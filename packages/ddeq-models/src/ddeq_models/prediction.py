@@ -42,8 +42,9 @@ def predict(
 
     A file holds points (n, d) and, if it is an npz, may hold weights (n,), which need not sum
     to 1; without them every point weighs the same. The clouds are normalised as those of the run
-    were. (In `digits` and in weighted data the weight of a point is the value of its pixel: a file
-    does best to hold these weights too.)
+    were. A file whose points have one coordinate too many, in which all of them agree, is taken for
+    a flat one. (In `digits` and in weighted data the weight of a point is the value of its pixel: a
+    file does best to hold these weights too.)
 
     Args:
         run: The run folder, a model folder, or the name of a shipped model.
@@ -93,7 +94,11 @@ def read_clouds(files: Sequence[str | Path], dim: int) -> list[Cloud]:
     problems: list[str] = []
     for file in files:
         try:
-            points, weights = read_cloud(file, dim=dim)
+            points, weights = read_cloud(file)
+            if points.shape[1] == dim + 1 and (points[:, dim] == points[0, dim]).all():
+                points = points[:, :dim]  # ply and its like always have a z
+            elif points.shape[1] != dim:
+                read_cloud(file, dim=dim)  # which says what is wrong
         except DataError as error:
             problems.append(str(error))
         else:
