@@ -172,7 +172,7 @@ def _summary(config: RunConfig, parameters: int) -> str:
     else:
         does = "It adds the points that are missing from a cloud."
     return (
-        f"A model of [ddeq-models](https://pypi.org/project/ddeq-models/) for clouds of points in "
+        f"A model of `ddeq-models` for clouds of points in "
         f"{config.model.point_dim} dimensions, trained on {data}; preset `{config.preset}`, "
         f"{parameters:,} parameters. {does}"
     )
