@@ -1,9 +1,11 @@
-"""Completion of MNIST after a number of steps, beside noise and beside the truth itself.
+"""Completion of MNIST after a number of steps, beside PCN, noise and the truth itself.
 
 The protocol of the paper (`ddeq_data.DDEQsCrop` on clouds that are z-scored whole), 32 points are
 added to each cloud, and judged by the energy distance ``2 E|x−y| − E|x−x'| − E|y−y'|`` to the
 points that are missing, a mean over the first test clouds. Two figures tell its scale: 32 points of
-a standard normal, and 32 points drawn from the missing ones.
+a standard normal, and 32 points drawn from the missing ones, with replacement. Both models see the
+same clouds in the same order, cut alike, and learn by the same loss, each at the learning rate of
+its recipe.
 
 Mean and variance of what is visible of a cloud that was z-scored whole tell where the rest of it
 must be (``--frame given`` lets the model see them, ``--frame visible`` takes them away).
@@ -12,10 +14,11 @@ must be (``--frame given`` lets the model see them, ``--frame visible`` takes th
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from ddeq_data import (
@@ -27,7 +30,8 @@ from ddeq_data import (
     ZScore,
     collate,
 )
-from ddeq_models.cloud_distances import energy_distance, neighbour
+from ddeq_models.baselines import PCN, PCNConfig
+from ddeq_models.cloud_distances import chamfer_l1, energy_distance, neighbour
 from ddeq_models.completer import CompleterConfig, DDEQCompleter
 from ddeq_models.config import TrainConfig
 from ddeq_models.data import generator_of
@@ -36,6 +40,7 @@ from wgf_solver import Measure
 
 POINTS = 32
 PLAN = TrainConfig(learning_rate=2e-3, weight_decay=0.01, ema=0.99)
+RATES = {"DDEQ": 2e-3, "PCN": 5e-4}
 Figures = dict[str, float]
 
 
@@ -47,41 +52,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clouds", type=int, default=1280, help="that are measured")
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--frame", choices=("given", "visible"), default="given")
+    parser.add_argument("--models", nargs="+", choices=tuple(RATES), default=list(RATES))
+    parser.add_argument("--ema", type=float, default=PLAN.ema, help="decay of the average weights")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Train, and measure once, at the end."""
+    """Train each model, and measure it once, at the end."""
     measured = MNISTPointCloud(options.root, split=options.split)
     cuts = _cuts(measured, options.clouds)
-    start = time.perf_counter()
-    model = _trained(MNISTPointCloud(options.root, split="train"), options)
+    clouds = MNISTPointCloud(options.root, split="train")
+    rows = {}
+    for name in options.models:
+        start = time.perf_counter()
+        model = _trained(name, clouds, options)
+        seconds = time.perf_counter() - start
+        parameters = sum(p.numel() for p in model.parameters())
+        rows[name] = {"parameters": parameters, "seconds": seconds, **_measured(model, cuts)}
     return {
         "steps": options.steps,
         "frame": options.frame,
         "split": options.split,
         "clouds": options.clouds,
-        "seconds": time.perf_counter() - start,
-        "completed": _measured(model, cuts),
+        "completed": rows,
         "references": _references(cuts),
     }
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as Markdown."""
-    rows = {"DDEQ": figures["completed"], **figures["references"]}
+    rows = {**figures["completed"], **figures["references"]}
     lines = [
         f"{figures['steps']} steps, frame {figures['frame']}, {figures['clouds']:,} "
-        f"{figures['split']} clouds, {figures['seconds']:.0f} s of training",
+        f"{figures['split']} clouds",
         "",
-        "| 32 points | energy distance | nearest neighbour | solver's steps | failures |",
-        "| --- | --- | --- | --- | --- |",
+        "| 32 points | energy distance | Chamfer l1 | nearest neighbour | parameters "
+        "| seconds of training | solver's steps | failures |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    forms = {"parameters": ",", "seconds": ".0f", "steps": ".3g", "failures": "d"}
     for name, row in rows.items():
-        steps, failures = (f"{row[key]:.3g}" if key in row else "" for key in ("steps", "failures"))
+        rest = (format(row[key], form) if key in row else "" for key, form in forms.items())
         lines.append(
-            f"| {name} | {row['energy_distance']:.4f} | {row['neighbour']:.3f} "
-            f"| {steps} | {failures} |"
+            f"| {name} | {row['energy_distance']:.4f} | {row['chamfer_l1']:.4f} "
+            f"| {row['neighbour']:.3f} | {' | '.join(rest)} |"
         )
     return "\n".join(lines)
 
@@ -113,68 +127,84 @@ def _steps(dataset: CloudDataset, options: argparse.Namespace) -> Iterator[tuple
         epoch += 1
 
 
-def _trained(dataset: CloudDataset, options: argparse.Namespace) -> DDEQCompleter:
+def _trained(name: str, dataset: CloudDataset, options: argparse.Namespace) -> nn.Module:
     torch.manual_seed(options.seed)
-    model = DDEQCompleter(CompleterConfig(frame=options.frame))
-    average, optimiser = Average(model, PLAN.ema), build_optimiser(model, PLAN)
+    plan = replace(PLAN, learning_rate=RATES[name], ema=options.ema)
+    model: nn.Module
+    if name == "DDEQ":
+        model = DDEQCompleter(CompleterConfig(frame=options.frame))
+    else:
+        model = PCN(PCNConfig(frame=options.frame))
+    average, optimiser = Average(model, plan.ema), build_optimiser(model, plan)
     for step, cut in _steps(dataset, options):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(PLAN, step, options.steps)
+            group["lr"] = learning_rate(plan, step, options.steps)
         visible = cut.visible.compact()
         answer = model(visible.points, visible.weights, POINTS)
-        loss = _energy(answer.points, answer.weights, cut).mean()
+        loss = _judged(energy_distance, answer.points, answer.weights, cut).mean()
         optimiser.zero_grad()
         loss.backward()
-        clip_grad_norm_(model.parameters(), PLAN.clip_norm)
+        clip_grad_norm_(model.parameters(), plan.clip_norm)
         optimiser.step()
         average.update(model)
         if step % 50 == 0:
-            print(f"step {step}: {float(loss.detach()):.4f}", flush=True)
-    trained: DDEQCompleter = average.model.eval()
-    return trained
+            print(f"{name}, step {step}: {float(loss.detach()):.4f}", flush=True)
+    return average.model.eval()
 
 
-def _energy(x: Tensor, w: Tensor, cut: Completion) -> Tensor:
-    """Of the clouds that could be cut."""
+def _judged(distance: Any, x: Tensor, w: Tensor, cut: Completion) -> Tensor:
+    """A distance to what is missing, of the clouds that could be cut."""
     missing = cut.missing.compact()
     there = (missing.weights > 0).any(-1)
-    return energy_distance(x[there], w[there], missing.points[there], missing.weights[there])
+    judged: Tensor = distance(x[there], w[there], missing.points[there], missing.weights[there])
+    return judged
 
 
 @torch.no_grad()
-def _measured(model: DDEQCompleter, cuts: list[Completion]) -> Figures:
-    energies, gaps, steps, failures = [], [], [], 0
+def _measured(model: nn.Module, cuts: list[Completion]) -> Figures:
+    rows, steps, failures = [], [], 0
     for cut in cuts:
         visible = cut.visible.compact()
         answer = model(visible.points, visible.weights, POINTS)
-        energies.append(_energy(answer.points, answer.weights, cut))
-        gaps.append(neighbour(answer.points, answer.weights))
-        steps.append(answer.solution.steps.float())
-        failures += int(answer.solution.failed.sum())
-    return {**_means(energies, gaps), "steps": float(torch.cat(steps).mean()), "failures": failures}
+        rows.append(_row(answer.points, answer.weights, cut))
+        if answer.solution is not None:
+            steps.append(answer.solution.steps.float())
+            failures += int(answer.solution.failed.sum())
+    if not steps:
+        return _means(rows)
+    return {**_means(rows), "steps": float(torch.cat(steps).mean()), "failures": failures}
+
+
+def _row(x: Tensor, w: Tensor, cut: Completion) -> dict[str, Tensor]:
+    return {
+        "energy_distance": _judged(energy_distance, x, w, cut),
+        "chamfer_l1": _judged(chamfer_l1, x, w, cut),
+        "neighbour": neighbour(x, w),
+    }
 
 
 def _references(cuts: list[Completion]) -> dict[str, Figures]:
     generator = torch.Generator().manual_seed(0)
-    energies: dict[str, list[Tensor]] = {"standard normal": [], "the truth": []}
-    gaps: dict[str, list[Tensor]] = {name: [] for name in energies}
+    names = ("standard normal", "drawn from the truth", "the missing points")
+    rows: dict[str, list[dict[str, Tensor]]] = {name: [] for name in names}
     for cut in cuts:
         missing = cut.missing
         weights = torch.full((len(missing), POINTS), 1 / POINTS)
         there = (missing.weights > 0).any(-1, keepdim=True)
-        # Where nothing is missing, nothing is drawn either: `_energy` leaves that cloud out.
+        # Where nothing is missing, nothing is drawn either: `_judged` leaves that cloud out.
         truth = Measure(missing.points, torch.where(there, missing.weights, 1.0))
         for name, points in (
             ("standard normal", torch.randn(*weights.shape, 2, generator=generator)),
-            ("the truth", truth.sample(POINTS, generator).points),
+            ("drawn from the truth", truth.sample(POINTS, generator).points),
         ):
-            energies[name].append(_energy(points, weights, cut))
-            gaps[name].append(neighbour(points, weights))
-    return {name: _means(energies[name], gaps[name]) for name in energies}
+            rows[name].append(_row(points, weights, cut))
+        gaps = neighbour(missing.points[there[:, 0]], missing.weights[there[:, 0]])
+        zero = torch.zeros_like(gaps)
+        rows["the missing points"].append(
+            {"energy_distance": zero, "chamfer_l1": zero, "neighbour": gaps}
+        )
+    return {name: _means(of) for name, of in rows.items()}
 
 
-def _means(energies: list[Tensor], gaps: list[Tensor]) -> Figures:
-    return {
-        "energy_distance": float(torch.cat(energies).mean()),
-        "neighbour": float(torch.cat(gaps).mean()),
-    }
+def _means(rows: list[dict[str, Tensor]]) -> Figures:
+    return {name: float(torch.cat([row[name] for row in rows]).mean()) for name in rows[0]}

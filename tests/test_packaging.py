@@ -4,6 +4,7 @@ Hatch does not reinstall an editable member when only its version, its scripts o
 sibling changes, so a stale environment is told here: ``hatch env prune`` makes a new one.
 """
 
+import subprocess
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -61,3 +62,23 @@ def test_every_member_is_a_whole_package(name: str) -> None:
     assert (folder / "src" / name.replace("-", "_") / "py.typed").is_file()
     assert f"## {MEMBERS[name]['version']}" in (folder / "CHANGELOG.md").read_text()
     assert MEMBERS[name]["license"].startswith("MIT")
+
+
+def test_the_wheel_holds_the_trained_models() -> None:
+    """Hatchling takes every file below the package that git does not ignore."""
+    build = tomllib.loads((ROOT / "packages/ddeq-models/pyproject.toml").read_text())["tool"]
+    assert build["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/ddeq_models"]}
+    weights = ROOT / "packages/ddeq-models/src/ddeq_models/weights"
+    files = sorted(path for path in weights.glob("*/*") if path.is_file())
+    assert {path.name for path in files} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "result.json",
+    }
+    assert {path.parent.name for path in files} == {"mnist-classifier", "mnist-completer"}
+    if (ROOT / ".git").exists():
+        ignored = subprocess.run(
+            ["git", "check-ignore", "--no-index", *map(str, files)], cwd=ROOT, capture_output=True
+        )
+        assert ignored.returncode == 1, ignored.stdout.decode()  # 1: none is

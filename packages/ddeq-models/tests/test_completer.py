@@ -181,7 +181,7 @@ def task_of(config: CompletionConfig) -> Completion:
     return Completion(RunConfig("x", ("a",), DataConfig(), TINY, TrainConfig(), task=config))
 
 
-@pytest.mark.parametrize("loss", ["energy", "chamfer-l1", "chamfer-l2"])
+@pytest.mark.parametrize("loss", ["energy", "chamfer-l1", "chamfer-l2", "sinkhorn"])
 def test_records_are_per_cloud_and_leave_out_clouds_that_were_not_cut(
     loss: str, model: DDEQCompleter
 ) -> None:
@@ -228,6 +228,8 @@ def test_bad_configurations_are_refused() -> None:
             CompleterConfig(**config)
     with pytest.raises(ValueError, match="bandwidth"):
         CompletionConfig(bandwidth=0.0)
+    with pytest.raises(ValueError, match="blur above 0"):
+        CompletionConfig(blur=0.0)
     with pytest.raises(ValueError, match="radius"):
         CompletionConfig(radius=-1.0)
 

@@ -56,7 +56,12 @@ def test_formats_and_weights(finished: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", points)
     np.savez(tmp_path / "e.npz", points=points[[0, 1, 2, 2]], weights=[2.0, 2.0, 1.0, 1.0])
     np.savez(tmp_path / "f.npz", points=points, weights=[1.0, 1.0, 5.0])
-    names = ("a.npy", "b.csv", "c.txt", "d.npz", "e.npz", "f.npz")
+    names = ("a.npy", "b.csv", "c.txt", "d.npz", "d2.ply", "e.npz", "f.npz")
+    flat = np.column_stack([points, np.full(3, 7.0)])
+    head = "ply\nformat ascii 1.0\nelement vertex 3\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz") + "end_header\n"
+    rows = "\n".join(" ".join(map(str, row)) for row in flat.tolist())
+    (tmp_path / "d2.ply").write_text(head + rows + "\n")
     first, *same, weighted = predict(finished, [tmp_path / name for name in names])
     for other in same:  # uniform weights, and mass that is split between equal points
         assert other.probabilities == pytest.approx(first.probabilities, abs=1e-5)
@@ -108,7 +113,10 @@ def test_bad_files(finished: Path, tmp_path: Path, fails: Fails) -> None:
     for path, words in (
         (tmp_path / "missing.npy", "expected a file, found nothing"),
         (tmp_path, "found a folder"),
-        (file("solid.npy", [[1, 2, 3]]), "expected points of dimension 2, found 3 columns"),
+        (
+            file("solid.npy", [[1, 2, 3], [1, 2, 4]]),
+            "expected points of dimension 2, found 3 columns",
+        ),
         (file("empty.npy", np.zeros((0, 2))), "expected at least one point"),
         (file("nan.npy", [[1, 2], [np.nan, 1]]), "point 1 (counted from 0): expected finite"),
         (file("flat.npy", [1, 2]), "expected points of shape (n, d)"),

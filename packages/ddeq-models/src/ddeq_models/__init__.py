@@ -13,6 +13,7 @@ from ddeq_models.errors import Diverged, Interrupted, UserError
 from ddeq_models.evaluation import evaluate
 from ddeq_models.metrics import Tally
 from ddeq_models.model import ModelConfig, Output
+from ddeq_models.model_folder import from_pretrained, save_pretrained, shipped_names
 from ddeq_models.prediction import Prediction, predict
 from ddeq_models.presets import PRESETS
 from ddeq_models.recipes import RECIPES, Recipe
@@ -53,7 +54,10 @@ __all__ = [
     "complete",
     "diagnose",
     "evaluate",
+    "from_pretrained",
     "predict",
     "resume_run",
+    "save_pretrained",
+    "shipped_names",
     "train",
 ]

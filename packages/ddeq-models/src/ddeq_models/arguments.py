@@ -88,6 +88,7 @@ def _layout(prog: str) -> argparse.HelpFormatter:
 
 
 _STYLE: dict[str, Any] = {"formatter_class": _layout, "allow_abbrev": False}
+_RUN = "a run folder, a model folder, or a shipped model: see ddeq models"
 _METAVARS = {int: "N", float: "X"}
 
 
@@ -220,10 +221,10 @@ def _evaluate(commands: Any) -> _Parser:
         "evaluate",
         "RUN ",
         "measure a trained model on a split",
-        "Measure the model of a run folder on a split of its data set, or of another with\n"
+        "Measure a trained model on a split of its data set, or of another with\n"
         "the same classes. The clouds are normalised as in the training.",
     )
-    parser.add_argument("run", metavar="RUN", help="the run folder")
+    parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument("--data", choices=DATA_SETS, help="data set [the run's]")
     parser.add_argument("--root", metavar="DIR", help="folder of its files [the run's]")
     parser.add_argument(
@@ -253,10 +254,11 @@ def _predict(commands: Any) -> _Parser:
         "predict",
         "RUN FILE... ",
         "label files of points",
-        "Label files of points with the model of a run folder. The clouds are normalised as\n"
-        "in the training. If files are bad, all of them are named and nothing is done.",
+        "Label files of points with a trained model: ddeq predict mnist-classifier FILE...\n"
+        "The clouds are normalised as in the training. x goes to the right and y upwards.\n"
+        "If files are bad, all of them are named and nothing is done.",
     )
-    parser.add_argument("run", metavar="RUN", help="the run folder")
+    parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument(
         "files",
         metavar="FILE",
@@ -279,11 +281,13 @@ def _complete(commands: Any) -> _Parser:
         "complete",
         "RUN FILE... --out DIR ",
         "complete files of points",
-        "Add the points that are missing to files of points, with the completer of a run\n"
-        "folder. Each FILE becomes DIR/<name>.npz, which holds all points, the file's first,\n"
-        "their weights, and which of them were visible; and a picture, DIR/<name>.png.",
+        "Add the points that are missing to files of points, with a trained completer:\n"
+        "ddeq complete mnist-completer FILE... --out DIR\n"
+        "x goes to the right and y upwards. Each FILE becomes DIR/<name>.npz, which holds\n"
+        "all points, the file's first, their weights, and which of them were visible; and\n"
+        "a picture, DIR/<name>.png.",
     )
-    parser.add_argument("run", metavar="RUN", help="the run folder")
+    parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="npy, npz, txt, csv, xyz, pts, off, ply or pcd"
     )
@@ -306,8 +310,9 @@ def _diagnose(commands: Any) -> _Parser:
         "residual of the linear solve behind the exact gradient, and the cosine between the\n"
         "one-step phantom gradient and the exact one.",
     )
-    parser.add_argument("run", metavar="RUN", help="the run folder")
+    parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument("--clouds", type=int, default=8, metavar="N", help="how many clouds [8]")
+    parser.add_argument("--root", metavar="DIR", help="folder of the data [the run's]")
     parser.add_argument(
         "--split", choices=SPLITS, default="test", metavar="SPLIT", help=f"{_listed(SPLITS)} [test]"
     )
@@ -325,7 +330,7 @@ def _report(commands: Any) -> _Parser:
         "Write one HTML page that needs no network and no other file: results, curves,\n"
         "confusion matrix, the particles' flow and what they attend to, failures.",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="the run folders")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or as for predict")
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="the page; one that exists is replaced"
     )
@@ -381,6 +386,40 @@ def _datasets(commands: Any) -> _Parser:
     return parser
 
 
+def _models(commands: Any) -> _Parser:
+    parser = _add(
+        commands,
+        "models",
+        "[show NAME | save RUN DIR] ",
+        "list the models, show a card, save a run as one",
+        "List the architectures that can be trained, and the trained models that come with\n"
+        "the package: their names stand for a run folder in every other command.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    show = _add(
+        actions,
+        "show",
+        "NAME ",
+        "print a model card",
+        "Print the card of a model: what it expects, how it was trained, its figures.",
+        command="models show",
+    )
+    show.add_argument("run", metavar="NAME", help="a shipped model, or a model folder")
+    save = _add(
+        actions,
+        "save",
+        "RUN DIR ",
+        "make a model folder of a run",
+        "Make a model folder of a run, to keep or to pass on: config.json,\n"
+        "model.safetensors and a model card, in the layout of the Hugging Face Hub.",
+        command="models save",
+    )
+    save.add_argument("run", metavar="RUN", help="the run folder")
+    save.add_argument("folder", metavar="DIR", help="empty or not there; names the model")
+    save.add_argument("--license", metavar="ID", help="of the weights: mit, cc-by-4.0, ... [none]")
+    return parser
+
+
 def _add(
     commands: Any, name: str, usage: str, short: str, description: str, command: str = ""
 ) -> _Parser:
@@ -427,4 +466,5 @@ _COMMANDS = {
     "diagnose": _diagnose,
     "report": _report,
     "datasets": _datasets,
+    "models": _models,
 }

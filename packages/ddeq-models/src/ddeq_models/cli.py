@@ -163,7 +163,11 @@ def _diagnose(options: argparse.Namespace) -> None:
     from ddeq_models.diagnosis import diagnose
 
     result = diagnose(
-        options.run, clouds=options.clouds, split=options.split, device=options.device
+        options.run,
+        clouds=options.clouds,
+        root=options.root,
+        split=options.split,
+        device=options.device,
     )
     if options.json:
         print(json.dumps(result))
@@ -240,6 +244,24 @@ def _report(options: argparse.Namespace) -> None:
     print(write_report(options.runs, options.out, device=options.device))
 
 
+def _models(options: argparse.Namespace) -> None:
+    from ddeq_models.model_card import CARD
+    from ddeq_models.model_folder import open_model, save_pretrained
+    from ddeq_models.zoo import listing
+
+    if options.action is None:
+        print(listing())
+    elif options.action == "save":
+        print(save_pretrained(options.run, options.folder, license=options.license))
+    else:
+        card = open_model(options.run).path / CARD
+        if not card.is_file():
+            raise UserError(
+                f"{options.run} has no model card; ddeq models save {options.run} DIR makes one"
+            )
+        print(card.read_text(encoding="utf-8"), end="")
+
+
 _COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
@@ -248,4 +270,5 @@ _COMMANDS = {
     "diagnose": _diagnose,
     "report": _report,
     "datasets": _datasets,
+    "models": _models,
 }

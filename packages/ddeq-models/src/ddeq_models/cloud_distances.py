@@ -9,6 +9,7 @@ weight 0 and counts nothing. With ``d(x, Y) = min_j ‖x − y_j‖`` over the p
 `energy_distance`   ``2 E‖x − y‖ − E‖x − x'‖ − E‖y − y'‖``: Székely and Rizzo 2013; MMD² of −‖·‖
 `f_score`           harmonic mean of the shares of points within a threshold of the other cloud
 `wasserstein`       ``W_2``, by an exact solver (needs POT)
+`sinkhorn`          ``2 S_ε``, the debiased divergence of `wgf_solver.Sinkhorn`: W_2² as ε → 0
 `neighbour`         ``Σ_i w_i min_{j≠i} ‖x_i − x_j‖`` of one cloud: 0 where all points coincide
 `kernel_entropy`    ``−Σ_i w_i log Σ_j w_j N(x_i − x_j; 0, h² I)`` of one cloud
 ==================  ===========================================================================
@@ -23,7 +24,7 @@ import math
 import torch
 from torch import Tensor
 
-from wgf_solver import MMD, Energy, Measure
+from wgf_solver import MMD, Energy, Measure, Sinkhorn
 
 
 def nearest(x: Tensor, y: Tensor, v: Tensor) -> Tensor:
@@ -97,6 +98,24 @@ def wasserstein(x: Tensor, w: Tensor, y: Tensor, v: Tensor) -> Tensor:
         gaps = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
         costs.append(ot.emd2((p / p.sum()).numpy(), (q / q.sum()).numpy(), gaps.numpy()))
     return torch.tensor(costs, dtype=torch.float64).clamp(min=0).sqrt().to(x)
+
+
+def sinkhorn(x: Tensor, w: Tensor, y: Tensor, v: Tensor, blur: float) -> Tensor:
+    """``2 S_ε`` for the cost ``½‖x − y‖²``, ``ε = blur²``, ``(B,)``; Feydy et al. 2019.
+
+    As a loss it needs no potentials to many digits: the iteration ends when they have settled to
+    a hundredth of ``ε``, or after 50 steps at the final blur. Cloud by cloud, so slower than the
+    other distances by far.
+
+    Args:
+        x: ``(B, n, d)``.
+        w: Its weights.
+        y: ``(B, m, d)``.
+        v: Its weights.
+        blur: Length below which mass is not told apart, in the unit of the points.
+    """
+    divergence = Sinkhorn(blur, tolerance=1e-2, max_steps=50)
+    return 2 * divergence(Measure(x, w), Measure(y, v))
 
 
 def neighbour(x: Tensor, w: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from ddeq_models.completer import Completed
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
 from ddeq_models.files import write_atomically
+from ddeq_models.model_folder import open_model
 from ddeq_models.prediction import read_clouds
-from ddeq_models.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def complete(
     It is a file that `ddeq_data.read_cloud` reads. ``out/<name>.png`` shows it.
 
     Args:
-        run: The run folder of a completer.
+        run: The run folder or model folder of a completer, or the name of a shipped one.
         files: npy, npz, txt, csv, xyz, pts, off, ply or pcd.
         out: Folder to write to; made if it does not exist.
         count: Points to add to each file; None: in the ratio of the run.
@@ -78,7 +78,7 @@ def complete(
     """
     from ddeq_models.pictures import Completion, draw_completions
 
-    place, folder, target = choose_device(device), RunFolder(run), Path(out)
+    place, folder, target = choose_device(device), open_model(run), Path(out)
     config = folder.config()
     if config.task.kind != "completion":
         raise UserError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +28,7 @@ from ddeq_models.cloud_distances import (
     f_score,
     kernel_entropy,
     neighbour,
+    sinkhorn,
     wasserstein,
 )
 from ddeq_models.completer import Completed
@@ -46,11 +49,13 @@ class CompletionConfig(TaskConfig):
         fraction: Of the cloud that is missing; ``ddeqs`` has none.
         radius: Of the balls of ``ddeqs``, in z-scored coordinates.
         balls: Their number.
-        loss: What is trained on: the energy distance, or a Chamfer distance.
+        loss: What is trained on: the energy distance, a Chamfer distance, or the Sinkhorn
+            divergence, which takes its time: see `ddeq_models.cloud_distances`.
         entropy: Weight of the entropy of the completed points that is subtracted from the loss:
             1e-6 in the paper.
         bandwidth: Of the kernel density estimate of that entropy.
         threshold: Distance up to which a point counts as found, in the F-score.
+        blur: Of the Sinkhorn divergence.
     """
 
     kind: ClassVar[str] = "completion"
@@ -59,17 +64,19 @@ class CompletionConfig(TaskConfig):
     fraction: float = 0.5
     radius: float = 0.6
     balls: int = 2
-    loss: Literal["energy", "chamfer-l1", "chamfer-l2"] = "energy"
+    loss: Literal["energy", "chamfer-l1", "chamfer-l2", "sinkhorn"] = "energy"
     entropy: float = 1e-6
     bandwidth: float = 0.1
     threshold: float = 0.1
+    blur: float = 0.1
 
     def __post_init__(self) -> None:
         self.crop()  # which checks its own attributes
-        if self.entropy < 0 or not self.bandwidth > 0 or not self.threshold > 0:
+        lengths = self.bandwidth, self.threshold, self.blur
+        if not self.entropy >= 0 or not all(length > 0 for length in lengths):
             raise ValueError(
-                "entropy must be at least 0, bandwidth and threshold above 0, got "
-                f"{self.entropy}, {self.bandwidth}, {self.threshold}"
+                "entropy must be at least 0, bandwidth, threshold and blur above 0, got "
+                f"{self.entropy}, {self.bandwidth}, {self.threshold}, {self.blur}"
             )
 
     def crop(self) -> Crop:
@@ -134,16 +141,17 @@ class Completion(Task):
 
     def _losses(self, answer: Completed, inputs: Incomplete) -> Tensor:
         task = self._task
-        distance = {
+        distances: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
             "energy": energy_distance,
             "chamfer-l1": chamfer_l1,
             "chamfer-l2": chamfer_l2,
-        }[task.loss]
+            "sinkhorn": partial(sinkhorn, blur=task.blur),
+        }
         cut = (inputs.missing_weights > 0).any(-1)
         # Where nothing is missing, something finite is computed, and then left out.
         missing, weights = inputs.missing, inputs.missing_weights
         weights = torch.where(cut[:, None], weights, 1 / max(weights.shape[-1], 1))
-        losses = distance(answer.points, answer.weights, missing, weights)
+        losses = distances[task.loss](answer.points, answer.weights, missing, weights)
         if task.entropy:
             entropy = kernel_entropy(answer.points, answer.weights, task.bandwidth)
             losses = losses - task.entropy * entropy

@@ -24,8 +24,8 @@ from ddeq_models.data import Split, batches, open_split, view
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
 from ddeq_models.evaluation import CHANCE
+from ddeq_models.model_folder import open_model
 from ddeq_models.registry import build_task
-from ddeq_models.run_folder import RunFolder
 from ddeq_models.task import Task
 from wgf_solver import (
     GMRES,
@@ -43,12 +43,18 @@ PRODUCTS = 60  # dimension of the Krylov space
 
 
 def diagnose(
-    run: str | Path, *, clouds: int = 8, split: Split = "test", device: str = "auto"
+    run: str | Path,
+    *,
+    clouds: int = 8,
+    root: str | None = None,
+    split: Split = "test",
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Look at the equilibria of a trained model.
 
     Args:
-        run: The run folder.
+        run: The run folder, a model folder, or the name of a shipped model.
+        root: Folder of the data; None is the run's own.
         clouds: How many clouds, spread evenly over the split.
         split: ``train``, ``validation`` or ``test``.
         device: See `choose_device`.
@@ -68,12 +74,12 @@ def diagnose(
     if clouds < 1:
         raise UserError(f"clouds must be at least 1, got {clouds}")
     place = choose_device(device)
-    folder = RunFolder(run)
+    folder = open_model(run)
     config = folder.config()
     model, task = folder.model(place), build_task(config)
     if not hasattr(model, "solver"):
         raise UserError(f"the model {config.model.kind} of {folder.path} solves nothing")
-    dataset = open_split(config.data, split)
+    dataset = open_split(replace(config.data, root=root or config.data.root), split)
     chosen = {len(dataset) * i // clouds for i in range(clouds)}
     seen = view(config.data)
     generator = torch.Generator().manual_seed(CHANCE)

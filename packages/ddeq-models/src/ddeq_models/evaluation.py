@@ -15,9 +15,9 @@ from ddeq_models.data import Split, batches, check_fit, open_split, view
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
 from ddeq_models.metrics import Tally, to_json
+from ddeq_models.model_folder import open_model
 from ddeq_models.ranks import Ranks
 from ddeq_models.registry import build_task
-from ddeq_models.run_folder import RunFolder
 from ddeq_models.task import Task
 
 EVALUATION_BATCH = 256  # clouds at once
@@ -72,7 +72,7 @@ def evaluate(
     """Measure a trained model on one split of a data set.
 
     Args:
-        run: The run folder.
+        run: The run folder, a model folder, or the name of a shipped model.
         data: The data set; None is the run's own.
         root: Folder of its files; None is the run's own.
         split: ``train``, ``validation`` or ``test``.
@@ -90,7 +90,7 @@ def evaluate(
         DataError: The files of the data are missing or damaged.
     """
     place = choose_device(device)
-    folder = RunFolder(run)
+    folder = open_model(run)
     config = folder.config()
     model = folder.model(place)
     _solve_otherwise(model, config.model.kind, rtol=rtol, max_steps=max_steps)

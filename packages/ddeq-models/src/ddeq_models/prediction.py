@@ -11,7 +11,7 @@ from ddeq_models.data import view
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
 from ddeq_models.model import Output
-from ddeq_models.run_folder import RunFolder
+from ddeq_models.model_folder import open_model
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ def predict(
 
     A file holds points (n, d) and, if it is an npz, may hold weights (n,), which need not sum
     to 1; without them every point weighs the same. The clouds are normalised as those of the run
-    were. (In `digits` and in weighted data the weight of a point is the value of its pixel: a file
-    does best to hold these weights too.)
+    were. A file whose points have one coordinate too many, in which all of them agree, is taken for
+    a flat one. (In `digits` and in weighted data the weight of a point is the value of its pixel: a
+    file does best to hold these weights too.)
 
     Args:
-        run: The run folder.
+        run: The run folder, a model folder, or the name of a shipped model.
         files: npy, npz, txt, csv, xyz, pts, off, ply or pcd.
         batch_size: Clouds in a batch; no prediction depends on it.
         device: See `choose_device`.
@@ -59,7 +60,7 @@ def predict(
             is predicted, and the message names every bad one, one a line.
     """
     place = choose_device(device)
-    folder = RunFolder(run)
+    folder = open_model(run)
     config = folder.config()
     if config.task.kind != "classification":
         raise UserError(
@@ -93,7 +94,11 @@ def read_clouds(files: Sequence[str | Path], dim: int) -> list[Cloud]:
     problems: list[str] = []
     for file in files:
         try:
-            points, weights = read_cloud(file, dim=dim)
+            points, weights = read_cloud(file)
+            if points.shape[1] == dim + 1 and (points[:, dim] == points[0, dim]).all():
+                points = points[:, :dim]  # ply and its like always have a z
+            elif points.shape[1] != dim:
+                read_cloud(file, dim=dim)  # which says what is wrong
         except DataError as error:
             problems.append(str(error))
         else:

@@ -51,3 +51,17 @@ PRESETS: dict[str, ModelConfig] = {
     "pointnet-vanilla": PointNetConfig(transforms=False),
     "set-transformer": SetTransformerConfig(),
 }
+
+# What `ddeq models` says of each.
+TEXTS: dict[str, str] = {
+    "ddeq": "equilibrium of marked particles; ours",
+    "ddeq-paper": "the published hyperparameters, for parity",
+    "completer": "adds missing points, equilibrium of noise; any unit",
+    "completer-given": "the same on clouds z-scored whole, as in the paper",
+    "deep-sets": "Zaheer et al. 2017",
+    "pcn": "Yuan et al. 2018",
+    "point-transformer": "Zhao et al. 2021",
+    "pointnet": "Qi et al. 2017, with transforms",
+    "pointnet-vanilla": "the same without transforms",
+    "set-transformer": "Lee et al. 2019",
+}

@@ -181,7 +181,13 @@ class RunFolder:
             raise UserError(f"there is no run folder {self.path}; `ddeq train` makes one")
         try:
             text = (self.path / CONFIG).read_text(encoding="utf-8")
-            return RunConfig.from_dict(json.loads(text))
+            config = RunConfig.from_dict(json.loads(text))
+            count = getattr(config.model, "classes", len(config.classes))
+            if count != len(config.classes):
+                raise UserError(
+                    f"model.classes is {count}, but classes names {len(config.classes)}"
+                )
+            return config
         except FileNotFoundError as error:
             raise UserError(
                 f"{self.path} is not a run folder: it has no {CONFIG}; `ddeq train` makes one"
@@ -216,6 +222,8 @@ class RunFolder:
     def kept_epoch(self) -> int:
         """The epoch whose weights are there; the last one, if no record tells."""
         kept = [r["epoch"] for r in self.metrics() if r.get("kept")]
+        if not kept and self.is_complete():  # a model folder has no records
+            kept = [epoch for epoch in [self.result().get("epoch")] if epoch]
         return int(kept[-1]) if kept else self.config().train.epochs
 
     def metrics(self) -> list[dict[str, Any]]:

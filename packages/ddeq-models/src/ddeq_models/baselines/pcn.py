@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class PCNConfig(ModelConfig):
         coarse: Points of the coarse answer.
         side: Of the square grid that is folded around each of them: ``coarse · side²`` points.
         patch: Half the width of that grid, in the unit of the visible cloud's deviation.
+        frame: As in `CompleterConfig`: what is ``visible`` decides it, or points are ``given``.
     """
 
     kind: ClassVar[str] = "pcn"
@@ -35,6 +36,7 @@ class PCNConfig(ModelConfig):
     coarse: int = 8
     side: int = 2
     patch: float = 0.05
+    frame: Literal["visible", "given"] = "visible"
 
     def __post_init__(self) -> None:
         if self.coarse < 1 or self.side < 1 or not 0 < self.patch < math.inf:
@@ -52,9 +54,10 @@ class PCN(nn.Module):
 
     Figure 2 of the paper. Departures: it answers with the missing points and not with the whole
     cloud, as every completer here; maxima are over points of positive weight; the cloud is brought
-    into the `frame` of what is visible and back, as for the `DDEQCompleter`. The paper's loss also
-    compares the coarse points with the truth; here the task's loss sees the dense ones, which
-    follow them. PCN answers with a number of points that its configuration fixes.
+    into the `frame` of what is visible and back, unless the configuration says otherwise, as for
+    the `DDEQCompleter`. The paper's loss also compares the coarse points with the truth; here the
+    task's loss sees the dense ones, which follow them. PCN answers with a number of points that
+    its configuration fixes.
 
     Args:
         config: See `PCNConfig`.
@@ -92,7 +95,9 @@ class PCN(nn.Module):
                 "leave count out"
             )
         points = clear(points, weights)
-        centre, scale = frame(points, weights)
+        centre, scale = points.new_zeros(1), points.new_ones(1)
+        if config.frame == "visible":
+            centre, scale = frame(points, weights)
         code = self.encode(clear((points - centre) / scale, weights), weights)  # (B, 1024)
         coarse = self.coarse(code).unflatten(-1, (config.coarse, config.point_dim))
         wide = (len(points), config.coarse, len(self.grid), -1)

@@ -8,9 +8,9 @@ from pathlib import Path
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
 from ddeq_models.files import write_atomically
+from ddeq_models.model_folder import open_model
 from ddeq_models.report.page import render
 from ddeq_models.report.story import tell
-from ddeq_models.run_folder import RunFolder
 
 __all__ = ["write_report"]
 
@@ -22,7 +22,8 @@ def write_report(runs: Sequence[str | Path], out: str | Path, *, device: str = "
     what its model does with them; where they are not at hand the page says so and goes without.
 
     Args:
-        runs: Run folders, in the order in which they are shown.
+        runs: Run folders, model folders or names of shipped models, in the order in which they are
+            shown.
         out: The HTML file; one that exists is replaced.
         device: See `choose_device`.
 
@@ -39,7 +40,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path, *, device: str = "
         raise UserError(f"{path} is a folder; give the name of a file such as {path}/report.html")
     if not path.absolute().parent.is_dir():
         raise UserError(f"there is no folder {path.absolute().parent} to write {path.name} to")
-    page = render([tell(RunFolder(run), place) for run in runs])
+    page = render([tell(open_model(run), place) for run in runs])
     try:
         write_atomically(path, page.encode())
     except OSError as error:

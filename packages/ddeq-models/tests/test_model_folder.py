@@ -1,0 +1,245 @@
+"""Model folders are read as run folders are; the card's head is YAML that the Hub reads."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ddeq_models import (
+    DDEQ,
+    PRESETS,
+    RECIPES,
+    DataConfig,
+    DDEQConfig,
+    RunConfig,
+    RunFolder,
+    SolverPhase,
+    TrainConfig,
+    UserError,
+    from_pretrained,
+    predict,
+    save_pretrained,
+    shipped_names,
+)
+from ddeq_models.arguments import parse
+from ddeq_models.assembly import assemble
+from ddeq_models.cli import main
+from ddeq_models.config import differences
+from ddeq_models.model_card import train_command
+from ddeq_models.model_folder import SHIPPED
+from ddeq_models.presets import TEXTS
+from ddeq_models.registry import build_model
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("digit") / "one.npy"
+    np.save(path, np.stack([np.zeros(20), np.linspace(0, 300, 20)], 1))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    assert main(["models", "save", str(finished), str(path), "--license", "mit"]) == 0
+    return path
+
+
+def test_a_model_folder_holds_what_the_hub_expects(folder: Path, finished: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "result.json",
+    ]
+    for name in ("model.safetensors", "result.json"):
+        assert (folder / name).read_bytes() == (finished / name).read_bytes()
+    head = front_matter((folder / "README.md").read_text())
+    assert head["license"] == "mit"
+    assert head["library_name"] == "ddeq-models"
+    (entry,) = head["model-index"]
+    (result,) = entry["results"]
+    assert entry["name"] == "tiny"
+    assert result["dataset"] == {"type": "digits", "name": "Digits", "split": "test"}
+    accuracy = RunFolder(finished).result()["test_accuracy"]
+    assert result["metrics"][0] == {
+        "type": "accuracy",
+        "value": pytest.approx(accuracy, abs=1e-5),
+        "name": "Accuracy",
+    }
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    empty, head, _ = card.split("---\n", 2)
+    assert empty == ""
+    values = yaml.safe_load(head)
+    assert isinstance(values, dict)
+    return values
+
+
+def test_a_model_folder_stands_for_its_run(
+    folder: Path, finished: Path, digit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (predict(source, [digit])[0] for source in (finished, folder))
+    assert one == other
+    said = []
+    for source in (finished, folder):
+        assert main(["evaluate", str(source), "--json"]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+        del said[-1]["seconds"]
+    assert said[0] == said[1]
+    page = folder.parent / "page.html"
+    assert main(["report", str(folder), "--out", str(page)]) == 0
+    assert main(["diagnose", str(folder), "--clouds", "1"]) == 0
+    assert "tiny" in page.read_text()
+
+
+def test_load_save_load(folder: Path, tmp_path: Path) -> None:
+    model = from_pretrained(folder)
+    assert isinstance(model, DDEQ)
+    assert not model.training
+    again = save_pretrained(model, tmp_path / "tiny")
+    for name in ("config.json", "model.safetensors"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+    assert "Not measured." in (again / "README.md").read_text()
+    model.configure(replace(model.config, rtol=0.125))
+    other = from_pretrained(save_pretrained(model, tmp_path / "other"))
+    assert other.config == model.config
+    bare = build_model(model.config)
+    with pytest.raises(UserError, match="give save_pretrained a config"):
+        save_pretrained(bare, tmp_path / "bare")
+    save_pretrained(bare, tmp_path / "bare", config=model.run_config)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="is not empty"):
+        save_pretrained(bare, tmp_path / "bare", config=model.run_config)  # type: ignore[arg-type]
+
+
+def test_the_solver_is_that_of_the_epoch_that_was_kept(
+    tmp_path: Path, tiny_config: DDEQConfig
+) -> None:
+    phases = (SolverPhase(2, max_steps=30), SolverPhase(3, max_steps=40))
+    plan = TrainConfig(epochs=3, solver_phases=phases)
+    config = RunConfig("ddeq", tuple("0123456789"), DataConfig(root="/home/me"), tiny_config, plan)
+    run = RunFolder.create(tmp_path / "run", config)
+    run.append({"split": "validation", "epoch": 2, "kept": True})
+    run.write_weights(build_model(tiny_config).state_dict())
+    saved = save_pretrained(run.path, tmp_path / "saved")
+    assert from_pretrained(saved).config.max_steps == 30  # type: ignore[union-attr]
+    assert RunFolder(saved).config().data.root is None
+    assert "/home/me" not in (saved / "README.md").read_text()
+
+
+def test_a_stored_folder_stays_loadable(digit: Path) -> None:
+    """Written by ddeq-models 0.2; what it says must not change."""
+    stored = Path(__file__).parent / "stored-model"
+    (prediction,) = predict(stored, [digit])
+    expected = json.loads((stored / "prediction.json").read_text())
+    assert prediction.label == expected["label"]
+    assert prediction.probabilities == pytest.approx(expected["probabilities"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"modle": {}}, "unknown key modle; known are"),
+        ({"model": {"kind": "ddeq", "dmi": 8}}, "unknown key model.dmi"),
+        ({"model": {"kind": "dqe"}}, "model.kind must be one of ddeq, "),
+        ({"model": {"kind": "ddeq", "heads": 0}}, "heads must be at least 1"),
+        ({"data": {"normalise": "zscore"}}, "data.normalise must be"),
+        ({"classes": ["a", "b"]}, "model.classes is 10, but classes names 2"),
+    ],
+)
+def test_a_bad_config_is_named(
+    folder: Path, tmp_path: Path, fails: Fails, digit: Path, change: dict[str, Any], sentence: str
+) -> None:
+    values = json.loads((folder / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    said = fails("predict", tmp_path, digit)
+    assert sentence in said
+    assert str(tmp_path / "config.json") in said
+
+
+def test_the_command_of_a_card_assembles_the_run(tiny_config: DDEQConfig) -> None:
+    for (data, preset), recipe in RECIPES.items():
+        if preset not in ("ddeq", "ddeq-paper", "completer-given", "pointnet", "pcn"):
+            continue
+        changed = replace(
+            recipe.train, epochs=3, ema=0.9, solver_phases=(SolverPhase(2, rtol=0.5),)
+        )
+        wanted = RunConfig(
+            preset,
+            (),
+            replace(recipe.data, jitter=0.25, root="/x y" if data != "digits" else None),
+            recipe.model,
+            changed,
+            task=recipe.task,
+        )
+        words = shlex.split(train_command(wanted).replace("--root DIR", "--root '/x y'"))
+        assert differences(assemble(parse(words[1:])), wanted) == []
+
+
+def test_models_lists_every_preset_and_every_shipped_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(TEXTS) == list(PRESETS)
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    starts = [line.split()[0] for line in out.splitlines() if line]
+    for name in (*PRESETS, *shipped_names()):
+        assert name in starts
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_errors(finished: Path, folder: Path, tmp_path: Path, fails: Fails) -> None:
+    assert "no model of that name comes with the package (mnist-" in fails("predict", "nth", "a")
+    assert "has no model card; ddeq models save" in fails("models", "show", finished)
+    assert "is not empty" in fails("models", "save", finished, folder)
+    (tmp_path / "empty").mkdir()
+    assert "is not a run folder: it has no config.json" in fails(
+        "models", "save", tmp_path / "empty", tmp_path / "out"
+    )
+    assert "required: RUN, DIR" in fails("models", "save")
+    assert "invalid choice: 'load'" in fails("models", "load")
+    with pytest.raises(UserError, match="leave config out"):
+        save_pretrained(finished, tmp_path / "out", config=RunFolder(finished).config())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["mnist-classifier", "mnist-completer"])
+def test_shipped_models_are_small_and_have_cards(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert name in shipped_names()
+    assert all(path.stat().st_size < 2e6 for path in (SHIPPED / name).iterdir())
+    assert main(["models", "show", name]) == 0
+    card = capsys.readouterr().out
+    head = front_matter(card)
+    assert head["license"] == "mit"
+    assert head["datasets"] == ["ylecun/mnist"]
+    assert head["model-index"][0]["results"][0]["metrics"]
+    assert "CC BY-SA 3.0" in card
+    assert "y upwards" in card
+    config = RunFolder(SHIPPED / name).config()
+    assert config.data.root is None
+    assert train_command(config) in card
+    model = from_pretrained(name)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_folder_goes_before_a_shipped_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist-classifier").mkdir()  # holds no model: the name counts
+    assert from_pretrained("mnist-classifier").run_config.data.name == "mnist"  # type: ignore[union-attr]
+    (tmp_path / "mnist-classifier").rmdir()
+    (tmp_path / "mnist-classifier").symlink_to(folder)
+    assert from_pretrained("mnist-classifier").run_config.data.name == "digits"  # type: ignore[union-attr]
