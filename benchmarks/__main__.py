@@ -11,6 +11,7 @@ import torch
 from benchmarks import (
     adjoint_memory,
     attention,
+    baselines,
     completion,
     data,
     data_kills,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "large-measures": large_measures,
     "attention": attention,
     "completion": completion,
+    "baselines": baselines,
 }
 
 
