@@ -61,15 +61,18 @@ def table(figures: dict[str, Any]) -> str:
         "| --- |" + " --- |" * (len(heads) - 1),
     ]
     for row in figures["runs"]:
-        values = [
-            "–" if (value := row[name]) is None else f"{value:.2%}" if "acc" in name else f"{value:.4f}"
-            for name in names
-        ]
+        values = [_number(name, row[name]) for name in names]
         step = 1000 * row["step_seconds"]
         lines.append(
             f"| {row['preset']} | {row['parameters']:,} | {' | '.join(values)} | {step:.0f} |"
         )
     return "\n".join(lines)
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
 
 
 def _trained(name: str, out: Path, options: argparse.Namespace) -> RunFolder:

@@ -1,9 +1,9 @@
 """A training killed (kill -9) at random moments and resumed, against one left alone, bit for bit.
 
-Each round starts ``ddeq train --resume auto``, waits until a random number of further steps has been
-saved, and kills it a random time later, in the middle of whatever it does; one round in five kills
-at a random time after the start instead. After the last kill of a training it runs to its end.
-Compared are the weights and every record but its times.
+Each round starts ``ddeq train --resume auto``, waits until a random number of further steps has
+been saved, and kills it a random time later, in the middle of whatever it does; one round in five
+kills at a random time after the start instead. After the last kill of a training it runs to its
+end. Compared are the weights and every record but its times.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"digits, {figures['epochs']} epochs, {figures['seconds_alone']:.1f} s if left alone",
-            f"killed {figures['kills']} times in {figures['trainings']} trainings; step of the last "
+            f"killed {figures['kills']} times in {figures['trainings']} trainings; step of the "
             f"checkpoint at each kill: {figures['saved_step']}",
             f"weights the same, bit for bit: {figures['same_weights']}",
             f"records the same but for times:  {figures['same_records']}",

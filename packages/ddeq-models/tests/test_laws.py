@@ -98,8 +98,11 @@ def test_padding_order_mass_and_batch_change_nothing(name: str, n: int, seed: in
     padded = torch.cat([points, padding], 1), functional.pad(weights, (0, 4))
     order = torch.randperm(n + 4, generator=torch.Generator().manual_seed(seed))
     permuted = padded[0][:, order], padded[1][:, order]
-    split = torch.cat([points, points[:, :2], padding[:, 2:]], 1), torch.cat(
-        [weights[:, :2] / 4, weights[:, 2:], 3 * weights[:, :2] / 4, weights.new_zeros(3, 2)], 1
+    split = (
+        torch.cat([points, points[:, :2], padding[:, 2:]], 1),
+        torch.cat(
+            [weights[:, :2] / 4, weights[:, 2:], 3 * weights[:, :2] / 4, weights.new_zeros(3, 2)], 1
+        ),
     )
     # All in one batch: nine clouds where there were three.
     variants = (torch.cat(parts) for parts in zip(padded, permuted, split, strict=True))

@@ -37,6 +37,7 @@ from ddeq_models.progress import Progress
 from ddeq_models.ranks import Ranks, join_ranks
 from ddeq_models.registry import build_model, build_task
 from ddeq_models.run_folder import CHECKPOINT, RunFolder, check_out
+from ddeq_models.solver import build_solver
 from ddeq_models.state import State
 from ddeq_models.stop import Stop
 from ddeq_models.task import Task, TaskConfig
@@ -120,7 +121,7 @@ def train(
             version=version("ddeq-models"),
             task=task or ClassificationConfig(),
         )
-        config.model_at(training.epochs)  # an error in the solver's phases shall not wait for them
+        _check_solver(config)
         job = build_task(config)
         path = RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         folder = RunFolder(ranks.of_first(path), writes=ranks.rank == 0)
@@ -361,6 +362,13 @@ class Saver:
 def stalled(plan: TrainConfig, state: State, epoch: int) -> bool:
     """Whether no validation of the last `patience` epochs before this one was the best so far."""
     return bool(plan.patience) and epoch - 1 - state.best_epoch >= plan.patience
+
+
+def _check_solver(config: RunConfig) -> None:
+    """An error in the solver's settings or in their phases shall not wait for its epoch."""
+    last: Any = config.model_at(config.train.epochs)
+    if hasattr(last, "velocity"):
+        build_solver(last)
 
 
 def _configure(config: RunConfig, epoch: int, *models: nn.Module) -> None:

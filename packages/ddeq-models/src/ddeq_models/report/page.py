@@ -102,6 +102,7 @@ def _results(stories: Sequence[Story]) -> str:
 def _section(number: int, story: Story) -> str:
     parts = [
         _curves(story),
+        _solver(story),
         _confusion(story),
         _flows(number, story),
         _completions(story),
@@ -136,6 +137,43 @@ def _curves(story: Story) -> str:
     return f'<h3>Training</h3>{legend}<div class="grid-of-charts">{"".join(charts)}</div>'
 
 
+def _solver(story: Story) -> str:
+    """How the equilibria are found, and how that went on the test clouds."""
+    model, result = story.config["model"], story.result
+    if "velocity" not in model or "solver_steps_mean" not in result:
+        return ""
+    rows = {
+        "Velocity, integrator, adjoint": " / ".join(
+            str(model[name]) for name in ("velocity", "integrator", "adjoint")
+        ),
+        "Tolerance, budget": f"{model['rtol']:g}, {model['max_steps']:,} evaluations",
+        "Evaluations per cloud": f"{result['solver_steps_mean']:.1f} on average, at most "
+        f"{result['solver_steps_max']:,}",
+        "Relative residual": f"{_number(result['residual_mean'], '.1e')} on average, at most "
+        f"{_number(result['residual_max'], '.1e')}",
+        "Not found to the tolerance": f"{result['solver_failures']:,} of "
+        f"{result['test_clouds']:,} clouds",
+        "Relative spread of the particles": _number(result["spread"], ".2f"),
+    }
+    timed = [r for r in story.train if r.get("solver_seconds")]
+    if timed:
+        step, solver = (
+            sum(r[name] for r in timed) / len(timed) for name in ("step_seconds", "solver_seconds")
+        )
+        rows["Seconds of a training step"] = (
+            f"{step:.3f}, of which {solver:.3f} in the solver, without its adjoint"
+        )
+    cells = "".join(
+        f'<tr><th scope="row">{title}</th><td>{escape(text)}</td></tr>'
+        for title, text in rows.items()
+    )
+    return f'<h3>Solver</h3><div class="wide"><table class="facts">{cells}</table></div>'
+
+
+def _number(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
+
+
 def _confusion(story: Story) -> str:
     counts = story.result.get("confusion")
     if not counts:
@@ -168,8 +206,9 @@ def _flows(number: int, story: Story) -> str:
     return (
         "<h3>Flow to the equilibrium</h3><p>The particles of one test cloud, evaluation by "
         "evaluation, in the plane of the two largest principal components of all flows shown. "
-        "At the right the equilibrium alone, in the plane in which it is widest. Touch a particle "
-        "to see which points it attends to there; without one chosen, the mean of all.</p>"
+        "At the right the equilibrium alone, in the plane in which it is widest. At the left the "
+        "input, darker where the particles attend to it; a coloured dot is the mean of what one "
+        "of them attends to. Touch a particle to see its points, and lines to them.</p>"
         f'<div class="flow" id="flow-{number}"><div class="choices" role="group" '
         'aria-label="Test cloud"></div><div class="stage"><figure><figcaption>Input, by attention'
         '</figcaption><svg class="input" viewBox="0 0 100 100" role="img" aria-label="The input '
