@@ -134,7 +134,7 @@ def test_parameters_are_those_of_the_papers() -> None:
 @EVERY
 def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
     clouds = Digits("train")
-    batch = collate([clouds[i] for i in range(24)]).map(normaliser("z-score"))
+    batch = collate([clouds[i] for i in range(12)]).map(normaliser("z-score"))
     torch.manual_seed(0)
     changes: dict[str, Any] = {"classes": 10}
     if name == "point transformer":
@@ -156,7 +156,7 @@ def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
             break
     with torch.no_grad():
         right = model(batch.points, batch.weights).logits.argmax(-1) == batch.labels
-    assert right.float().mean() >= 0.95
+    assert right.all()
 
 
 def test_measure_batch_norm_is_that_of_torch_on_full_batches() -> None:

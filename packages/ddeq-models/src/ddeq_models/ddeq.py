@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.quasirandom import SobolEngine
 
 from ddeq_models.cell import Cell, CellContext
 from ddeq_models.model import ModelConfig, Output
-from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
-from set_attention import held_dropout, max_pool, mean_pool
-from wgf_solver import Implicit, Measure, Solution, Unrolled, equilibrium
+from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver, solving
+from set_attention import max_pool, mean_pool
+from wgf_solver import Measure, Solution, equilibrium
 
 
 @dataclass(frozen=True)
@@ -198,24 +195,18 @@ class DDEQ(nn.Module):
         def cell(mu: Measure) -> Measure:
             return mu.with_points(self.cell(mu.points, mu.marks, context))
 
-        # Fused attention has no second derivative, which these gradients of `through` need.
-        adjoint = self.solver.adjoint
-        twice = config.velocity == "through" and isinstance(adjoint, Implicit | Unrolled)
-        with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
-            start_time = time.perf_counter()
-            solution = equilibrium(
+        with solving(self):
+            return equilibrium(
                 cell,
                 Measure(points, marks=self.marks),
                 velocity=self.solver.velocity,
                 integrator=self.solver.integrator,
-                adjoint=adjoint,
+                adjoint=self.solver.adjoint,
                 rtol=config.rtol if rtol is None else rtol,
                 max_steps=config.max_steps if max_steps is None else max_steps,
                 on_failure="ignore",  # failures are counted in the metrics, cloud by cloud
                 trajectory=trajectory,
             )
-            self.solver_seconds += time.perf_counter() - start_time
-            return solution
 
     def read(self, particles: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""

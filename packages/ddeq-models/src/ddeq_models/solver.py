@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
 from ddeq_models.errors import UserError
+from set_attention import held_dropout
 from wgf_solver import (
     GMRES,
     LBFGS,
@@ -84,6 +91,27 @@ class Solver:
     velocity: VelocityField
     integrator: Integrator
     adjoint: Adjoint
+
+
+class Solves(Protocol):
+    """A model whose forward pass finds an equilibrium."""
+
+    solver: Solver
+    solver_seconds: float
+    cell: nn.Module
+
+
+@contextmanager
+def solving(model: Solves) -> Iterator[None]:
+    """What a forward solve is made under: one mask of dropout, and a watch on its seconds."""
+    velocity, adjoint = model.solver.velocity, model.solver.adjoint
+    # Fused attention has no second derivative, which these gradients of `through` need.
+    twice = velocity == Descent(MMD(Energy()), "through")
+    twice = twice and isinstance(adjoint, Implicit | Unrolled)
+    start = time.perf_counter()
+    with held_dropout(model.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+        yield
+    model.solver_seconds += time.perf_counter() - start
 
 
 def build_solver(config: SolverConfig) -> Solver:
