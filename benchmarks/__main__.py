@@ -22,11 +22,13 @@ from benchmarks import (
     kills,
     large_measures,
     solver_overhead,
+    step_memory,
     training_step,
 )
 
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
+    "step-memory": step_memory,
     "gradients": gradients,
     "adjoint-memory": adjoint_memory,
     "solver-overhead": solver_overhead,
