@@ -58,7 +58,7 @@ def peak_of(adjoint: Any, budget: int, batch: int, points: int) -> int:
     torch.manual_seed(0)
     config = replace(
         PRESETS["ddeq"], adjoint=adjoint, rtol=1e-30, max_steps=budget, adjoint_steps=10,
-        integrator="euler", step=0.5,
+        integrator="euler", step=1e-3,
     )  # fmt: skip
     model = DDEQ(config).train()
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)

@@ -50,16 +50,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     clouds = batches(options.root, options.batch_size, options.steps + 10)
     mean_points = statistics.mean(float((w > 0).sum(-1).float().mean()) for _, w, _ in clouds)
     rows = statistics.mean(p.shape[1] for p, _, _ in clouds)
-    few = clouds[: 4 + max(8, options.steps // 3)]
+    few = clouds[:10]
     late = replace(LARGE, rtol=1e-12, max_steps=options.late)
     kinds = {
         OURS: timed(LARGE, clouds, warm_up=10),
         f"{OURS}, {options.late} evaluations": timed(late, few, warm_up=4),
         "PointNet": timed_baseline(PRESETS["pointnet"], few, warm_up=4),
         "PointNet without transforms": timed_baseline(PRESETS["pointnet-vanilla"], few, warm_up=4),
-        "Point Transformer": timed_baseline(PRESETS["point-transformer"], clouds[:6], warm_up=1),
+        "Point Transformer": timed_baseline(PRESETS["point-transformer"], clouds[:3], warm_up=1),
         "ours, input encoded at each evaluation": timed(
-            LARGE, clouds[:12], warm_up=4, solve=solve_and_encode
+            LARGE, clouds[:7], warm_up=2, solve=solve_and_encode
         ),
     }
     if options.paper_steps:

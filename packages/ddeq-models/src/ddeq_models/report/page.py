@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -67,35 +67,47 @@ def render(stories: Sequence[Story]) -> str:
 
 
 def _results(stories: Sequence[Story]) -> str:
-    """The table of all runs; the best of several on the same data stands out."""
-    columns = [c for c in _COLUMNS if any(s.result.get(c[0]) is not None for s in stories)]
-    same = len({(s.config["data"]["name"], s.config["task"]["kind"]) for s in stories}) == 1
+    """A table of all runs for each task and data set: what is not of the same does not compare."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, story in enumerate(stories):
+        key = (story.config["task"]["kind"], story.config["data"]["name"])
+        groups.setdefault(key, []).append(i)
+    tables = "".join(
+        (f"<h3>{escape(task.capitalize())} of {escape(data)}</h3>" if len(groups) > 1 else "")
+        + _table({i: stories[i] for i in members})
+        for (task, data), members in groups.items()
+    )
+    return f"<section><h2>Results</h2>{tables}</section>"
+
+
+def _table(stories: Mapping[int, Story]) -> str:
+    """The runs by their numbers on the page; the best of each column stands out."""
+    results = [story.result for story in stories.values()]
+    columns = [c for c in _COLUMNS if any(r.get(c[0]) is not None for r in results)]
     head = "".join(f"<th>{escape(title)}</th>" for _, title, _, _ in columns)
     best = {}
     for key, _, _, choose in columns:
-        values = [v for s in stories if (v := s.result.get(key)) is not None]
-        if choose is not None and same and len(values) > 1:
+        values = [v for r in results if (v := r.get(key)) is not None]
+        if choose is not None and len(values) > 1:
             best[key] = choose(values)
     rows = []
-    for i, story in enumerate(stories):
+    for i, story in stories.items():
         cells = []
         for key, _, form, _ in columns:
             value = story.result.get(key)
             text = "–" if value is None else form.format(value)
             mark = ' class="best"' if key in best and value == best[key] else ""
             cells.append(f"<td{mark}>{text}</td>")
+        kind, preset = story.config["model"]["kind"], story.config["preset"]
+        words = [*dict.fromkeys((kind, preset)), story.config["data"]["name"]]
         rows.append(
             f'<tr><th scope="row"><a href="#run-{i}">{escape(story.name)}</a><small>'
-            f"{escape(story.config['model']['kind'])}, {escape(story.config['preset'])}, "
-            f"{escape(story.config['data']['name'])}, seed {story.result.get('seed', '–')}"
+            f"{escape(', '.join(words))}, seed {story.result.get('seed', '–')}"
             f"</small></th>{''.join(cells)}</tr>"
         )
-    note = ""
-    if not same:
-        note = "<p>These runs are of different data or tasks: their figures do not compare.</p>"
     return (
-        '<section><h2>Results</h2><div class="wide"><table class="results"><thead><tr><th>Run</th>'
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{note}</section>"
+        '<div class="wide"><table class="results"><thead><tr><th>Run</th>'
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
