@@ -98,7 +98,11 @@ class Solves(Protocol):
 
     solver: Solver
     solver_seconds: float
-    cell: nn.Module
+
+    @property
+    def cell(self) -> nn.Module:
+        """The map, in which dropout is held."""
+        ...
 
 
 @contextmanager
