@@ -140,7 +140,7 @@ def _train(commands: Any) -> _Parser:
         ("--epochs", int, "passes over the training clouds"),
         ("--batch-size", int, "clouds in a step, of all processes"),
         ("--learning-rate", float, "at its peak"),
-        ("--ema", float, "decay of the weights' average, 0: none"),
+        ("--ema", float, "decay of the averaged weights"),
         ("--seed", int, "of everything random"),
     ):
         metavar, default = _METAVARS[kind], _default(option[2:].replace("-", "_"))
@@ -290,8 +290,8 @@ def _complete(commands: Any) -> _Parser:
         "RUN FILE... --out DIR ",
         "complete files of points",
         "Add the points that are missing to files of points, with the completer of a run\n"
-        "folder. Each FILE becomes DIR/<name>.npz, which holds all points, the file's first,\n"
-        "their weights, and which of them were visible; and a picture, DIR/<name>.png.",
+        "folder. Each FILE becomes DIR/<name>.npz: all points, the file's first, their\n"
+        "weights, and which of them were visible; and a picture, DIR/<name>.png.",
     )
     parser.add_argument("run", metavar="RUN", help="the run folder")
     parser.add_argument(
