@@ -11,6 +11,7 @@ import torch
 from benchmarks import (
     adjoint_memory,
     attention,
+    baselines,
     completion,
     data,
     data_kills,
@@ -21,11 +22,13 @@ from benchmarks import (
     kills,
     large_measures,
     solver_overhead,
+    step_memory,
     training_step,
 )
 
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
+    "step-memory": step_memory,
     "gradients": gradients,
     "adjoint-memory": adjoint_memory,
     "solver-overhead": solver_overhead,
@@ -38,6 +41,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "large-measures": large_measures,
     "attention": attention,
     "completion": completion,
+    "baselines": baselines,
 }
 
 

@@ -58,6 +58,15 @@ def test_every_named_option_arrives(tmp_path: Path) -> None:
     assert Path(config.data.root).is_absolute()
 
 
+def test_a_solver_in_one_word() -> None:
+    model: Any = assembled("--solver", "implicit/frozen/euler").model
+    assert (model.velocity, model.integrator, model.adjoint) == ("frozen", "euler", "implicit")
+    model = assembled("--solver", "heavy-ball", "--adjoint", "unrolled").model
+    assert (model.velocity, model.integrator, model.adjoint) == (
+        "residual", "heavy-ball", "unrolled"
+    )  # fmt: skip
+
+
 def test_what_counts_over_what(tmp_path: Path) -> None:
     file = tmp_path / "my.json"
     file.write_text(json.dumps({"train": {"epochs": 3, "seed": 3, "ema": 0.3}}))
@@ -104,6 +113,9 @@ def test_the_configuration_of_a_run_repeats_it(finished: Path, tmp_path: Path) -
         (["--config", "nowhere.json"], "cannot read --config nowhere.json: No such file"),
         (["--preset", "zzz"], "--preset: invalid choice: 'zzz'"),
         (["--task", "zzz"], "--task: invalid choice: 'zzz'"),
+        (["--solver", "zzz"], "--solver: there is no 'zzz'; there are residual, frozen"),
+        (["--solver", "euler/lbfgs"], "euler and lbfgs are both a choice of the integrator"),
+        (["--preset", "pointnet", "--solver", "euler"], "model pointnet has no key integrator"),
         (["--velocity", "zzz"], "--velocity: invalid choice: 'zzz'"),
         (["--integrator", "zzz"], "--integrator: invalid choice: 'zzz'"),
         (["--precision", "fp8"], "--precision: invalid choice: 'fp8'"),

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -53,46 +51,6 @@ def clouds(batch: int, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def close(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
-
-
-@EVERY
-@settings(max_examples=8, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 24))
-def test_padding_order_and_batch_do_not_matter(name: str, seed: int, n: int) -> None:
-    model = model_of(name)
-    points, weights = clouds(3, n, seed)
-    expected = model(points, weights).logits
-    assert expected.isfinite().all()
-
-    garbage = torch.full((3, 4, 2), torch.nan, dtype=torch.float64)
-    garbage[:, ::2] = 1e30
-    padded = torch.cat([points, garbage], 1)
-    close(model(padded, functional.pad(weights, (0, 4))).logits, expected)
-
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    close(model(points[:, order], weights[:, order]).logits, expected)
-
-    for i in range(3):
-        close(model(points[i : i + 1], weights[i : i + 1]).logits, expected[i : i + 1])
-
-
-@pytest.mark.parametrize("name", [n for n in SMALL if n != "point transformer"])
-def test_a_doubled_weight_is_a_duplicated_point(name: str) -> None:
-    model, (points, weights) = model_of(name), clouds(3, 7)
-    twice = torch.cat([points, points[:, :2]], 1)
-    halves = torch.cat([weights[:, :2] / 2, weights[:, 2:], weights[:, :2] / 2], 1)
-    close(model(twice, halves).logits, model(points, weights).logits)
-
-
-def test_point_transformer_takes_mass_as_such_where_no_point_is_left_out() -> None:
-    """With one stage and all points as neighbours; sampling counts points and not mass."""
-    torch.manual_seed(0)
-    config = PointTransformerConfig(widths=(8,), neighbours=20, classes=4)
-    model = build_model(config).double().eval()
-    points, weights = clouds(3, 7)
-    twice = torch.cat([points, points[:, :2]], 1)
-    halves = torch.cat([weights[:, :2] / 2, weights[:, 2:], weights[:, :2] / 2], 1)
-    close(model(twice, halves).logits, model(points, weights).logits)
 
 
 @EVERY
@@ -176,7 +134,7 @@ def test_parameters_are_those_of_the_papers() -> None:
 @EVERY
 def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
     clouds = Digits("train")
-    batch = collate([clouds[i] for i in range(24)]).map(normaliser("z-score"))
+    batch = collate([clouds[i] for i in range(12)]).map(normaliser("z-score"))
     torch.manual_seed(0)
     changes: dict[str, Any] = {"classes": 10}
     if name == "point transformer":
@@ -198,7 +156,7 @@ def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
             break
     with torch.no_grad():
         right = model(batch.points, batch.weights).logits.argmax(-1) == batch.labels
-    assert right.float().mean() >= 0.95
+    assert right.all()
 
 
 def test_measure_batch_norm_is_that_of_torch_on_full_batches() -> None:
@@ -237,6 +195,14 @@ def test_order_is_lexicographic_with_padding_last() -> None:
     places, mass = in_order(points, weights)
     assert places.tolist() == [[[0.0, 5.0], [1.0, 1.0], [1.0, 2.0], [0.0, 0.0]]]
     torch.testing.assert_close(mass, torch.tensor([[0.3, 0.5, 0.2, 0.0]]))
+
+
+def test_points_in_one_place_are_one() -> None:
+    points = torch.tensor([[[1.0, 2.0], [0.0, 5.0], [1.0, 2.0], [1.0, 2.0], [0.0, 0.0]]])
+    weights = torch.tensor([[0.125, 0.25, 0.25, 0.0, 0.375]])
+    places, mass = in_order(points, weights)
+    assert places.tolist() == [[[0.0, 0.0], [0.0, 5.0], [1.0, 2.0], [0.0, 0.0], [0.0, 0.0]]]
+    assert mass.tolist() == [[0.375, 0.25, 0.375, 0.0, 0.0]]
 
 
 def test_every_baseline_is_registered_under_its_kind() -> None:

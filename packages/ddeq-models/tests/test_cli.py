@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 import pytest
 
 from ddeq_models import RECIPES
+from ddeq_models.arguments import _COMMANDS
 from ddeq_models.cli import main
 
 Fails = Callable[..., str]
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["evaluate"], ["predict"], ["diagnose"], ["report"]]
+    "command", [[], *([name] for name in _COMMANDS), ["datasets", "show"], ["datasets", "get"]]
 )
 def test_help_fits_a_screen(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -27,7 +28,7 @@ def test_help_fits_a_screen(
         main([*command, "--help"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(" ".join(["usage: ddeq", *command]))
-    assert len(lines) <= 45
+    assert len(lines) <= (44 if command == ["train"] else 24)
     assert max(map(len, lines)) <= 82
 
 
@@ -205,6 +206,12 @@ def test_evaluate_by_another_tolerance(
     assert cut["solver_steps_max"] == 2 < usual["solver_steps_mean"] < exact["solver_steps_mean"]
     assert cut["solver_failures"] == 180
     assert exact["residual_max"] <= 1e-4 < usual["residual_max"]
+    words = ["evaluate", str(finished), "--split", "validation", "--json"]
+    words += ["--solver", "euler", "--step", "0.5", "--rtol", "1e-4", "--max-steps", "90"]
+    assert main(words) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["solver_steps_mean"] > exact["solver_steps_mean"]
+    assert plain["loss"] == pytest.approx(exact["loss"], rel=1e-3)
     assert "rtol must be above 0" in fails("evaluate", finished, "--rtol", "0")
     assert "max_steps must be at least 1" in fails("evaluate", finished, "--max-steps", "0")
 

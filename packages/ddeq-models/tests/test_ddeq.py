@@ -1,4 +1,4 @@
-"""The model: its laws end to end, its gradients, its diagnostics."""
+"""The model: its gradients and its diagnostics; its laws are in test_laws.py."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from wgf_solver import Status
 SMALL = DDEQConfig(particles=4, dim=16, heads=2, hidden=32, bilinear_dim=8, max_steps=100)
 UNMARKED = replace(SMALL, marked=False)
 FLOW = replace(
-    UNMARKED, velocity="through", integrator="euler", step=5.0, step_decay=0.95, rtol=1e-2
+    UNMARKED, velocity="through", integrator="euler", step=5.0, step_decay=0.8, max_steps=20
 )
 KINDS = {"marked": SMALL, "unmarked": UNMARKED, "flow": FLOW}
 
@@ -41,16 +41,6 @@ def logits(model: DDEQ, points: Tensor, weights: Tensor) -> Tensor:
     return output.logits
 
 
-@pytest.mark.parametrize("filling", [0.0, torch.nan, 1e30])
-def test_padding_changes_nothing(model: DDEQ, digits: PointBatch, filling: float) -> None:
-    clouds, rows = digits.points.shape[:2]
-    points = torch.full((clouds, rows + 7, 2), filling, dtype=torch.float64)
-    points[:, :rows] = torch.where(digits.mask[..., None], digits.points, filling)
-    weights = torch.cat([digits.weights, digits.weights.new_zeros(clouds, 7)], -1)
-    expected = logits(model, digits.points, digits.weights)
-    torch.testing.assert_close(logits(model, points, weights), expected, atol=1e-6, rtol=0)
-
-
 def test_float32_logits_do_not_depend_on_padding(digits: PointBatch) -> None:
     model = model_of(replace(SMALL, rtol=1e-5), torch.float32)
     batch = digits.to(dtype=torch.float32)
@@ -58,32 +48,6 @@ def test_float32_logits_do_not_depend_on_padding(digits: PointBatch) -> None:
     points = torch.cat([batch.points, batch.points.new_full((6, 9, 2), torch.nan)], -2)
     expected = logits(model, batch.points, batch.weights)
     torch.testing.assert_close(logits(model, points, weights), expected, atol=1e-6, rtol=1e-6)
-
-
-def test_batch_composition_and_order_change_nothing(model: DDEQ, digits: PointBatch) -> None:
-    together = logits(model, digits.points, digits.weights)
-    order = torch.tensor([3, 1, 5, 0, 2, 4])
-    permuted = logits(model, digits.points[order], digits.weights[order])
-    torch.testing.assert_close(permuted, together[order], atol=1e-6, rtol=0)
-    for i in range(len(digits)):
-        kept = digits.mask[i]
-        alone = logits(model, digits.points[i : i + 1, kept], digits.weights[i : i + 1, kept])
-        torch.testing.assert_close(alone, together[i : i + 1], atol=1e-6, rtol=0)
-
-
-def test_order_of_points_changes_nothing(model: DDEQ, digits: PointBatch) -> None:
-    order = torch.randperm(digits.points.shape[1], generator=torch.Generator().manual_seed(0))
-    expected = logits(model, digits.points, digits.weights)
-    permuted = logits(model, digits.points[:, order], digits.weights[:, order])
-    torch.testing.assert_close(permuted, expected, atol=1e-6, rtol=0)
-
-
-def test_split_point_changes_nothing(model: DDEQ, digits: PointBatch) -> None:
-    points = torch.cat([digits.points, digits.points[:, :1]], 1)
-    weights = torch.cat([digits.weights, digits.weights[:, :1] * 0.25], 1)
-    weights[:, 0] *= 0.75
-    expected = logits(model, digits.points, digits.weights)
-    torch.testing.assert_close(logits(model, points, weights), expected, atol=1e-6, rtol=0)
 
 
 def test_a_bad_cloud_leaves_the_others_bit_identical(model: DDEQ, digits: PointBatch) -> None:

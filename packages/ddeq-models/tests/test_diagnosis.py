@@ -73,6 +73,7 @@ def test_eigenvalues_are_those_of_the_dense_jacobian(
         assert cloud["adjoint_converged"]
         assert cloud["adjoint_residual"] < 1e-4
         assert 0 < cloud["cosine"] <= 1 + 1e-6
+        assert cloud["angle"] == pytest.approx(np.degrees(np.arccos(cloud["cosine"])), abs=0.1)
 
 
 def test_where_the_cell_barely_looks_at_the_particles_the_phantom_is_exact(
@@ -90,7 +91,7 @@ def test_where_the_cell_barely_looks_at_the_particles_the_phantom_is_exact(
     assert cosines[0] < result["cosine"] == pytest.approx(1.0, abs=1e-4)
 
 
-@pytest.mark.parametrize("velocity", ["frozen", "through"])
+@pytest.mark.parametrize("velocity", ["frozen", "through", "transport"])
 def test_every_flow_can_be_looked_at(
     tmp_path: Path, tiny_config: DDEQConfig, velocity: Any
 ) -> None:
@@ -107,10 +108,23 @@ def test_the_command(
     assert main(["diagnose", str(finished), "--clouds", "2", "--split", "validation"]) == 0
     out = capsys.readouterr().out
     assert "digits, validation: the equilibria of 2 clouds" in out
-    assert "cosine of the gradients of all these clouds: " in out
+    assert "between the phantom and the exact gradient of all these clouds: " in out
     assert main(["diagnose", str(finished), "--clouds", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert len(result["clouds"][0]["eigenvalues"]) == 5
     assert "clouds must be at least 1, got 0" in fails("diagnose", finished, "--clouds", "0")
     assert "there is no run folder nowhere" in fails("diagnose", "nowhere")
     assert "--split: invalid choice: 'all'" in fails("diagnose", finished, "--split", "all")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_with_diagnosis(
+    tiny: Path, mnist: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
+    words = ["train", "--data", "mnist", "--root", str(mnist), "--out", "run", "--quiet"]
+    assert main([*words, "--diagnose"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("run folder: run") < out.index("mnist, test: the equilibria of 8 clouds")
+    words = ["train", "--preset", "deep-sets", "--diagnose", "--out", "other"]
+    assert fails(*words) == "the model deep-sets solves nothing; leave --diagnose out"
+    assert not (tiny / "other").exists()

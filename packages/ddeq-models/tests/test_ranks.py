@@ -54,8 +54,11 @@ def test_two_processes_train_as_one(tmp_path: Path, tiny_config: DDEQConfig, mni
     losses = [first["loss"] for first, _ in records]
     assert losses[0] > 1.001 * losses[4]  # there was something to train
     weights, others = (load_file(run.path / "model.safetensors") for run in (one, two))
-    for name, tensor in weights.items():
-        torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4)
+    # As a whole: Adam divides by the size of a gradient, so that where that is next to 0 rounding
+    # moves a weight as far as a gradient would.
+    apart = sum(float((others[name] - tensor).square().sum()) for name, tensor in weights.items())
+    size = sum(float(tensor.square().sum()) for tensor in weights.values())
+    assert apart < 1e-8 * size
 
 
 class Inputs(NamedTuple):

@@ -73,13 +73,17 @@ def test_page_tells_the_results(page: Path, finished: Path) -> None:
     result, text = RunFolder(finished).result(), page.read_text()
     assert f"{result['test_accuracy']:.2%}" in text
     assert f"{result['parameters']:,}" in text
-    for section in ("Results", "Training", "Confusion matrix", "Flow to the", "Failures"):
+    sections = ("Results", "Training", "Solver", "Confusion matrix", "Flow to the", "Failures")
+    for section in sections:
         assert section in text
     wrong = sum(map(sum, result["confusion"])) - sum(
         row[i] for i, row in enumerate(result["confusion"])
     )
     assert f"{wrong} test clouds were given a wrong class" in text
     assert "label smoothing" in text  # the configuration
+    assert "residual / anderson / phantom" in text
+    assert f"{result['solver_failures']:,} of 360 clouds" in text
+    assert f"at most {result['residual_max']:.1e}" in text
 
 
 def test_flows_end_at_rest_and_attention_is_of_the_points_shown(page: Path) -> None:
@@ -186,11 +190,13 @@ addEventListener("load", () => {
   const all = (where, name) =>
     [...box.querySelectorAll(where)].map((circle) => circle.getAttribute(name));
   const places = () => all(".particles circle", "cx");
-  const shades = () => all(".input circle", "opacity");
+  const shades = () => all(".input circle:not(.particle)", "opacity");
+  const looks = () => box.querySelectorAll(".input line").length;
   const seen = { width: document.documentElement.scrollWidth, window: innerWidth };
   seen.flows = box.querySelectorAll(".choices button").length;
   seen.start = places();
   seen.mean = shades();
+  seen.looks = [looks()];
   const slider = box.querySelector(".step");
   slider.value = slider.max;
   slider.dispatchEvent(new Event("input"));
@@ -198,6 +204,8 @@ addEventListener("load", () => {
   seen.where = box.querySelector(".where").textContent;
   box.querySelector(".rest circle").dispatchEvent(new MouseEvent("click"));
   seen.one = shades();
+  seen.looks.push(looks());
+  seen.chosen = all(".particle.chosen title", "x").length;
   box.querySelectorAll(".choices button")[1].click();
   seen.pressed = [...box.querySelectorAll(".choices button")].map((b) => b.ariaPressed);
   seen.ground = getComputedStyle(document.body).backgroundColor;
@@ -227,6 +235,8 @@ def test_a_reader_moves_the_slider_and_picks_a_particle(page: Path, tmp_path: Pa
         assert seen["start"] != seen["end"]
         assert seen["where"].endswith("the equilibrium")
         assert seen["mean"] != seen["one"]
+        assert seen["looks"][0] == 0 < seen["looks"][1]  # lines of the chosen particle
+        assert seen["chosen"] == 3  # in each of the three panels
         assert seen["pressed"] == ["false", "true", *["false"] * 6]
         assert seen["ground"] == ground
 

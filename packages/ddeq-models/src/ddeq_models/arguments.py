@@ -87,6 +87,12 @@ def _layout(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width)
 
 
+# The three choices of a solver; no name is in two of them.
+SOLVER: dict[str, tuple[str, ...]] = {
+    "velocity": get_args(VelocityName),
+    "integrator": get_args(IntegratorName),
+    "adjoint": get_args(AdjointName),
+}
 _STYLE: dict[str, Any] = {"formatter_class": _layout, "allow_abbrev": False}
 _RUN = "a run folder, a model folder, or a shipped model: see ddeq models"
 _METAVARS = {int: "N", float: "X"}
@@ -135,7 +141,7 @@ def _train(commands: Any) -> _Parser:
         ("--epochs", int, "passes over the training clouds"),
         ("--batch-size", int, "clouds in a step, of all processes"),
         ("--learning-rate", float, "at its peak"),
-        ("--ema", float, "decay of the weights' moving average, 0: none"),
+        ("--ema", float, "decay of the averaged weights"),
         ("--seed", int, "of everything random"),
     ):
         metavar, default = _METAVARS[kind], _default(option[2:].replace("-", "_"))
@@ -143,23 +149,15 @@ def _train(commands: Any) -> _Parser:
     group.add_argument(
         "--precision", choices=("float32", "bf16"), help="of the forward pass [float32]"
     )
-    group.add_argument(
-        "--patience",
-        type=int,
-        metavar="N",
-        help="end after N epochs without a better one [0]",
-    )
 
     group = parser.add_argument_group("solver [the preset's]")
-    for option, names in (
-        ("--velocity", get_args(VelocityName)),
-        ("--integrator", get_args(IntegratorName)),
-        ("--adjoint", get_args(AdjointName)),
-    ):
-        group.add_argument(option, choices=names, metavar="NAME", help=_listed(names))
+    _add_solver(group)
     group.add_argument("--step", type=float, metavar="X", help="the integrator's step")
     group.add_argument("--rtol", type=float, metavar="X", help="relative tolerance")
     group.add_argument("--max-steps", type=int, metavar="N", help="budget of evaluations")
+    group.add_argument(
+        "--diagnose", action="store_true", help="look at the equilibria afterwards: ddeq diagnose"
+    )
 
     group = parser.add_argument_group("more")
     group.add_argument(
@@ -173,6 +171,9 @@ def _train(commands: Any) -> _Parser:
         "--help-all", action=_HelpAll, help="show the options that are seldom needed as well"
     )
     rare = parser.rare
+    for option, names in SOLVER.items():
+        text = f"as --solver: {_listed(names)}"
+        rare(group, f"--{option}", text, choices=names, metavar="NAME")
     rare(group, "--weight-decay", "of the weights of linear maps", type=float, metavar="X")
     rare(
         group,
@@ -186,6 +187,13 @@ def _train(commands: Any) -> _Parser:
         "--keep",
         "epoch to keep, the last or the best on validation [last]",
         choices=("last", "best"),
+    )
+    rare(
+        group,
+        "--patience",
+        "end after N epochs without a better validation, 0: never [0]",
+        type=int,
+        metavar="N",
     )
     rare(group, "--schedule", "how the learning rate falls [cosine]", choices=("cosine", "step"))
     rare(group, "--release", "files of ModelNet to read [meshes]", choices=get_args(Release))
@@ -237,6 +245,8 @@ def _evaluate(commands: Any) -> _Parser:
     parser.add_argument(
         "--batch-size", type=int, default=256, metavar="N", help="clouds at once [256]"
     )
+    _add_solver(parser)
+    parser.add_argument("--step", type=float, metavar="X", help="the integrator's step [the run's]")
     parser.add_argument(
         "--rtol", type=float, metavar="X", help="the solver's relative tolerance [the run's]"
     )
@@ -283,9 +293,8 @@ def _complete(commands: Any) -> _Parser:
         "complete files of points",
         "Add the points that are missing to files of points, with a trained completer:\n"
         "ddeq complete mnist-completer FILE... --out DIR\n"
-        "x goes to the right and y upwards. Each FILE becomes DIR/<name>.npz, which holds\n"
-        "all points, the file's first, their weights, and which of them were visible; and\n"
-        "a picture, DIR/<name>.png.",
+        "x goes to the right and y upwards. Each FILE becomes DIR/<name>.npz: all points, the\n"
+        "file's first, their weights, and which were visible; and a picture, DIR/<name>.png.",
     )
     parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument(
@@ -307,7 +316,7 @@ def _diagnose(commands: Any) -> _Parser:
         "look at the equilibria of a trained model",
         "For some clouds of the run's data: the largest eigenvalues of the cell's Jacobian\n"
         "at equilibrium (all within the unit disc: the plain iteration converges), the\n"
-        "residual of the linear solve behind the exact gradient, and the cosine between the\n"
+        "residual of the linear solve behind the exact gradient, and the angle between the\n"
         "one-step phantom gradient and the exact one.",
     )
     parser.add_argument("run", metavar="RUN", help=_RUN)
@@ -440,6 +449,32 @@ def _add_device(parser: Any) -> None:
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, ... [auto]"
     )
+
+
+def _add_solver(parser: Any) -> None:
+    parser.add_argument(
+        "--solver",
+        type=_solver,
+        metavar="A/B/C",
+        help="velocity, integrator and adjoint, or some of them: "
+        + "; ".join(_listed(names) for names in SOLVER.values()),
+    )
+
+
+def _solver(text: str) -> dict[str, str]:
+    """The choices by what they choose, ``frozen/euler`` say in any order."""
+    chosen: dict[str, str] = {}
+    for name in text.split("/"):
+        kind = next((kind for kind, names in SOLVER.items() if name in names), None)
+        if kind is None:
+            every = [known for names in SOLVER.values() for known in names]
+            raise argparse.ArgumentTypeError(f"there is no {name!r}; there are {_listed(every)}")
+        if kind in chosen:
+            raise argparse.ArgumentTypeError(
+                f"{chosen[kind]} and {name} are both a choice of the {kind}; give one"
+            )
+        chosen[kind] = name
+    return chosen
 
 
 def _default(name: str) -> str:

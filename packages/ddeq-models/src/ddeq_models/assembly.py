@@ -54,6 +54,8 @@ def assemble(options: argparse.Namespace, before: RunConfig | None = None) -> Ru
     for section, names in OPTIONS.items():
         for name in names:
             value = getattr(options, name)
+            if value is None and options.solver:
+                value = options.solver.get(name)
             if value is not None:
                 _known(values, section, name)
                 values[section][name] = value

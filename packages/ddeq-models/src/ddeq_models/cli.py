@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ddeq_data import DataError
 from ddeq_models.arguments import parse
-from ddeq_models.config import Release, differences
+from ddeq_models.config import Release, RunConfig, differences
 from ddeq_models.errors import UserError
 from ddeq_models.metrics import SOLVER_FIGURES
 from ddeq_models.ranks import is_first
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     from ddeq_models.assembly import assemble
+    from ddeq_models.diagnosis import diagnose
     from ddeq_models.training import resume_run, train
 
     manner = {
@@ -59,6 +61,7 @@ def _train(options: argparse.Namespace) -> None:
         if options.resume and options.out is None:
             raise UserError("--resume auto needs --out, the run folder to go on with or to start")
         config = assemble(options)
+        _check_diagnose(options, config)
         run = train(
             config.model,
             config.data,
@@ -70,14 +73,22 @@ def _train(options: argparse.Namespace) -> None:
             **manner,
         )
     else:
-        _check_resumed(options)
+        _check_diagnose(options, _check_resumed(options))
         run = resume_run(options.resume, **manner)
     if is_first():
         print(_summary(run))
+        if options.diagnose:
+            print(_diagnosis(diagnose(run.path, device=options.device)))
 
 
-def _check_resumed(options: argparse.Namespace) -> None:
-    """See that the other options do not ask for another run than the one to go on with."""
+def _check_diagnose(options: argparse.Namespace, config: RunConfig) -> None:
+    """See that there will be something to diagnose, before the training."""
+    if options.diagnose and not hasattr(config.model, "velocity"):
+        raise UserError(f"the model {config.model.kind} solves nothing; leave --diagnose out")
+
+
+def _check_resumed(options: argparse.Namespace) -> RunConfig:
+    """The run to go on with; the other options must not ask for another one."""
     from ddeq_models.assembly import assemble
 
     if options.out is not None and Path(options.out).absolute() != Path(options.resume).absolute():
@@ -88,6 +99,7 @@ def _check_resumed(options: argparse.Namespace) -> None:
             f"{options.resume} is a run with {', '.join(other)}; leave these options out, or start "
             "another run with --out"
         )
+    return config
 
 
 def _summary(run: RunFolder) -> str:
@@ -118,6 +130,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         root=options.root,
         split=options.split,
         batch_size=options.batch_size,
+        solver=options.solver,
+        step=options.step,
         rtol=options.rtol,
         max_steps=options.max_steps,
         device=options.device,
@@ -172,22 +186,34 @@ def _diagnose(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(result))
         return
-    print(f"{result['data']}, {result['split']}: the equilibria of {len(result['clouds'])} clouds")
-    print("solver              adjoint             phantom  eigenvalues of the cell's Jacobian,")
-    print("steps  residual     products  residual  cosine   the largest first (error)")
+    print(_diagnosis(result))
+
+
+def _diagnosis(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['data']}, {result['split']}: the equilibria of {len(result['clouds'])} clouds",
+        "solver              adjoint             phantom  eigenvalues of the cell's Jacobian,",
+        "steps  residual     products  residual  angle    the largest first (error)",
+    ]
     for cloud in result["clouds"]:
         values = "  ".join(
             f"{x:.3f}{y:+.3f}i" if y else f"{x:.3f}" for x, y in cloud["eigenvalues"]
         )
-        print(
+        lines.append(
             f"{cloud['steps']:5}  {cloud['residual']:8.1e}{' ' if cloud['converged'] else '!'}    "
             f"{cloud['adjoint_steps']:8}  {cloud['adjoint_residual']:7.1e}"
-            f"{' ' if cloud['adjoint_converged'] else '!'} {cloud['cosine']:7.4f}   {values} "
+            f"{' ' if cloud['adjoint_converged'] else '!'} {cloud['angle']:6.1f}°   {values} "
             f"({cloud['eigenvalue_error']:.0e})"
         )
-    print(f"cosine of the gradients of all these clouds: {result['cosine']:.4f}")
+    lines.append(
+        f"between the phantom and the exact gradient of all these clouds: {result['angle']:.1f}°, "
+        f"cosine {result['cosine']:.4f}"
+    )
     if not all(cloud["converged"] and cloud["adjoint_converged"] for cloud in result["clouds"]):
-        print("! the tolerance was not reached: that row is not of an equilibrium, or not exact")
+        lines.append(
+            "! the tolerance was not reached: that row is not of an equilibrium, or not exact"
+        )
+    return "\n".join(lines)
 
 
 def _datasets(options: argparse.Namespace) -> None:

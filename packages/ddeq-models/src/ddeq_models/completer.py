@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from ddeq_models.cell import Cell, CellContext, _perceptron
 from ddeq_models.ddeq import low_discrepancy_normal
 from ddeq_models.model import ModelConfig
-from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
-from set_attention import held_dropout
+from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver, solving
 from wgf_solver import Measure, Solution, equilibrium
 
 
@@ -115,6 +114,7 @@ class DDEQCompleter(nn.Module):
         super().__init__()
         self.config = config
         self.solver = build_solver(config)
+        self.solver_seconds = 0.0  # of all forward solves so far
         self.cell = Cell(
             config.point_dim,
             config.dim,
@@ -234,7 +234,7 @@ class DDEQCompleter(nn.Module):
         def cell(mu: Measure) -> Measure:
             return mu.with_points(self.cell(mu.points, mu.marks, context, mu.weights))
 
-        with held_dropout(self.cell):
+        with solving(self):
             return equilibrium(
                 cell,
                 Measure(start.expand(shape), weights, self.mark(noise)),

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.quasirandom import SobolEngine
 
 from ddeq_models.cell import Cell, CellContext
 from ddeq_models.model import ModelConfig, Output
-from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
-from set_attention import held_dropout, max_pool, mean_pool
-from wgf_solver import Implicit, Measure, Solution, equilibrium
+from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver, solving
+from set_attention import max_pool, mean_pool
+from wgf_solver import Measure, Solution, equilibrium
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,17 @@ class DDEQConfig(ModelConfig):
         marked: whether each particle carries a learned mark. Without marks the equilibrium of a
             contraction is a single point, whatever the number of particles.
         readout: how the equilibrium measure becomes one vector.
-        velocity: ``residual``, or descent of the energy distance, ``frozen`` or ``through``.
-        integrator: ``anderson`` or ``euler``.
+        velocity: ``residual``, descent of the energy distance, ``frozen`` or ``through``, or
+            ``transport`` along an optimal matching; see `wgf_solver`.
+        integrator: ``anderson``, ``euler``, ``heavy-ball``, ``barzilai-borwein`` or ``lbfgs``.
         step: the integrator's step.
-        step_decay: factor of the Euler step from one step to the next.
-        memory: Anderson's memory.
+        step_decay: factor of the step from one to the next, of ``euler`` and ``heavy-ball``.
+        memory: of ``anderson`` and ``lbfgs``.
         rtol: relative tolerance of the equilibrium.
         max_steps: budget of evaluations of the cell.
-        adjoint: ``implicit`` (exact) or ``phantom`` (one step).
+        adjoint: ``implicit`` (exact), ``phantom`` (one step) or ``unrolled`` (the last steps).
         adjoint_rtol: relative tolerance of the adjoint's linear solve.
-        adjoint_steps: its budget of products.
+        adjoint_steps: its budget of products; of ``unrolled``, the steps that are differentiated.
     """
 
     kind: ClassVar[str] = "ddeq"
@@ -197,11 +195,8 @@ class DDEQ(nn.Module):
         def cell(mu: Measure) -> Measure:
             return mu.with_points(self.cell(mu.points, mu.marks, context))
 
-        # Fused attention has no second derivative, which the exact gradient of `through` needs.
-        twice = config.velocity == "through" and isinstance(self.solver.adjoint, Implicit)
-        with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
-            start_time = time.perf_counter()
-            solution = equilibrium(
+        with solving(self):
+            return equilibrium(
                 cell,
                 Measure(points, marks=self.marks),
                 velocity=self.solver.velocity,
@@ -212,8 +207,6 @@ class DDEQ(nn.Module):
                 on_failure="ignore",  # failures are counted in the metrics, cloud by cloud
                 trajectory=trajectory,
             )
-            self.solver_seconds += time.perf_counter() - start_time
-            return solution
 
     def read(self, particles: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""

@@ -6,8 +6,8 @@ At the equilibrium ``Z* = f(Z*)`` of each cloud, with ``J = ∂f/∂Z``:
   disc the plain iteration of ``f`` converges, at the rate of the largest; an eigenvalue near 1
   makes the equilibrium and its gradient ill-conditioned;
 - how far the linear solve of the exact gradient came;
-- the cosine between the one-step phantom gradient of the loss and the exact one, over all weights:
-  1 is the same direction, and what is above 0 still descends.
+- the angle between the one-step phantom gradient of the loss and the exact one, over all weights:
+  0 is the same direction, and what is below 90 degrees still descends.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def diagnose(
         ``clouds``, a list with for each cloud ``steps``, ``residual`` and ``converged`` of the
         solver; ``eigenvalues`` (pairs of real and imaginary part, the largest first) and
         ``eigenvalue_error`` (how far they are from such, at most); ``adjoint_residual``,
-        ``adjoint_steps`` and ``adjoint_converged`` of the exact gradient; ``cosine`` between
-        phantom and exact gradient. And ``data``, ``split``, and the ``cosine`` of the gradients of
-        all these clouds together.
+        ``adjoint_steps`` and ``adjoint_converged`` of the exact gradient; ``cosine`` and ``angle``
+        (in degrees) between phantom and exact gradient. And ``data``, ``split``, and ``cosine`` and
+        ``angle`` of the gradients of all these clouds together.
 
     Raises:
         UserError: The run or the device cannot be used, or its model solves nothing.
@@ -96,7 +96,7 @@ def diagnose(
         "data": config.data.name,
         "split": split,
         "clouds": found,
-        "cosine": _cosine(exact_sum, phantom_sum),
+        **_angle(exact_sum, phantom_sum),
     }
 
 
@@ -116,7 +116,7 @@ def _look(task: Task, model: nn.Module, inputs: Any) -> tuple[dict[str, Any], Te
         "adjoint_residual": float(report.residual[0]),
         "adjoint_steps": int(report.steps[0]),
         "adjoint_converged": bool(report.status[0] == LinearStatus.CONVERGED),
-        "cosine": _cosine(exact, phantom),
+        **_angle(exact, phantom),
     }
     return figures, exact, phantom
 
@@ -209,5 +209,12 @@ def ritz_values(product: Any, start: Tensor, dimension: int) -> tuple[Any, Any]:
     return values[order].astype(np.complex128), errors[order]
 
 
-def _cosine(one: Tensor, other: Tensor) -> float:
-    return float((one @ other) / (one.norm() * other.norm()))
+def _angle(one: Tensor, other: Tensor) -> dict[str, float]:
+    """Between two vectors: the cosine, and the angle in degrees.
+
+    The angle by Kahan's formula, ``2 atan2(‖u − v‖, ‖u + v‖)`` of the unit vectors, which is also
+    accurate where the cosine is next to 1.
+    """
+    u, v = one / one.norm(), other / other.norm()
+    angle = 2 * torch.atan2((u - v).norm(), (u + v).norm())
+    return {"cosine": float(u @ v), "angle": float(torch.rad2deg(angle))}

@@ -1,6 +1,7 @@
 """Measuring a model on a split."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ def evaluate(
     root: str | None = None,
     split: Split = "test",
     batch_size: int = EVALUATION_BATCH,
+    solver: Mapping[str, str] | None = None,
+    step: float | None = None,
     rtol: float | None = None,
     max_steps: int | None = None,
     device: str = "auto",
@@ -77,6 +80,9 @@ def evaluate(
         root: Folder of its files; None is the run's own.
         split: ``train``, ``validation`` or ``test``.
         batch_size: Clouds in a batch; no figure depends on it.
+        solver: Other choices than the run's for some of ``velocity`` and ``integrator``; see
+            `DDEQConfig`.
+        step: The integrator's step; None is the run's.
         rtol: Relative tolerance of the solver; None is the run's.
         max_steps: Its budget of evaluations; None is the run's.
         device: See `choose_device`.
@@ -93,7 +99,11 @@ def evaluate(
     folder = open_model(run)
     config = folder.config()
     model = folder.model(place)
-    _solve_otherwise(model, config.model.kind, rtol=rtol, max_steps=max_steps)
+    _solve_otherwise(
+        model,
+        config.model.kind,
+        {**(solver or {}), "step": step, "rtol": rtol, "max_steps": max_steps},
+    )
     if batch_size < 1:
         raise UserError(f"batch size must be at least 1, got {batch_size}")
     dataset = open_split(_data_of(config.data, data, root), split)
@@ -113,7 +123,9 @@ def evaluate(
     }
 
 
-def _solve_otherwise(model: nn.Module, kind: str, **settings: float | None) -> None:
+def _solve_otherwise(
+    model: nn.Module, kind: str, settings: Mapping[str, str | float | None]
+) -> None:
     """Change the solver's settings that are not None."""
     given = {name: value for name, value in settings.items() if value is not None}
     if not given:

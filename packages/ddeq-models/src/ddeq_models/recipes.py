@@ -44,7 +44,7 @@ _SOLID_TRAINING = TrainConfig(
 
 # The authors train with Adam at 1e-3 and no augmentation; their flow takes 200 evaluations, and
 # late in the training a smaller step and 1,000.
-_PAPER = TrainConfig(learning_rate=1e-3, weight_decay=0.0)
+_PAPER = TrainConfig(learning_rate=1e-3, weight_decay=0.0, betas=(0.9, 0.999), clip_norm=0.0)
 _PAPER_IMAGES = replace(
     _PAPER,
     epochs=5,

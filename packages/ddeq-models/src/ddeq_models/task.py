@@ -1,6 +1,6 @@
 """What a model is trained for: the interface between the training engine and a task.
 
-The engine (`ddeq_models.training.fit`) knows batches, optimisers and files; a `Task` knows what
+The engine (`ddeq_models.loop.fit`) knows batches, optimisers and files; a `Task` knows what
 the clouds mean. One training step of the engine is::
 
     inputs = task.prepare(batch, generator)       # normalised and augmented clouds -> tensors

@@ -52,10 +52,10 @@ class PointTransformer(nn.Module):
     perceptron over 16 neighbours), each with one block of vector attention.
 
     Points are put into the order of their coordinates first: farthest-point sampling and nearest
-    neighbours break ties by position, and on a grid of pixels almost everything ties. A point that
-    is sampled takes over the weight of those nearest to it, so that the mean at the end is over
-    the measure. But how many points a stage keeps is counted in points: a cloud in which points are
-    written down twice is sampled more densely.
+    neighbours break ties by position, and on a grid of pixels almost everything ties. Points in one
+    place become one of their weight, since sampling and neighbourhoods count points and not mass. A
+    point that is sampled takes over the weight of those nearest to it, so that the mean at the end
+    is over the measure.
 
     Args:
         config: See `PointTransformerConfig`.
@@ -161,7 +161,10 @@ def sampled(points: Tensor, weights: Tensor, rate: int) -> tuple[Tensor, Tensor]
 
 
 def in_order(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The points of each cloud by their first coordinate, then the second, ...; padding last."""
+    """The places of each cloud by their first coordinate, then the second, ...; padding last.
+
+    Points in one place become one of their weight.
+    """
     places = clear(points, weights)
     order = torch.zeros_like(weights, dtype=torch.int64) + torch.arange(
         weights.shape[-1], device=weights.device
@@ -169,7 +172,12 @@ def in_order(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     keys: Sequence[Tensor] = [*places.detach().unbind(-1)[::-1], (weights <= 0).to(places.dtype)]
     for key in keys:  # the last sort decides first
         order = order.gather(-1, key.gather(-1, order).argsort(dim=-1, stable=True))
-    return _rows(places, order), weights.gather(-1, order)
+    places, weights = _rows(places, order), weights.gather(-1, order)
+    again = (places[:, 1:] == places[:, :-1]).all(-1) & (weights[:, 1:] > 0)
+    number = torch.cat([torch.zeros_like(order[:, :1]), (~again).cumsum(-1)], -1)  # of the place
+    mass = torch.zeros_like(weights).scatter_add(1, number, weights)
+    where = number[..., None].expand(places.shape)
+    return torch.zeros_like(places).scatter(1, where, places), mass
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:

@@ -18,7 +18,14 @@ function start(box) {
   const find = (selector) => box.querySelector(selector);
   const [input, stage, rest, slider, play] =
     [".input", ".particles", ".rest", ".step", ".play"].map(find);
-  let flow, dots, particles, resting, chosen, position, timer;
+  let flow, lines, dots, gazes, particles, resting, chosen, position, timer;
+
+  // Where a particle looks: the mean of the points by its attention.
+  function gaze(row) {
+    const total = Math.max(row.reduce((sum, share) => sum + share, 0), 1e-12);
+    return [0, 1].map((axis) =>
+      row.reduce((sum, share, j) => sum + share * flow.cloud[j][axis], 0) / total);
+  }
 
   function paintAttention() {
     const rows = chosen === null ? flow.attention : [flow.attention[chosen]];
@@ -28,6 +35,15 @@ function start(box) {
       const share = Math.sqrt(sums[j] / largest); // differences among the small ones show
       dot.setAttribute("opacity", (0.12 + 0.88 * share).toFixed(3));
       dot.style.fill = chosen === null ? "" : colour(chosen, particles.length);
+    });
+    lines.replaceChildren();
+    if (chosen === null) return;
+    const [x1, y1] = gaze(flow.attention[chosen]);
+    flow.cloud.forEach(([x2, y2], j) => {
+      const share = sums[j] / largest;
+      if (share < 0.02) return; // too faint to be seen
+      const look = { class: "look", x1, y1, x2, y2, opacity: (0.85 * share).toFixed(3) };
+      element("line", { ...look, stroke: colour(chosen, particles.length) }, lines);
     });
   }
 
@@ -40,7 +56,7 @@ function start(box) {
       particle.setAttribute("cx", a[0] + part * (b[0] - a[0]));
       particle.setAttribute("cy", a[1] + part * (b[1] - a[1]));
     });
-    for (const row of [particles, resting]) {
+    for (const row of [particles, resting, gazes]) {
       row.forEach((particle, i) => particle.classList.toggle("chosen", i === chosen));
     }
     slider.value = Math.round(position);
@@ -62,21 +78,23 @@ function start(box) {
     position = 0;
     slider.max = flow.path.length - 1;
     for (const panel of [input, stage, rest]) panel.replaceChildren();
+    lines = element("g", {}, input);
     dots = flow.cloud.map(([x, y, r]) => element("circle", { cx: x, cy: y, r }, input));
     const count = flow.path[0].length;
     for (let i = 0; i < count; i += 1) {
       const points = flow.path.map((places) => places[i].join(",")).join(" ");
       element("polyline", { class: "trail", points, stroke: colour(i, count) }, stage);
     }
-    const draw = (panel) => ([cx, cy], i) => {
-      const look = { class: "particle", r: 2.6, fill: colour(i, count), cx, cy };
+    const draw = (panel, r) => ([cx, cy], i) => {
+      const look = { class: "particle", r, fill: colour(i, count), cx, cy };
       const particle = element("circle", look, panel);
       particle.addEventListener("click", () => choose(i));
       element("title", {}, particle).textContent = `particle ${i + 1}`;
       return particle;
     };
-    particles = flow.path[0].map(draw(stage));
-    resting = flow.rest.map(draw(rest));
+    particles = flow.path[0].map(draw(stage, 2.6));
+    resting = flow.rest.map(draw(rest, 2.6));
+    gazes = flow.attention.map(gaze).map(draw(input, 1.8));
     box.querySelectorAll(".choices button").forEach((button, i) =>
       button.setAttribute("aria-pressed", i === number));
     find(".message").textContent =

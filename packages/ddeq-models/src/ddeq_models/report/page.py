@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -67,41 +67,54 @@ def render(stories: Sequence[Story]) -> str:
 
 
 def _results(stories: Sequence[Story]) -> str:
-    """The table of all runs; the best of several on the same data stands out."""
-    columns = [c for c in _COLUMNS if any(s.result.get(c[0]) is not None for s in stories)]
-    same = len({(s.config["data"]["name"], s.config["task"]["kind"]) for s in stories}) == 1
+    """A table of all runs for each task and data set: what is not of the same does not compare."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, story in enumerate(stories):
+        key = (story.config["task"]["kind"], story.config["data"]["name"])
+        groups.setdefault(key, []).append(i)
+    tables = "".join(
+        (f"<h3>{escape(task.capitalize())} of {escape(data)}</h3>" if len(groups) > 1 else "")
+        + _table({i: stories[i] for i in members})
+        for (task, data), members in groups.items()
+    )
+    return f"<section><h2>Results</h2>{tables}</section>"
+
+
+def _table(stories: Mapping[int, Story]) -> str:
+    """The runs by their numbers on the page; the best of each column stands out."""
+    results = [story.result for story in stories.values()]
+    columns = [c for c in _COLUMNS if any(r.get(c[0]) is not None for r in results)]
     head = "".join(f"<th>{escape(title)}</th>" for _, title, _, _ in columns)
     best = {}
     for key, _, _, choose in columns:
-        values = [v for s in stories if (v := s.result.get(key)) is not None]
-        if choose is not None and same and len(values) > 1:
+        values = [v for r in results if (v := r.get(key)) is not None]
+        if choose is not None and len(values) > 1:
             best[key] = choose(values)
     rows = []
-    for i, story in enumerate(stories):
+    for i, story in stories.items():
         cells = []
         for key, _, form, _ in columns:
             value = story.result.get(key)
             text = "–" if value is None else form.format(value)
             mark = ' class="best"' if key in best and value == best[key] else ""
             cells.append(f"<td{mark}>{text}</td>")
+        kind, preset = story.config["model"]["kind"], story.config["preset"]
+        words = [*dict.fromkeys((kind, preset)), story.config["data"]["name"]]
         rows.append(
             f'<tr><th scope="row"><a href="#run-{i}">{escape(story.name)}</a><small>'
-            f"{escape(story.config['model']['kind'])}, {escape(story.config['preset'])}, "
-            f"{escape(story.config['data']['name'])}, seed {story.result.get('seed', '–')}"
+            f"{escape(', '.join(words))}, seed {story.result.get('seed', '–')}"
             f"</small></th>{''.join(cells)}</tr>"
         )
-    note = ""
-    if not same:
-        note = "<p>These runs are of different data or tasks: their figures do not compare.</p>"
     return (
-        '<section><h2>Results</h2><div class="wide"><table class="results"><thead><tr><th>Run</th>'
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{note}</section>"
+        '<div class="wide"><table class="results"><thead><tr><th>Run</th>'
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _section(number: int, story: Story) -> str:
     parts = [
         _curves(story),
+        _solver(story),
         _confusion(story),
         _flows(number, story),
         _completions(story),
@@ -136,6 +149,43 @@ def _curves(story: Story) -> str:
     return f'<h3>Training</h3>{legend}<div class="grid-of-charts">{"".join(charts)}</div>'
 
 
+def _solver(story: Story) -> str:
+    """How the equilibria are found, and how that went on the test clouds."""
+    model, result = story.config["model"], story.result
+    if "velocity" not in model or "solver_steps_mean" not in result:
+        return ""
+    rows = {
+        "Velocity, integrator, adjoint": " / ".join(
+            str(model[name]) for name in ("velocity", "integrator", "adjoint")
+        ),
+        "Tolerance, budget": f"{model['rtol']:g}, {model['max_steps']:,} evaluations",
+        "Evaluations per cloud": f"{result['solver_steps_mean']:.1f} on average, at most "
+        f"{result['solver_steps_max']:,}",
+        "Relative residual": f"{_number(result['residual_mean'], '.1e')} on average, at most "
+        f"{_number(result['residual_max'], '.1e')}",
+        "Not found to the tolerance": f"{result['solver_failures']:,} of "
+        f"{result['test_clouds']:,} clouds",
+        "Relative spread of the particles": _number(result["spread"], ".2f"),
+    }
+    timed = [r for r in story.train if r.get("solver_seconds")]
+    if timed:
+        step, solver = (
+            sum(r[name] for r in timed) / len(timed) for name in ("step_seconds", "solver_seconds")
+        )
+        rows["Seconds of a training step"] = (
+            f"{step:.3f}, of which {solver:.3f} in the solver, without its adjoint"
+        )
+    cells = "".join(
+        f'<tr><th scope="row">{title}</th><td>{escape(text)}</td></tr>'
+        for title, text in rows.items()
+    )
+    return f'<h3>Solver</h3><div class="wide"><table class="facts">{cells}</table></div>'
+
+
+def _number(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
+
+
 def _confusion(story: Story) -> str:
     counts = story.result.get("confusion")
     if not counts:
@@ -168,8 +218,9 @@ def _flows(number: int, story: Story) -> str:
     return (
         "<h3>Flow to the equilibrium</h3><p>The particles of one test cloud, evaluation by "
         "evaluation, in the plane of the two largest principal components of all flows shown. "
-        "At the right the equilibrium alone, in the plane in which it is widest. Touch a particle "
-        "to see which points it attends to there; without one chosen, the mean of all.</p>"
+        "At the right the equilibrium alone, in the plane in which it is widest. At the left the "
+        "input, darker where the particles attend to it; a coloured dot is the mean of what one "
+        "of them attends to. Touch a particle to see its points, and lines to them.</p>"
         f'<div class="flow" id="flow-{number}"><div class="choices" role="group" '
         'aria-label="Test cloud"></div><div class="stage"><figure><figcaption>Input, by attention'
         '</figcaption><svg class="input" viewBox="0 0 100 100" role="img" aria-label="The input '

@@ -1,0 +1,82 @@
+"""Peak memory of a training step of the classifier by the solver's budget, for each adjoint.
+
+Counted are the bytes of all tensors that are alive at once, from the encoding to the optimiser's
+step: parameters, moments, graph and the solver's own. The tolerance is out of reach, so that every
+evaluation of the budget is made.
+"""
+
+import argparse
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from benchmarks.live_bytes import LiveBytes
+from ddeq_models.ddeq import DDEQ
+from ddeq_models.presets import PRESETS
+from wgf_solver import AdjointWarning
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark's own options."""
+    parser.add_argument("--budgets", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--points", type=int, default=60)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Peak bytes for each adjoint and budget."""
+    rows = {
+        adjoint: {
+            str(budget): peak_of(adjoint, budget, options.batch, options.points)
+            for budget in options.budgets
+        }
+        for adjoint in ("phantom", "implicit")
+    }
+    return {"peak_bytes": rows}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A row for each adjoint, in MB, and by how much the largest figure exceeds the smallest."""
+    rows = figures["peak_bytes"]
+    budgets = list(next(iter(rows.values())))
+    lines = [
+        "| adjoint | " + " | ".join(f"{b} evaluations" for b in budgets) + " | growth |",
+        "| --- |" + " --- |" * (len(budgets) + 1),
+    ]
+    for name, row in rows.items():
+        sizes = " | ".join(f"{row[b] / 1e6:.2f} MB" for b in budgets)
+        growth = max(row.values()) / min(row.values()) - 1
+        lines.append(f"| {name} | {sizes} | {growth:.2%} |")
+    return "\n".join(lines)
+
+
+def peak_of(adjoint: Any, budget: int, batch: int, points: int) -> int:
+    """Of the second step of a training: the first one makes the optimiser's moments."""
+    torch.manual_seed(0)
+    config = replace(
+        PRESETS["ddeq"], adjoint=adjoint, rtol=1e-30, max_steps=budget, adjoint_steps=10,
+        integrator="euler", step=1e-3,
+    )  # fmt: skip
+    model = DDEQ(config).train()
+    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+    clouds = torch.randn(batch, points, 2)
+    weights, labels = torch.full((batch, points), 1 / points), torch.arange(batch) % 10
+
+    def step() -> int:
+        output = model(clouds, weights)
+        functional.cross_entropy(output.logits, labels).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        return int(output.solution.steps.max())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AdjointWarning)
+        step()
+        with LiveBytes() as counter:
+            made = step()
+    if made != budget:
+        raise RuntimeError(f"the solve ended after {made} of {budget} evaluations")
+    return counter.peak

@@ -1,0 +1,169 @@
+"""The training loop: `fit`, and one step of it, `optimise`."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from ddeq_data import CloudDataset
+from ddeq_models.config import RunConfig, TrainConfig
+from ddeq_models.data import augmentation, batches, generator_of, normaliser
+from ddeq_models.errors import Diverged
+from ddeq_models.evaluation import EVALUATION_BATCH, measure
+from ddeq_models.metrics import Figures, Tally, to_json
+from ddeq_models.optimisation import learning_rate
+from ddeq_models.pace import Pace
+from ddeq_models.progress import Progress
+from ddeq_models.ranks import Ranks
+from ddeq_models.registry import build_model
+from ddeq_models.run_folder import RunFolder
+from ddeq_models.saver import Manner, Saver
+from ddeq_models.state import State
+from ddeq_models.stop import Stop
+from ddeq_models.task import Task
+from wgf_solver import AdjointWarning
+
+RECORD_EVERY = 50  # steps between two records of the training, about: each epoch is cut evenly
+
+
+def fit(
+    task: Task,
+    train_set: CloudDataset,
+    validation_set: CloudDataset,
+    run: RunFolder,
+    ranks: Ranks,
+    manner: Manner,
+) -> State:
+    """The training loop, from where the run folder's checkpoint is, if it has one.
+
+    Everything random in a step is drawn from (seed, step), the batches of an epoch from (seed,
+    epoch); the learning rate is a function of the step, the solver's settings of the epoch.
+
+    Returns:
+        The state at the end; the weights that are kept are in the run folder.
+    """
+    config, plan, device = task.config, task.config.train, ranks.device
+    normalise, augment = normaliser(config.data.normalise), augmentation(config.data)
+    loader, sampler = batches(
+        train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda"
+    )
+    validation_loader, _ = batches(validation_set, EVALUATION_BATCH)
+    length = len(loader)
+    steps = plan.epochs * length
+    records = max(1, round(length / RECORD_EVERY))
+    ends = {length * (i + 1) // records for i in range(records)}
+    quiet = manner.quiet or ranks.rank > 0
+
+    with (
+        warnings.catch_warnings(),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        Stop() as stop,
+    ):
+        warnings.simplefilter("ignore", AdjointWarning)  # these failures are counted
+        torch.manual_seed(plan.seed)
+        model = build_model(config.model).to(device)
+        state = State(model, plan)
+        saver = Saver(run, ranks, state, stop, manner)
+        with Progress(task, plan.epochs, steps, quiet, done=state.step) as progress:
+            for epoch in range(state.step // length + 1, plan.epochs + 1):
+                if stalled(plan, state, epoch):
+                    break
+                _configure(config, epoch, model, state.average.model)
+                sampler.load_state_dict(
+                    {"seed": plan.seed, "epoch": epoch, "position": state.step % length}
+                )
+                model.train()
+                pace, paced = Pace(model), state.step
+                for position, batch in enumerate(loader, start=state.step % length + 1):
+                    generator = generator_of(plan.seed, state.step)
+                    torch.manual_seed(generator.initial_seed() + ranks.rank)
+                    rate = learning_rate(plan, state.step, steps)
+                    batch = batch.to(device, non_blocking=True).map(normalise)
+                    inputs = task.prepare(batch.map(augment, generator), generator)
+                    optimise(task, state, inputs, rate, ranks)
+                    progress.step(epoch, state.tally)
+                    if position in ends:
+                        tally = ranks.gather(state.tally)
+                        trained = _finite(task, tally, f"training, step {state.step}", run)
+                        at = {"epoch": epoch, "step": state.step, "seconds": state.seconds}
+                        at["learning_rate"] = rate
+                        times, paced = pace.look(state.step - paced), state.step
+                        run.append({"split": "train", **at, **times, **to_json(trained)})
+                        state.tally = Tally()
+                    if position < length:
+                        saver.save_if_due()
+
+                tally = measure(task, state.average.model, validation_loader, device, ranks=ranks)
+                validated = _finite(task, tally, f"validation, epoch {epoch}", run)
+                _keep(task, state, validated, epoch, run)
+                at = {**at, "seconds": state.seconds, "kept": state.kept_epoch == epoch}
+                run.append({"split": "validation", **at, **to_json(validated)})
+                progress.epoch(epoch, trained, validated)
+                saver.save_if_due()
+            saver.save()
+    return state
+
+
+def optimise(task: Task, state: State, inputs: Any, rate: float, ranks: Ranks) -> None:
+    """One step, recorded in the state.
+
+    Args:
+        task: What the loss is.
+        state: The model and all that changes with it.
+        inputs: What the task prepared, of the whole batch.
+        rate: Learning rate.
+        ranks: The processes that share the batch.
+    """
+    plan, model, share = task.config.train, state.model, ranks.share(inputs)
+    if len(share[0]):  # with fewer clouds than processes some have none
+        bf16 = plan.precision == "bf16"
+        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
+            answer = task.answer(model, share)
+            loss = task.loss(answer, share)
+        if ranks.count > 1:
+            loss = loss * (len(share[0]) / len(inputs[0]))
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.tally.add(task.records(answer, share))
+    ranks.add_gradients(model)
+    if plan.clip_norm:
+        clip_grad_norm_(model.parameters(), plan.clip_norm)
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.optimiser.step()
+    state.optimiser.zero_grad()
+    ranks.same_buffers(model)
+    state.average.update(model)
+    state.step += 1
+
+
+def stalled(plan: TrainConfig, state: State, epoch: int) -> bool:
+    """Whether no validation of the last `patience` epochs before this one was the best so far."""
+    return bool(plan.patience) and epoch - 1 - state.best_epoch >= plan.patience
+
+
+def _configure(config: RunConfig, epoch: int, *models: nn.Module) -> None:
+    """Give the models the solver's settings of an epoch."""
+    if config.train.solver_phases:
+        for model in models:
+            model.configure(config.model_at(epoch))  # type: ignore[operator]
+
+
+def _keep(task: Task, state: State, validated: Figures, epoch: int, run: RunFolder) -> None:
+    """Write the weights of the epoch, if they are those to keep."""
+    better = not state.best_epoch or task.objective(validated) > task.objective(state.best)
+    if better:
+        state.best, state.best_epoch = validated, epoch
+    if better or task.config.train.keep == "last":
+        state.kept, state.kept_epoch = validated, epoch
+        run.write_weights(state.average.model.state_dict())
+
+
+def _finite(task: Task, tally: Tally, when: str, run: RunFolder) -> Figures:
+    if not tally.finite():
+        raise Diverged(
+            f"the loss is not finite ({when}); {run.path} keeps what was complete before. "
+            "Try a smaller --learning-rate"
+        )
+    return task.figures(tally.columns())
