@@ -1,4 +1,4 @@
-"""Sums over pairs by KeOps are those in tiles. It compiles each formula: a minute or two at first."""
+"""Sums over pairs by KeOps are those in tiles. Compiling the formulas takes minutes at first."""
 
 import builtins
 from dataclasses import dataclass
@@ -66,7 +66,8 @@ def test_a_solve_and_its_gradient(keops):
         shift = torch.tensor([0.3, -0.2]).double().requires_grad_()
         kernel = Gaussian(0.5) + 0.3 * Laplacian(1.0)
         solution = equilibrium(
-            lambda mu: mu.with_points(0.5 * mu.points + mu.marks + shift), Measure(marks, None, marks),
+            lambda mu: mu.with_points(0.5 * mu.points + mu.marks + shift),
+            Measure(marks, None, marks),
             velocity=Descent(MMD(kernel, keops=by_keops)), integrator=Anderson(step=1.0),
             rtol=1e-3, max_steps=40, on_failure="ignore",
         )  # fmt: skip

@@ -6,8 +6,10 @@ import torch
 from wgf_solver import (
     LBFGS,
     MMD,
+    Anderson,
     Descent,
     Energy,
+    Evaluation,
     Gaussian,
     Laplacian,
     Measure,
@@ -22,6 +24,18 @@ KERNELS = [Gaussian(0.3) + 0.5 * Gaussian(1.0), Energy(), Laplacian(0.7)]
 def two_points(mu: Measure) -> Measure:
     points = mu.points.new_tensor([[-1.0], [1.0]])
     return Measure(points.expand(*mu.batch_shape, 2, 1))
+
+
+class Blind:
+    """A descent field that is content with any root."""
+
+    descends = False
+
+    def __init__(self, field: Descent) -> None:
+        self.field = field
+
+    def __call__(self, f, mu: Measure) -> Evaluation:
+        return self.field(f, mu)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
@@ -44,8 +58,7 @@ def test_jumps_lower_the_discrepancy_and_what_is_placed_well_stays(kernel):
     assert torch.equal(MMD(kernel).relocated(nu, nu), nu.points)
 
 
-def test_a_jump_is_the_best_of_all():
-    # Against all jumps of all atoms, one by one.
+def test_jumps_bring_as_much_as_the_best_of_all_single_ones():
     distance = MMD(Gaussian(1.0))
     nu = Measure(torch.tensor([[0.0], [3.0]]).double())
     mu = Measure(torch.tensor([[0.0], [9.0], [0.1]]).double(), torch.tensor([1.0, 0.9, 1.1]))
@@ -55,8 +68,7 @@ def test_a_jump_is_the_best_of_all():
             there = mu.points.index_fill(0, torch.tensor([i]), place)
             values.append(distance(mu.with_points(there), nu))
     moved = distance.relocated(mu, nu)
-    torch.testing.assert_close(distance(mu.with_points(moved), nu), min(values))
-    assert moved.flatten().tolist() == [0.0, 3.0, 0.1]
+    assert distance(mu.with_points(moved), nu) <= min(values) + 1e-12 < distance(mu, nu)
 
 
 def test_padding_and_marks_and_nothing():
@@ -83,8 +95,13 @@ def test_an_atom_that_no_force_reaches_is_brought_back(target):
     assert solution.discrepancy < 1e-9
     places = solution.measure.points.sort(0).values
     torch.testing.assert_close(places, torch.tensor([[-1.0], [1.0]]).double(), atol=1e-4, rtol=0)
+    # Without a budget to go on it is no equilibrium all the same.
+    blind = {"velocity": Blind(flow["velocity"]), "integrator": Anderson(step=0.5), "rtol": 1e-8}
+    root = equilibrium(two_points, lost, **blind)
+    assert root.converged
+    assert root.measure.points.max() > 20
     with pytest.warns(UserWarning, match="1 x STATIONARY"):
-        stuck = equilibrium(two_points, lost, rtol=1e-6, max_steps=1, **flow)
+        stuck = equilibrium(two_points, root.measure, rtol=1e-6, max_steps=1, **flow)
     assert stuck.status == Status.STATIONARY
     assert "elsewhere" in stuck.message()
 
