@@ -30,7 +30,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     cell = _Cell(torch.randn(BATCH, options.context, DIM)).eval()
     start = torch.randn(BATCH, PARTICLES, DIM)
-    integrators: dict[str, Integrator] = {"Anderson()": Anderson(), "Euler(1)": Euler(1.0)}
+    integrators: dict[str, Integrator] = {
+        "Anderson()": Anderson(), "Anderson(memory=10)": Anderson(memory=10), "Euler(1)": Euler(1.0),
+    }  # fmt: skip
 
     def bare() -> None:
         z = start
