@@ -54,9 +54,10 @@ def equilibrium(
     A measure has converged when ``‖v‖ ≤ rtol · max(‖v(Z_0)‖, scale)``, with the weighted RMS norm
     ``‖v‖² = Σ_i w_i ‖v_i‖²/d`` and the field's own scale (for `Residual` the spread of ``F(μ)``),
     or when ``‖v‖`` is down to rounding. On a field that descends a discrepancy, a root with a
-    discrepancy that the tolerance does not explain is probed: it is pushed a little and descended
-    from. If the discrepancy falls to less than half of what it was, the root was a saddle, and the
-    solve goes on from there.
+    discrepancy that the tolerance does not explain is probed: it is pushed a little, atoms that no
+    force reaches are put where they are wanted (`wgf_solver.MMD.relocated`), and it is descended
+    from. If the discrepancy falls to less than half of what it was, the root was no minimum, and
+    the solve goes on from there.
 
     Args:
         f: ``F``, a function from `Measure` to `Measure`, of the same batch shape and dimension. It

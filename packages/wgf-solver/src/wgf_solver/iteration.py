@@ -152,6 +152,7 @@ class Iteration:
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
         self.state = self.integrator.start(self.mu)
         self._clock = 0
+        self._times.append(self._times[-1])  # a jump takes no time
 
     def stop_spent(self, max_steps: int) -> None:
         """End measures that have used up their budget, which is not the same for all any more."""
