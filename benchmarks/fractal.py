@@ -2,8 +2,9 @@
 
 50 particles, kernels Gaussian(0.3) + Gaussian(1.0), frozen field, float64. Beside our integrators:
 Euler's method and Anderson acceleration that nothing safeguards. Counted are all calls of F that
-the solve of a start made, with those that probed its root; "claimed" are starts that were called
-converged above the goal.
+the solve of a start made, with those that probed its root. "Spurious" are starts that were called
+converged with more than a hundred times the discrepancy of the best one of any start and method:
+how near 50 atoms come to a fractal depends on it, and need not be the goal.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from wgf_solver import (
 )
 
 ISSUE = "segment"
+_FACTOR = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +62,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             rows.append(
                 {"system": system, "method": name, **_solve(system, method, budget, options)}
             )
+        mine = [row for row in rows if row["system"] == system]
+        least = min(min(row["discrepancy"]) for row in mine)
+        for row in mine:
+            ends = zip(row["discrepancy"], row["converged"], strict=True)
+            row["spurious"] = sum(
+                done and d > max(_FACTOR * least, options.goal) for d, done in ends
+            )
     return {"goal": options.goal, "rows": rows}
 
 
@@ -69,7 +78,7 @@ def table(figures: dict[str, Any]) -> str:
         f"evaluations of F until ½MMD² ≤ {figures['goal']:.0e}, median and largest over the starts",
         "",
         "| system | method | reached | median | largest | whole solve, with probes | largest"
-        " final ½MMD² | converged | claimed | pulls | seconds |",
+        " final ½MMD² | converged | spurious | pulls | seconds |",
         "|" + " --- |" * 11,
     ]
     for row in figures["rows"]:
@@ -79,7 +88,7 @@ def table(figures: dict[str, Any]) -> str:
         lines.append(
             f"| {row['system']} | {row['method']} | {reached} | {middle} | "
             f"{max(row['total'])} | {max(row['discrepancy']):.1e} | {sum(row['converged'])} | "
-            f"{row['claimed']} | {row['pulls']:,} | {row['seconds']:.1f} |"
+            f"{row['spurious']} | {row['pulls']:,} | {row['seconds']:.1f} |"
         )
     shown = [row for row in figures["rows"] if row["system"] == ISSUE]
     if shown:
@@ -188,13 +197,11 @@ def _solve(system: str, method: Method, budget: int, options: argparse.Namespace
     )
     seconds = time.perf_counter() - seconds
     assert solution.probe_steps is not None
-    wrong = solution.converged & (solution.discrepancy > options.goal)
     return {
         "first": [int(k) or None for k in first],
         "total": (solution.steps + solution.probe_steps).tolist(),
         "discrepancy": solution.discrepancy.tolist(),
         "converged": solution.converged.tolist(),
-        "claimed": int(wrong.sum()),
         "pulls": field.pulls,
         "seconds": seconds,
     }

@@ -1,5 +1,6 @@
 """A thousand hostile inputs: each gets a right answer, by laws, or an error that says why."""
 
+import importlib.util
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -9,21 +10,29 @@ import torch
 from torch import Tensor
 
 from wgf_solver import (
+    LBFGS,
     MMD,
     Anderson,
+    BarzilaiBorwein,
     Descent,
     DistanceTo,
     Energy,
     Euler,
     Gaussian,
+    HeavyBall,
     Measure,
     Residual,
+    Sinkhorn,
+    SlicedMMD,
+    SlicedWasserstein,
     SquaredDistance,
     Status,
+    Wasserstein,
     equilibrium,
     gradient_flow,
 )
 
+POT = importlib.util.find_spec("ot") is not None
 DOCUMENTED = (ValueError, TypeError)
 FLOATS = (torch.float32, torch.float64)
 SCALES = (1.0, 1.0, 1.0, 1e-30, 1e-6, 1e4, 1e18)
@@ -140,7 +149,7 @@ def test_fixed_points() -> None:
         def f(m: Measure) -> Measure:
             return m.with_points(0.25 * m.points + 0.75 * target)
 
-        integrator = case.rng.choice([Anderson(), Euler()])
+        integrator = case.rng.choice([Anderson(), Euler(), HeavyBall(1.0, 0.1)])
         solution = equilibrium(
             f, mu, integrator=integrator, rtol=1e-5, max_steps=60, on_failure="ignore"
         )
@@ -169,8 +178,9 @@ def test_flows() -> None:
 
         kernel = case.rng.choice([Energy(), Gaussian(case.scale), SquaredDistance()])
         target = case.rng.choice(["frozen", "through"])
+        integrator = case.rng.choice([Euler(0.1), LBFGS(), BarzilaiBorwein()])
         solution = equilibrium(
-            f, mu, velocity=Descent(MMD(kernel), target), integrator=Euler(0.1),
+            f, mu, velocity=Descent(MMD(kernel), target), integrator=integrator,
             max_steps=5, on_failure="ignore",
         )  # fmt: skip
         check_statuses(solution, mu)
@@ -195,8 +205,12 @@ def test_discrepancies() -> None:
         if case.scale == 1e-30 and mu.points.dtype == torch.float32:
             kernel = Energy()  # 1/σ² is beyond float32
         unit = case.scale if isinstance(kernel, Energy) else 1.0
-        there, back, zero = MMD(kernel)(mu, nu), MMD(kernel)(nu, mu), MMD(kernel)(mu, mu)
-        pull = MMD(kernel).pull(mu, nu)
+        others = [SlicedMMD(8), SlicedWasserstein(8), Sinkhorn(0.3 * case.scale, max_steps=20)]
+        distance = case.rng.choice([MMD(kernel)] * 4 + [Wasserstein()] * POT + others)
+        if not isinstance(distance, MMD):
+            unit = case.scale if isinstance(distance, SlicedMMD) else case.scale**2
+        there, back, zero = distance(mu, nu), distance(nu, mu), distance(mu, mu)
+        pull = distance.pull(mu, nu)
         assert there.shape == pull.scale.shape == mu.batch_shape
         assert pull.velocity.shape == mu.points.shape
         assert (pull.velocity[mu.weights == 0] == 0).all()

@@ -54,9 +54,10 @@ def equilibrium(
     A measure has converged when ``‖v‖ ≤ rtol · max(‖v(Z_0)‖, scale)``, with the weighted RMS norm
     ``‖v‖² = Σ_i w_i ‖v_i‖²/d`` and the field's own scale (for `Residual` the spread of ``F(μ)``),
     or when ``‖v‖`` is down to rounding. On a field that descends a discrepancy, a root with a
-    discrepancy that the tolerance does not explain is probed: it is pushed a little and descended
-    from. If the discrepancy falls to less than half of what it was, the root was a saddle, and the
-    solve goes on from there.
+    discrepancy that the tolerance does not explain is probed: it is pushed a little, atoms that no
+    force reaches are put where they are wanted (`wgf_solver.MMD.relocated`), and it is descended
+    from. If the discrepancy falls to less than half of what it was, the root was no minimum, and
+    the solve goes on from there.
 
     Args:
         f: ``F``, a function from `Measure` to `Measure`, of the same batch shape and dimension. It
@@ -143,11 +144,15 @@ def _check(
         )
 
 
-def _run(iteration: Iteration, max_steps: int, check_every: int, progress: bool) -> None:
-    """Step until all measures are done or the budget is spent."""
-    bar = _progress_bar(max_steps - iteration.k) if progress else None
-    while iteration.k < max_steps:
+def _run(
+    iteration: Iteration, max_steps: int, check_every: int, progress: bool, first: int = 0
+) -> None:
+    """Step until all measures are done or the budget is spent, of which ``first`` is gone."""
+    bar = _progress_bar(max_steps - first) if progress else None
+    last = iteration.k + max_steps - first
+    while iteration.k < last:
         iteration.evaluate()
+        iteration.stop_spent(max_steps)
         look = iteration.k % check_every == 0
         if bar is not None and look:
             bar.update(check_every)
@@ -155,7 +160,7 @@ def _run(iteration: Iteration, max_steps: int, check_every: int, progress: bool)
             bar.set_postfix(running=running, residual=f"{float(iteration.residual.max()):.1e}")
         if look and not bool((iteration.status == Status.RUNNING).any()):
             break
-        if iteration.k < max_steps:
+        if iteration.k < last:
             iteration.step()
     if bar is not None:
         bar.close()
@@ -163,20 +168,23 @@ def _run(iteration: Iteration, max_steps: int, check_every: int, progress: bool)
 
 def _leave_saddles(iteration: Iteration, max_steps: int, check_every: int, progress: bool) -> None:
     """Send measures that rest at a saddle on, and name those that no push or budget gets away."""
+    cleared = torch.zeros_like(iteration.status, dtype=torch.bool)
     for attempt in range(_ESCAPES + 1):
-        doubt = iteration.in_doubt()
+        doubt = iteration.in_doubt() & ~cleared
         if not bool(doubt.any()):
             return
         fallen = descend_from(iteration)
         iteration.probe_steps = iteration.probe_steps + PROBE_STEPS * doubt
         saddles = doubt & fallen.lower
+        cleared = cleared | (doubt & ~saddles)
+        stuck = saddles & (iteration.steps >= max_steps) if attempt < _ESCAPES else saddles
+        iteration.call_stationary(stuck)
+        saddles = saddles & ~stuck
         if not bool(saddles.any()):
             return
-        if attempt == _ESCAPES or iteration.k >= max_steps:
-            iteration.call_stationary(saddles)
-            return
         iteration.resume(saddles, fallen.points)
-        _run(iteration, max_steps, check_every, progress)
+        least = int(iteration.steps[saddles].min())
+        _run(iteration, max_steps, check_every, progress, least)
 
 
 def _with_gradient(

@@ -63,6 +63,7 @@ class Iteration:
         self._perturb = getattr(integrator, "perturb", None)  # few integrators have it
         self._clock = 0
         self._times = [0.0]
+        self._resumed = False
 
     def evaluate(self) -> None:
         """Evaluate the field; judge and record every measure that still runs."""
@@ -139,17 +140,25 @@ class Iteration:
         return (self.status == Status.CONVERGED) & (self.discrepancy > clear)
 
     def resume(self, chosen: Tensor, points: Tensor) -> None:
-        """Let the chosen measures run on from ``points``.
+        """Let the chosen measures run on from ``points``, each within what is left of its budget.
 
-        Evaluations after the last that was wanted do not count against the budget: how often the
-        driver looks changes no result.
+        Evaluations after the last that was wanted do not count: how often the driver looks changes
+        no result.
         """
         self.k = int(torch.stack(self._wanted).sum())
+        self._resumed = True
         self.status = torch.where(chosen, int(Status.RUNNING), self.status)
         rows = chosen[..., None, None]
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
         self.state = self.integrator.start(self.mu)
         self._clock = 0
+        self._times.append(self._times[-1])  # a jump takes no time
+
+    def stop_spent(self, max_steps: int) -> None:
+        """End measures that have used up their budget, which is not the same for all any more."""
+        if self._resumed:
+            spent = (self.status == Status.RUNNING) & (self.steps >= max_steps)
+            self.status = self.status.masked_fill(spent, int(Status.MAX_STEPS))
 
     def call_stationary(self, saddles: Tensor) -> None:
         """Give up on these measures, which rest at a saddle still."""

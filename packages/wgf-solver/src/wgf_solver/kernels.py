@@ -287,6 +287,11 @@ class _Sum(RadialKernel):
         return _total([factor * kernel.curvature(r) for factor, kernel in self.parts])
 
 
+def parts_of(kernel: RadialKernel) -> tuple[tuple[float, RadialKernel], ...]:
+    """The kernel as ``Σ_k factor_k ψ_k``, of those that `by_mark` summed up."""
+    return kernel.parts if isinstance(kernel, _Sum) else ((1.0, kernel),)
+
+
 def _total(values: list[Tensor]) -> Tensor:
     total = values[0]
     for value in values[1:]:

@@ -1,4 +1,4 @@
-"""Is a root of a descent field a minimum? Push it, descend, and compare."""
+"""Is a root of a descent field a minimum? Push it, move what is lost, descend, and compare."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 # discrepancy must have fallen below that of the root, relative to it: from a saddle it falls to a
 # small part, while a minimum reached to a loose tolerance has a tenth or two left to fall. And how
 # small the discrepancy of a root, relative to that of the pushed measure, counts as 0: float
-# rounding leaves a positive one between equal measures.
+# rounding leaves a positive one between equal measures. And for how many steps lost atoms may jump
+# (where their images are lost as well, each jump brings them as much nearer as F contracts).
 _PUSH = 0.02
 PROBE_STEPS = 50
+_JUMPS = 15
 _FALL = 0.5
 _ZERO = 1e-3
 
@@ -38,7 +40,9 @@ def descend_from(iteration: Iteration) -> Fallen:
 
     A minimum is returned to from nearby; from beside a saddle the discrepancy falls far below its
     value at the saddle, because a random push has a component along every direction that leads
-    down. The push is the same for each measure and each call.
+    down. The push is the same for each measure and each call. Atoms that rest where no force
+    reaches them are on no slope, and no push shows it: while the discrepancy knows better places
+    for some (`wgf_solver.MMD.relocated`), they go there instead of a step.
     """
     field, f, mu = iteration.velocity, iteration.f, iteration.mu
     root, level = iteration.best_points, iteration.discrepancy
@@ -49,7 +53,7 @@ def descend_from(iteration: Iteration) -> Fallen:
     generator = torch.Generator().manual_seed(0)
     push = torch.randn(root.shape[-2:], generator=generator).to(root)
     points = torch.where(mu.mask[..., None], root + _PUSH * size * push, 0)
-    best, lowest, zero = root, level, torch.zeros_like(level)
+    best, lowest, zero, jumping = root, level, torch.zeros_like(level), True
     for k in range(PROBE_STEPS):
         evaluation = field(f, mu.with_points(points))
         if k == 0:
@@ -57,5 +61,11 @@ def descend_from(iteration: Iteration) -> Fallen:
         better = evaluation.discrepancy < lowest
         best = torch.where(better[..., None, None], points, best)
         lowest = torch.where(better, evaluation.discrepancy, lowest)
-        points = points + iteration.integrator.step_size(k) * evaluation.velocity
+        ahead = points + iteration.integrator.step_size(k) * evaluation.velocity
+        if jumping and k < _JUMPS and evaluation.relocated is not None:
+            elsewhere = evaluation.relocated()
+            jumps = (elsewhere != points).flatten(-2).any(-1)
+            ahead = torch.where(jumps[..., None, None], elsewhere, ahead)
+            jumping = bool(jumps.any())
+        points = ahead
     return Fallen(best, (lowest < (1 - _FALL) * level) & (level > zero))

@@ -32,9 +32,10 @@ _SENTENCES = {
     Status.RUNNING: "The solve has not ended.",
     Status.CONVERGED: "The velocity fell below the tolerance: this is an equilibrium.",
     Status.STATIONARY: (
-        "The velocity fell below the tolerance, but a small push lets the discrepancy fall "
-        "further: this is a saddle of D, or a slope too flat for rtol, and no equilibrium. Start "
-        "elsewhere, lower rtol, or descend longer before accelerating (Anderson(basin=...))."
+        "The velocity fell below the tolerance, but a small push, or an atom put elsewhere, lets "
+        "the discrepancy fall further: this is a saddle of D, a plateau, or a slope too flat for "
+        "rtol, and no equilibrium. Raise max_steps, start elsewhere, lower rtol, or descend longer "
+        "before accelerating (Anderson(basin=...))."
     ),
     Status.MAX_STEPS: (
         "The tolerance was not reached within max_steps; the best iterate is returned. Raise "

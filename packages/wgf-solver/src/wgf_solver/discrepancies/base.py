@@ -34,7 +34,9 @@ class Discrepancy(Protocol):
     Both must be differentiable by torch with respect to the points of both measures (twice, for
     ``Descent(D, "through")`` with the `Implicit` adjoint). A discrepancy whose value and pull share
     work may add ``value_and_pull(mu, nu) -> (value, Pull)``, the value without a gradient; the
-    function of that name uses it.
+    function of that name uses it. One that can rest with atoms out of reach of all others may add
+    ``relocated(mu, nu) -> points``, those of ``μ`` with such atoms moved to where they lower ``D``;
+    the probe of roots uses it.
     """
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:

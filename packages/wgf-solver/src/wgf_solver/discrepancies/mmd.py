@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull, balance, centred, lifted
+from wgf_solver import keops
+from wgf_solver.discrepancies.base import Pull, balance, centred, checked_pair, lifted
+from wgf_solver.discrepancies.relocation import relocated
 from wgf_solver.kernels import Kernel, RadialKernel, by_mark
 from wgf_solver.measure import Measure
 from wgf_solver.pairwise import force, force_and_potential, pair_factors, potential
@@ -34,16 +36,29 @@ class MMD:
     Args:
         kernel: see `wgf_solver.kernels`. A product ``κ * k`` compares marked measures and asks
             both for marks.
+        keops: sum over pairs by KeOps (``pip install 'wgf-solver[keops]'``; a C++ compiler must be
+            at hand) and not in tiles; see `wgf_solver.keops`. The results are the same, memory is
+            O(n) for kernels that read marks as well; the first use of each formula compiles.
 
     Raises:
+        ImportError: ``keops=True`` and pykeops is not installed.
+        TypeError: ``kernel`` is none, or is one of your own and ``keops=True``.
         ValueError: when called, if the measures do not fit together or a needed mark is missing.
     """
 
     kernel: Kernel
+    keops: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.kernel, Kernel):
             raise TypeError(f"MMD takes a kernel such as Energy(); got {self.kernel!r}")
+        if self.keops:
+            keops.require()
+            if not all(keops.has_formula(k) for pair in by_mark(self.kernel) for k in pair if k):
+                raise TypeError(
+                    f"KeOps has no formula for a kernel of your own; got {self.kernel!r}. "
+                    "Take MMD(kernel), which sums in tiles"
+                )
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``½ MMD²(μ, ν)``, shape ``(...)``, in float rounding never below 0."""
@@ -51,9 +66,9 @@ class MMD:
             mu, nu = centred(mu, nu, "MMD")
             total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
             for mark, point in by_mark(self.kernel):
-                within_mu = _energy(mark, point, mu, mu)
-                within_nu = _energy(mark, point, nu, nu)
-                total = total + 0.5 * (within_mu + within_nu) - _energy(mark, point, mu, nu)
+                within_mu = self._energy(mark, point, mu, mu)
+                within_nu = self._energy(mark, point, nu, nu)
+                total = total + 0.5 * (within_mu + within_nu) - self._energy(mark, point, mu, nu)
             return lifted(total)
 
     def pull(self, mu: Measure, nu: Measure) -> Pull:
@@ -62,8 +77,8 @@ class MMD:
             mu, nu = centred(mu, nu, "MMD")
             attraction = repulsion = torch.zeros_like(mu.points)
             for mark, point in by_mark(self.kernel):
-                attraction = attraction + force(*_pairs(mark, point, mu, nu))
-                repulsion = repulsion + force(*_pairs(mark, point, mu, mu))
+                attraction = attraction + self._force(mark, point, mu, nu)
+                repulsion = repulsion + self._force(mark, point, mu, mu)
             return balance(attraction, repulsion, mu)
 
     def self_energy(self, nu: Measure) -> Tensor:
@@ -72,7 +87,7 @@ class MMD:
             nu, _ = centred(nu, nu, "MMD")
             total = torch.zeros(nu.batch_shape, dtype=nu.points.dtype, device=nu.points.device)
             for mark, point in by_mark(self.kernel):
-                total = total + 0.5 * _energy(mark, point, nu, nu)
+                total = total + 0.5 * self._energy(mark, point, nu, nu)
             return total
 
     def value_and_pull(
@@ -91,22 +106,61 @@ class MMD:
             attraction = repulsion = torch.zeros_like(mu.points)
             total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
             for mark, point in by_mark(self.kernel):
-                pull, witness_nu = force_and_potential(*_pairs(mark, point, mu, nu))
-                push, witness_mu = force_and_potential(*_pairs(mark, point, mu, mu))
+                pull, witness_nu = self._force_and_potential(mark, point, mu, nu)
+                push, witness_mu = self._force_and_potential(mark, point, mu, mu)
                 attraction, repulsion = attraction + pull, repulsion + push
                 with torch.no_grad():
                     between = (mu.weights * (0.5 * witness_mu - witness_nu)).sum(-1)
                     total = total + between
                     if target_energy is None:
-                        total = total + 0.5 * _energy(mark, point, nu, nu)
+                        total = total + 0.5 * self._energy(mark, point, nu, nu)
             if target_energy is not None:
                 total = total + target_energy
             return lifted(total), balance(attraction, repulsion, mu)
 
+    def relocated(self, mu: Measure, nu: Measure) -> Tensor:
+        """The points of ``μ``, some moved to atoms of ``ν``: where ``D(·, ν)`` falls by jumps.
 
-def _energy(mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure) -> Tensor:
-    """``∬ κ k dμ dν``."""
-    return (mu.weights * potential(*_pairs(mark, point, mu, nu))).sum(-1)
+        See `wgf_solver.discrepancies.relocation`. A kernel that reads marks ties an atom to its
+        partners, whom it cannot leave: there no point is moved.
+        """
+        with full_precision(mu.points.device):
+            mu, nu = checked_pair(mu, nu, "MMD")
+            groups = by_mark(self.kernel)
+            if len(groups) != 1 or groups[0][0] is not None:
+                return mu.points
+            return relocated(groups[0][1], mu, nu)
+
+    def _energy(
+        self, mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure
+    ) -> Tensor:
+        """``∬ κ k dμ dν``."""
+        if self._by_keops(mark, mu, nu):
+            return (mu.weights * keops.potential(mark, point, mu, nu)).sum(-1)
+        return (mu.weights * potential(*_pairs(mark, point, mu, nu))).sum(-1)
+
+    def _force(
+        self, mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure
+    ) -> Tensor:
+        if self._by_keops(mark, mu, nu):
+            return keops.force(mark, point, mu, nu)
+        return force(*_pairs(mark, point, mu, nu))
+
+    def _force_and_potential(
+        self, mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure
+    ) -> tuple[Tensor, Tensor]:
+        """Both, the potential without a gradient."""
+        if self._by_keops(mark, mu, nu):
+            with torch.no_grad():
+                values = keops.potential(mark, point, mu, nu)
+            return keops.force(mark, point, mu, nu), values
+        return force_and_potential(*_pairs(mark, point, mu, nu))
+
+    def _by_keops(self, mark: RadialKernel | None, mu: Measure, nu: Measure) -> bool:
+        """Whether KeOps sums: it cannot where there is nothing to sum."""
+        if mark is not None:
+            _check_marks(mark, mu, nu)
+        return self.keops and min(mu.points.numel(), nu.points.numel()) > 0
 
 
 def _pairs(
@@ -120,9 +174,16 @@ def _pair_factors(mark: RadialKernel | None, mu: Measure, nu: Measure) -> Tensor
     """``κ(m_i, m'_j)``, or None for a kernel that does not read marks."""
     if mark is None:
         return None
+    _check_marks(mark, mu, nu)
+    assert mu.marks is not None
+    assert nu.marks is not None
+    return pair_factors(mark, mu.marks, nu.marks).to(mu.points.dtype)
+
+
+def _check_marks(mark: RadialKernel, mu: Measure, nu: Measure) -> None:
+    """Raise unless both measures have the marks that ``κ`` reads."""
     if mu.marks is None or nu.marks is None:
         raise ValueError(
             f"the kernel {mark!r} reads marks, and a measure has none: build it as "
             "Measure(points, weights, marks=...), and let the map keep them (mu.with_points)"
         )
-    return pair_factors(mark, mu.marks, nu.marks).to(mu.points.dtype)

@@ -28,6 +28,8 @@ class Evaluation(NamedTuple):
             ``(..., n, d)`` with the same ``ν``, at no evaluation of ``F``: velocity and ``D``. None
             for others.
         size: ``(...)``: `wgf_solver.norms.weighted_rms` of `velocity`; the driver fills it in.
+        relocated: for a field that descends and knows: the points ``(..., n, d)`` with those atoms
+            elsewhere that rest where no force reaches them (see `wgf_solver.MMD.relocated`).
     """
 
     velocity: Tensor
@@ -37,6 +39,7 @@ class Evaluation(NamedTuple):
     image: Measure
     held: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     size: Tensor | None = None
+    relocated: Callable[[], Tensor] | None = None
 
 
 class VelocityField(Protocol):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -67,7 +69,10 @@ class Descent:
             value, pull = value_and_pull(self.discrepancy, mu.with_points(points), image)
             return pull.velocity, value
 
-        return Evaluation(pull.velocity, pull.scale, _rounding(pull), value, image, held)
+        return Evaluation(
+            pull.velocity, pull.scale, _rounding(pull), value, image, held,
+            relocated=self._relocated(mu, image),
+        )  # fmt: skip
 
     def _through(self, f: Map, mu: Measure) -> Evaluation:
         if torch.is_inference_mode_enabled():
@@ -89,7 +94,14 @@ class Descent:
             velocity, value, image = velocity.detach(), value.detach(), image.detach()
         with torch.no_grad():
             pull = self.discrepancy.pull(mu.detach(), image.detach())
-        return Evaluation(velocity, pull.scale, _rounding(pull), value.detach(), image)
+        return Evaluation(
+            velocity, pull.scale, _rounding(pull), value.detach(), image,
+            relocated=self._relocated(mu, image),
+        )  # fmt: skip
+
+    def _relocated(self, mu: Measure, image: Measure) -> Callable[[], Tensor] | None:
+        relocated = getattr(self.discrepancy, "relocated", None)
+        return None if relocated is None else partial(relocated, mu.detach(), image.detach())
 
 
 def _rounding(pull: Pull) -> Tensor:

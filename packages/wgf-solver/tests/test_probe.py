@@ -1,0 +1,137 @@
+"""Roots that are no equilibria: what the probe finds, and what it costs the others of a batch."""
+
+import sys
+
+import pytest
+import torch
+
+from wgf_solver import (
+    LBFGS,
+    MMD,
+    Descent,
+    Energy,
+    EquilibriumWarning,
+    Gaussian,
+    Laplacian,
+    Measure,
+    SquaredDistance,
+    Status,
+    equilibrium,
+)
+
+KERNELS = [Gaussian(0.3) + 0.5 * Gaussian(1.0), Energy(), Laplacian(0.7)]
+
+
+def two_points(mu: Measure) -> Measure:
+    points = mu.points.new_tensor([[-1.0], [1.0]])
+    return Measure(points.expand(*mu.batch_shape, 2, 1))
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+def test_jumps_lower_the_discrepancy_and_what_is_placed_well_stays(kernel):
+    nu = Measure(torch.randn(3, 12, 2).double(), torch.rand(3, 12) + 0.2)
+    there = nu.points[:, :6].clone()
+    there[0, 2] = 40.0  # lost, by itself
+    there[1, [0, 4]] = torch.tensor([[30.0, 0.0], [0.0, -30.0]]).double()
+    mu = Measure(there, nu.weights[:, :6])
+    moved = MMD(kernel).relocated(mu, nu)
+    before, after = MMD(kernel)(mu, nu), MMD(kernel)(mu.with_points(moved), nu)
+    assert (after[:2] < 0.5 * before[:2]).all()
+    assert after[2] <= before[2]
+    jumped = (moved != there).any(-1)
+    assert jumped[0, 2]
+    assert jumped[1, [0, 4]].all()
+    for z in moved[jumped]:
+        assert (nu.points == z).all(-1).any()  # to an atom of the target
+    # Measures that are equal have nothing to gain, nor has a quantisation at rest.
+    assert torch.equal(MMD(kernel).relocated(nu, nu), nu.points)
+
+
+def test_jumps_bring_as_much_as_the_best_of_all_single_ones():
+    distance = MMD(Gaussian(1.0))
+    nu = Measure(torch.tensor([[0.0], [3.0]]).double())
+    mu = Measure(torch.tensor([[0.0], [9.0], [0.1]]).double(), torch.tensor([1.0, 0.9, 1.1]))
+    values = []
+    for i in range(3):
+        for place in (0.0, 3.0):
+            there = mu.points.index_fill(0, torch.tensor([i]), place)
+            values.append(distance(mu.with_points(there), nu))
+    moved = distance.relocated(mu, nu)
+    assert distance(mu.with_points(moved), nu) <= min(values) + 1e-12 < distance(mu, nu)
+
+
+def test_padding_and_marks_and_nothing():
+    kernel = Gaussian(0.5)
+    points = torch.tensor([[0.0], [50.0], [torch.nan]]).double()
+    mu = Measure(points, torch.tensor([1.0, 1.0, 0.0]))
+    nu = Measure(torch.tensor([[0.0], [1.0], [70.0]]).double(), torch.tensor([1.0, 1.0, 0.0]))
+    moved = MMD(kernel).relocated(mu, nu)
+    assert moved[:2].flatten().tolist() == [0.0, 1.0]
+    marked = Measure(points[:2], marks=torch.zeros(2, 1).double())
+    tied = MMD(Gaussian(1.0) * SquaredDistance())
+    assert torch.equal(tied.relocated(marked, marked), marked.points)
+    empty = Measure(torch.zeros(2, 0, 1).double())
+    assert MMD(kernel).relocated(empty, empty).shape == (2, 0, 1)
+
+
+@pytest.mark.parametrize("target", ["frozen", "through"])
+def test_an_atom_that_no_force_reaches_is_brought_back(target):
+    # At rest where it is, on a plateau that no small push leaves; half of the mass is missing.
+    lost = Measure(torch.tensor([[-1.0], [25.0]]).double())
+    flow = {"velocity": Descent(MMD(Gaussian(0.7)), target), "integrator": LBFGS()}
+    solution = equilibrium(two_points, lost, rtol=1e-6, trajectory=True, **flow)
+    assert solution.converged
+    assert solution.trajectory.shape[0] == solution.times.shape[0] == int(solution.steps)
+    assert torch.equal(solution.trajectory[-1], solution.measure.points)
+    assert solution.discrepancy < 1e-9
+    places = solution.measure.points.sort(0).values
+    torch.testing.assert_close(places, torch.tensor([[-1.0], [1.0]]).double(), atol=1e-4, rtol=0)
+
+
+def test_lost_images_of_a_lost_atom_come_back_as_fast_as_the_map_contracts(monkeypatch):
+    # Their images are lost as well, so that one jump only takes them there.
+    def halves(mu: Measure) -> Measure:
+        return Measure(
+            torch.cat([mu.points / 2 - 0.5, mu.points / 2 + 0.5], -2),
+            torch.cat([mu.weights, mu.weights], -1),
+        )
+
+    grid = torch.linspace(-0.9, 0.9, 10).double()[:, None]
+    lost = grid.clone()
+    lost[3] = 40.0
+    flow = Descent(MMD(Gaussian(0.3) + Gaussian(1.0)))
+    solution = equilibrium(halves, Measure(lost), velocity=flow, integrator=LBFGS(), rtol=1e-5)
+    assert solution.converged
+    assert solution.probe_steps >= 100  # found out, sent on, and probed again
+    assert solution.measure.points.abs().max() < 1.1
+    assert solution.discrepancy < 1e-5
+    # Where it may not go on, it is no equilibrium all the same.
+    module = sys.modules["wgf_solver.equilibrium"]  # the package's name of it is the function
+    monkeypatch.setattr(module, "_ESCAPES", 0)
+    with pytest.warns(EquilibriumWarning, match="1 x STATIONARY"):
+        stuck = equilibrium(halves, Measure(lost), velocity=flow, integrator=LBFGS(), rtol=1e-5)
+    assert stuck.discrepancy > 1e-3
+    assert stuck.status == Status.STATIONARY
+    assert "elsewhere" in stuck.message()
+
+
+def test_each_measure_has_its_own_budget_after_a_saddle():
+    # A neighbour that uses up the budget must not keep another from leaving its saddle.
+    def f(mu: Measure) -> Measure:
+        return two_points(mu.with_points(mu.points))
+
+    flow = {"velocity": Descent(MMD(Gaussian(0.7))), "integrator": LBFGS(inner_steps=1)}
+    options = {"rtol": 1e-9, "max_steps": 25, "on_failure": "ignore", **flow}
+    starts = [[[0.0], [0.0]], [[-1.3], [25.0]], [[-0.4], [-0.2]], [[-1.0], [1.0]]]
+    points = torch.tensor(starts).double()
+    together = equilibrium(f, Measure(points), **options)
+    assert (together.probe_steps > 0).any()
+    assert len(set(together.steps.tolist())) > 1
+    for i in range(len(points)):
+        alone = equilibrium(f, Measure(points[i]), **options)
+        torch.testing.assert_close(
+            alone.measure.points, together.measure.points[i], rtol=0, atol=1e-9
+        )
+        for name in ("steps", "probe_steps", "status"):
+            assert torch.equal(getattr(alone, name), getattr(together, name)[i])
+        assert alone.steps <= 25
