@@ -66,9 +66,7 @@ class Tokens:
             if token[0] != last:
                 edges[count] = at
                 count += 1
-            own = edges[count : count + len(found)]
-            own[:] = found
-            own += at + 1
+            np.add(found, at + 1, out=edges[count : count + len(found)])
             count, last = count + len(found), token[-1]
         if last:
             edges[count] = len(text)
