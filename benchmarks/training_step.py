@@ -4,8 +4,8 @@ Beside it, in the same process and on the same batches: a step late in training,
 contracts less and more evaluations are needed (here: as many, by a tolerance that is not reached);
 a step of the smaller preset by which ``ddeq train --data mnist`` trains; PointNet and the Point
 Transformer; the same step with the input branch evaluated anew at every solver step, and a step of
-the paper's hyperparameters (energy flow through F, 200 steps, constant step 5), both as the authors'
-published code does them.
+the paper's hyperparameters (energy flow through F, 200 steps, constant step 5), both as the
+authors' published code does them.
 
 A step is measured against what the machine can do: its products of matrices are counted, and
 compared with the rate at which this process multiplies a large pair of them.
