@@ -94,7 +94,7 @@ SOLVER: dict[str, tuple[str, ...]] = {
     "adjoint": get_args(AdjointName),
 }
 _STYLE: dict[str, Any] = {"formatter_class": _layout, "allow_abbrev": False}
-_RUN = "a run folder, a model folder, or a shipped model: see ddeq models"
+_RUN = "a run folder, a model folder, or a name: ddeq models"
 _METAVARS = {int: "N", float: "X"}
 
 
@@ -233,7 +233,7 @@ def _evaluate(commands: Any) -> _Parser:
         "the same classes. The clouds are normalised as in the training.",
     )
     parser.add_argument("run", metavar="RUN", help=_RUN)
-    parser.add_argument("--data", choices=DATA_SETS, help="data set [the run's]")
+    parser.add_argument("--data", choices=DATA_SETS, metavar="NAME", help="data set [the run's]")
     parser.add_argument("--root", metavar="DIR", help="folder of its files [the run's]")
     parser.add_argument(
         "--split",
@@ -293,8 +293,8 @@ def _complete(commands: Any) -> _Parser:
         "complete files of points",
         "Add the points that are missing to files of points, with a trained completer:\n"
         "ddeq complete mnist-completer FILE... --out DIR\n"
-        "x goes to the right and y upwards. Each FILE becomes DIR/<name>.npz: all points, the\n"
-        "file's first, their weights, and which were visible; and a picture, DIR/<name>.png.",
+        "x goes to the right and y upwards. Each FILE becomes DIR/<name>.npz: all points,\n"
+        "the file's first, their weights, and which were visible; and DIR/<name>.png.",
     )
     parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument(
