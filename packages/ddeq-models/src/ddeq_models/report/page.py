@@ -26,19 +26,20 @@ _CURVES = (
 )
 # Columns of the table of results: key of result.json, heading, format, and what is best.
 _COLUMNS = (
-    ("parameters", "Parameters", "{:,.0f}", min),
-    ("test_clouds", "Test clouds", "{:,.0f}", None),
     ("test_accuracy", "Accuracy", "{:.2%}", max),
     ("test_mean_class_accuracy", "Mean class accuracy", "{:.2%}", max),
-    ("test_loss", "Loss", "{:.4f}", min),
     ("test_energy_distance", "Energy distance", "{:.4f}", min),
     ("test_chamfer_l1", "Chamfer l1", "{:.4f}", min),
     ("test_chamfer_l2", "Chamfer l2", "{:.4f}", min),
+    ("test_wasserstein", "Exact W2", "{:.4f}", min),
     ("test_f_score", "F-score", "{:.3f}", max),
+    ("test_loss", "Loss", "{:.4f}", min),
+    ("parameters", "Parameters", "{:,.0f}", min),
     ("solver_steps_mean", "Evaluations", "{:.1f}", None),
     ("residual_max", "Largest residual", "{:.1e}", None),
     ("solver_failures", "Unsolved", "{:,.0f}", None),
     ("seconds", "Seconds", "{:,.0f}", None),
+    ("test_clouds", "Test clouds", "{:,.0f}", None),
 )
 
 
