@@ -202,6 +202,16 @@ def test_what_is_not_a_context_is_named(normal, ragged) -> None:
         sa.VectorAttention(8, 2)(x, x[..., :2], ragged.float(), ragged.float())
 
 
+def test_compiles_to_one_graph(normal, ragged) -> None:
+    cell = Cell().double()
+    compiled = torch.compile(cell, fullgraph=True, backend="eager")
+    x, y = normal(4, 5, 8).requires_grad_(), normal(4, 5, 3)
+    results = [f(x, y, ragged, ragged) for f in (cell, compiled)]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*[torch.autograd.grad(r.sum(), x) for r in results])
+    torch.compiler.reset()
+
+
 def test_double_backward_with_the_mathematical_kernel(normal, ragged) -> None:
     cell = Cell().double()
     x, y = normal(4, 5, 8).requires_grad_(), normal(4, 5, 3).requires_grad_()
