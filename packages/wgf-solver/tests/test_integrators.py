@@ -59,6 +59,20 @@ def test_anderson_does_not_depend_on_the_scale_of_the_problem():
         assert scaled.steps == expected.steps
 
 
+@pytest.mark.parametrize("shape", [(3, 0, 2), (0, 4, 2), (3, 4, 0), (2, 3, 4, 2), (4, 2)])
+def test_anderson_keeps_any_shape_also_when_it_steps_beyond_the_end(shape):
+    """With check_every=7 the integrator also moves measures that are done, empty or not there."""
+    mu0 = Measure(torch.randn(shape, dtype=torch.float64))
+    solution = equilibrium(
+        lambda mu: mu.with_points(0.5 * mu.points + 1),
+        mu0,
+        integrator=Anderson(memory=3),
+        check_every=7,
+    )
+    assert solution.measure.points.shape == mu0.points.shape
+    torch.testing.assert_close(solution.measure.points, torch.full_like(mu0.points, 2))
+
+
 def test_euler_is_picard_iteration_and_a_schedule_sets_its_step():
     f, _ = linear(5)
     mu0 = Measure(torch.randn(5, 1).double())

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 
-def weighted_rms(rows: Tensor, weights: Tensor) -> Tensor:
+def weighted_rms(rows: Tensor, weights: Tensor, uniform: bool = False) -> Tensor:
     """``(Σ_i w_i ‖r_i‖² / d)^½`` per measure: one size for every number of points and dimensions.
 
     Args:
         rows: ``r (..., n, d)``, 0 in padded rows.
         weights: ``w (..., n)``.
+        uniform: that all weights are ``1/n`` is known, see `Measure.full`; it saves operations.
 
     Returns:
         Shape ``(...)``.
     """
-    if rows.shape[-1] == 0:
+    if rows.numel() == 0:
         return weights.new_zeros(weights.shape[:-1])
-    size = _plain_rms(rows, weights)
-    lost = (size == 0) | size.isinf()  # the squares may have left the range of the type
-    if rows.numel() == 0 or (may_look(lost) and not bool(lost.any())):
+    size = _plain_rms(rows, None if uniform else weights)
+    if may_look(size) and _in_range(size.detach()):
         return size
+    lost = (size == 0) | (size == torch.inf)  # the squares may have left the range of the type
     unit = rows.abs().amax((-2, -1))
     unit = torch.where((unit > 0) & unit.isfinite(), unit, 1)
-    scaled = unit * _plain_rms(rows / unit[..., None, None], weights)
+    scaled = unit * _plain_rms(rows / unit[..., None, None], None if uniform else weights)
     return torch.where(lost, scaled, size)  # so that no measure depends on its neighbours
 
 
-def _plain_rms(rows: Tensor, weights: Tensor) -> Tensor:
+def _in_range(size: Tensor) -> bool:
+    """Whether all are positive and finite."""
+    least, largest = torch.aminmax(size)
+    return float(least) > 0 and float(largest) < math.inf  # NaN is neither
+
+
+def _plain_rms(rows: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        n, d = rows.shape[-2:]
+        norm: Tensor = torch.linalg.vector_norm(rows, dim=(-2, -1))
+        return norm * (n * d) ** -0.5
     row_sizes = torch.linalg.vector_norm(rows, dim=-1)
     mean_square: Tensor = row_sizes.square().mul(weights).sum(-1) / rows.shape[-1]
     return mean_square.sqrt()

@@ -20,13 +20,13 @@ _RISE = 1e-4
 class _History:
     """What Anderson remembers of each measure; ``m`` columns in a ring, ``N = n·d``.
 
-    The first ``min(k, m)`` columns of ``du`` and ``dv`` are filled, the others are uninitialised.
+    The first ``min(k, m)`` columns are filled, the others are uninitialised. A column that does not
+    count is 0, and so is its ``γ``.
     """
 
     du: Tensor  # (..., m, N)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
-    dv: Tensor  # (..., m, N)  ΔV = v_{k} − v_{k−1}
+    dv: Tensor  # (..., m + 1, N)  ΔV = v_{k} − v_{k−1}; the last row is v_k
     gram: Tensor  # (..., m, m)  ⟨dv_i, dv_j⟩
-    valid: Tensor  # (..., m) bool: the columns that count; of others, the Gram matrix has zeros
     accelerated: Tensor  # (...) bool: whether the last step used them
     warm: Tensor  # (...) bool: whether the solve started near a root
     best: Tensor  # (...) the residual that counts as progress when it is undercut
@@ -35,7 +35,7 @@ class _History:
     resume: Tensor  # (...) int: the step at which a pause ends
     k: int = 0
     points: Tensor | None = None  # (..., n, d)  where the last accepted step started
-    velocity: Tensor | None = None
+    plain: Tensor | None = None  # (..., n, d)  where the plain step from there leads
     merit: Tensor | None = None  # (...)
     first_merit: Tensor | None = None
 
@@ -110,9 +110,8 @@ class Anderson:
         zeros, empty = mu.points.new_zeros, mu.points.new_empty
         return _History(
             du=empty(*batch, self.memory, size),
-            dv=empty(*batch, self.memory, size),
+            dv=empty(*batch, self.memory + 1, size),
             gram=zeros(*batch, self.memory, self.memory),
-            valid=zeros(*batch, self.memory, dtype=torch.bool),
             accelerated=zeros(batch, dtype=torch.bool),
             warm=zeros(batch, dtype=torch.bool),
             best=mu.points.new_full(batch, torch.inf),
@@ -128,7 +127,8 @@ class Anderson:
         points, velocity = mu.points, evaluation.velocity
         residual = size_of(evaluation, mu)
         merit = evaluation.discrepancy if descends else residual
-        if state.points is None or state.velocity is None or state.merit is None:
+        rejected: Tensor | None = None
+        if state.points is None or state.merit is None:
             state.first_merit = merit
             state.warm = residual <= self.basin * evaluation.scale
         else:
@@ -138,24 +138,25 @@ class Anderson:
                 limit = state.merit + _RISE * state.merit.abs() + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
             points = where_measure(rejected, state.points, points)
-            velocity = where_measure(rejected, state.velocity, velocity)
+            velocity = where_measure(rejected, state.dv[..., -1, :].view(points.shape), velocity)
             merit = torch.where(rejected, state.merit, merit)
-            self._remember(state, points, velocity, rejected)
-        state.points, state.velocity, state.merit = points, velocity, merit
+        plain = torch.add(points, velocity, alpha=self.step)
+        self._remember(state, plain, velocity, rejected)
+        state.points, state.plain, state.merit = points, plain, merit
         state.k += 1
 
         self._pause_if_stalled(state, residual)
-        plain = torch.add(points, velocity, alpha=self.step)
         if state.k == 1:
             return plain
         use = state.resume <= state.k
         if descends and state.first_merit is not None:
             use = use & (state.warm | (merit <= self.basin * state.first_merit))
-        gamma = self._coefficients(state, velocity, mu)
-        gamma = torch.where((use & gamma.isfinite().all(-1))[..., None], gamma, 0)
-        state.accelerated = (gamma != 0).any(-1)
-        correction = gamma[..., None, :] @ state.du[..., : gamma.shape[-1], :]  # (..., 1, N)
-        return plain - correction[..., 0, :].reshape(points.shape)
+        gamma = self._coefficients(state, mu)
+        size = torch.linalg.vector_norm(gamma, ord=torch.inf, dim=-1)
+        use = use & (size < torch.inf)  # so that NaN is not used
+        gamma = gamma.masked_fill(~use[..., None], 0)
+        state.accelerated = use & (size > 0)
+        return _minus_combination(plain, gamma, state.du)
 
     def _pause_if_stalled(self, state: _History, residual: Tensor) -> None:
         """Note progress, begin a pause where there was none for long, and end it in time."""
@@ -175,48 +176,67 @@ class Anderson:
         """Forget the history of the chosen measures."""
         if may_look(chosen) and not bool(chosen.any()):
             return
-        state.valid &= ~chosen[..., None]
-        state.gram.masked_fill_(chosen[..., None, None], 0)
+        filled = min(state.k, self.memory)
+        for columns in (state.du, state.dv, state.gram):
+            columns[..., :filled, :].masked_fill_(chosen[..., None, None], 0)
 
     def _remember(
-        self, state: _History, points: Tensor, velocity: Tensor, rejected: Tensor
+        self, state: _History, plain: Tensor, velocity: Tensor, rejected: Tensor | None
     ) -> None:
-        """Put the last differences into the ring; where the step was rejected there are none."""
-        assert state.points is not None
-        assert state.velocity is not None
-        j = (state.k - 1) % self.memory
-        du, dv = (rows[..., j, :].view(points.shape) for rows in (state.du, state.dv))
-        torch.sub(velocity, state.velocity, out=dv)
-        torch.sub(points, state.points, out=du)
-        du.add_(dv, alpha=self.step)
-        state.valid[..., j] = True
-        self._drop(state, rejected)
+        """Put the last differences into the ring, and ``v`` beside it.
 
-    def _coefficients(self, state: _History, velocity: Tensor, mu: Measure) -> Tensor:
-        """``γ`` of the filled columns, 0 for one that does not count; NaN if not solvable."""
+        ``ΔZ + τ ΔV`` is the difference of the plain steps. Where the step was rejected both
+        differences are 0, and what went before is dropped.
+        """
+        last = state.dv[..., -1, :].view(plain.shape)
+        if state.plain is not None:
+            j = (state.k - 1) % self.memory
+            du, dv = (rows[..., j, :].view(plain.shape) for rows in (state.du, state.dv))
+            torch.sub(velocity, last, out=dv)
+            torch.sub(plain, state.plain, out=du)
+        if rejected is not None:
+            self._drop(state, rejected)
+        last.copy_(velocity)
+
+    def _coefficients(self, state: _History, mu: Measure) -> Tensor:
+        """``γ (..., k)`` of the ``k`` filled columns, 0 for one that does not count.
+
+        NaN where the system is not solvable.
+        """
         ridge = self.ridge
         if ridge is None:
-            ridge = 1e-10 if velocity.dtype == torch.float64 else 1e-6
+            ridge = 1e-10 if state.dv.dtype == torch.float64 else 1e-6
         # ⟨ΔV_i, ΔV_j⟩ for the newest column j, and ⟨ΔV_i, v⟩, in one pass over the history. As
         # rows times a matrix: with one column, CPU's batched product is ten times slower.
         j = (state.k - 2) % self.memory
         filled = min(state.k - 1, self.memory)
-        dv, valid = state.dv[..., :filled, :], state.valid[..., :filled]
-        rows = torch.stack([dv[..., j, :], velocity.flatten(-2)], dim=-2)
+        dv = state.dv[..., :filled, :]
+        rows = state.dv[..., j :: self.memory - j, :]  # (..., 2, N): row j and the last
         if not mu.full:  # a common factor of all inner products does not matter to γ
-            rows = rows * mu.weights[..., None].expand_as(velocity).flatten(-2)[..., None, :]
+            rows = rows * mu.weights[..., None].expand_as(mu.points).flatten(-2)[..., None, :]
         products = rows @ dv.mT  # (..., 2, filled)
-        newest = valid[..., j : j + 1] & valid
-        counts = torch.stack([newest, valid], dim=-2)
-        products = torch.where(counts, products, 0)  # no product: 0 times NaN would be NaN
         gram = state.gram[..., :filled, :filled]
         gram[..., j, :] = products[..., 0, :]
         gram[..., :, j] = products[..., 0, :]
 
-        norms = torch.diagonal(gram, dim1=-2, dim2=-1).sqrt()  # ‖ΔV_j‖
-        norms = torch.where(norms > 0, norms, 1)
+        # ‖ΔV_j‖; its least value has a square that is not 0.
+        norms = torch.diagonal(gram, dim1=-2, dim2=-1).sqrt()
+        norms = norms.clamp_min(torch.finfo(norms.dtype).tiny ** 0.5)
         # Columns of norm 1: the ridge means the same for each, and the system is equilibrated.
         gram = gram / (norms[..., :, None] * norms[..., None, :])
         torch.diagonal(gram, dim1=-2, dim2=-1).add_(ridge)
-        gamma: Tensor = torch.linalg.solve_ex(gram, products[..., 1, :] / norms)[0]
-        return gamma / norms
+        # Positive definite by the ridge; where rounding or NaN has the last word, γ is NaN.
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        right = (products[..., 1, :] / norms)[..., None]
+        gamma = torch.cholesky_solve(right, factor)[..., 0] / norms
+        return gamma.masked_fill((failed != 0)[..., None], torch.nan)
+
+
+def _minus_combination(plain: Tensor, gamma: Tensor, du: Tensor) -> Tensor:
+    """``plain (..., n, d)`` without ``Σ_j γ_j du_j``, ``γ (..., k)`` on the first ``k`` columns."""
+    batch, count, size = plain.shape[:-2].numel(), gamma.shape[-1], du.shape[-1]
+    columns = du[..., :count, :].reshape(batch, count, size)
+    # `contiguous`: of a column of a solution, the CPU's batched product is ten times slower.
+    coefficients = gamma.contiguous().view(batch, 1, count)
+    result = torch.baddbmm(plain.reshape(batch, 1, size), coefficients, columns, alpha=-1)
+    return result.view(plain.shape)

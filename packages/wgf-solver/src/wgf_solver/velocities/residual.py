@@ -49,15 +49,19 @@ class Residual:
                 "the adjoint is a phantom gradient"
             )
         velocity = image.points - mu.points
-        if not mu.full:
-            velocity = torch.where(mu.mask[..., None], velocity, 0)
+        mask = None if mu.full else mu.mask[..., None]
+        if mask is not None:
+            velocity = torch.where(mask, velocity, 0)
         with torch.no_grad():
-            size = weighted_rms(velocity, mu.weights)
-            y = mu.with_points(image.points.detach()).zero_padding()
-            # The weighted mean of equal weights is the mean, five times faster.
-            mean = y.points.mean(-2) if mu.full else y.mean()
-            centred = y.with_points(y.points - mean[..., None, :]).zero_padding().points
-            scale = weighted_rms(centred, mu.weights)
-            rounding = 4 * torch.finfo(velocity.dtype).eps * weighted_rms(y.points, mu.weights)
-            discrepancy = 0.5 * mu.dim * size.square()
+            size = weighted_rms(velocity, mu.weights, mu.full)
+            y = image.points.detach()
+            if mask is None:  # the weighted mean of equal weights is the mean, five times faster
+                centred = y - y.mean(-2, keepdim=True)
+            else:
+                y = torch.where(mask, y, 0)
+                centred = torch.where(mask, y - mu.weights[..., None, :] @ y, 0)
+            scale = weighted_rms(centred, mu.weights, mu.full)
+            far = weighted_rms(y, mu.weights, mu.full)
+            rounding = far * (4 * torch.finfo(velocity.dtype).eps)
+            discrepancy = size.square() * (0.5 * mu.dim)
         return Evaluation(velocity, scale, rounding, discrepancy, image, size=size)
