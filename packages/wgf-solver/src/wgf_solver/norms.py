@@ -41,7 +41,7 @@ def _plain_rms(rows: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         n, d = rows.shape[-2:]
         norm: Tensor = torch.linalg.vector_norm(rows, dim=(-2, -1))
-        return norm * (n * d) ** -0.5
+        return norm / math.sqrt(n * d)
     row_sizes = torch.linalg.vector_norm(rows, dim=-1)
     mean_square: Tensor = row_sizes.square().mul(weights).sum(-1) / rows.shape[-1]
     return mean_square.sqrt()
