@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wgf_solver import MMD, Descent, Energy, Measure, SlicedMMD
 from wgf_solver.discrepancies import slices
@@ -60,6 +62,25 @@ def test_ties_exert_no_force():
     same = SlicedMMD(32).pull(mu, mu)
     assert same.velocity.abs().max() < 1e-15
     assert SlicedMMD(32)(mu, mu) < 1e-15
+
+
+@given(
+    n=st.integers(2, 60),
+    dim=st.integers(1, 6),
+    batch=st.sampled_from([(), (3,)]),
+    double=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_points_that_coincide_move_alike_bit_for_bit(n, dim, batch, double, seed):
+    """Torn apart by one rounding, they would repel each other with all of their mass."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = torch.float64 if double else torch.float32
+    one, others, target = (
+        torch.randn(*batch, k, dim, generator=generator, dtype=dtype) for k in (1, 5, 7)
+    )
+    points = torch.cat([others, one.expand(*batch, n, dim)], -2)
+    velocity = SlicedMMD(33).pull(Measure(points), Measure(target)).velocity
+    assert torch.equal(velocity[..., 5:, :], velocity[..., 5:6, :].expand(*batch, n, dim))
 
 
 def test_chunks_of_slices_change_no_result(monkeypatch):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.discrepancies.base import Pull, balance, centred
-from wgf_solver.discrepancies.slices import argsort, chunks, directions, project
+from wgf_solver.discrepancies.slices import chunks, directions, project, sort
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
 
@@ -121,46 +121,41 @@ def _sliced(
     """
     n, d = x.shape[-2:]
     zero = x.new_zeros(())
-    value = attraction = repulsion = back = near = far = zero
-    masses = torch.stack(  # (2, ..., n + m): where one measure has its mass, the other has none
-        [
-            torch.cat([w, torch.zeros_like(v)], -1),
-            torch.cat([torch.zeros_like(w), v], -1),
-        ]
-    )
+    value, near, far = zero, zero, zero
     points = torch.cat([x, y], -2)
+    signed = torch.cat([w, -v], -1)  # a
+    batch, total = points.shape[:-2], points.shape[-2]
+    # Σ_j w_j sign and Σ_j v_j sign, times θ: the forces of μ and of ν on all atoms.
+    pushes = points.new_zeros(d, 2, *batch, total)
     for theta in chunks(slices, points):
-        s = project(theta, points)  # (..., P, n + m)
-        order = argsort(s)
-        s = s.gather(-1, order)
-        mass = masses[..., None, :].expand(2, *s.shape)
-        mass = mass.gather(-1, order.expand(mass.shape))
-        gaps = s[..., 1:] - s[..., :-1]
+        s, order = sort(project(theta, points))  # (..., P, n + m)
+        a = signed[..., None, :].expand(s.shape).gather(-1, order)
+        mass = torch.stack([a, -a]).clamp_(min=0)  # (2, ..., P, n + m): w and v, apart
 
         def unsorted(rows: Tensor, order: Tensor = order) -> Tensor:
-            order = order.expand(rows.shape)
-            return torch.empty_like(rows).scatter_(-1, order, rows)
+            """Back in the order of the atoms; slices in front, ``(P, ..., n + m)``."""
+            result = torch.empty_like(rows.movedim(-2, 0), memory_format=torch.contiguous_format)
+            result.movedim(0, -2).scatter_(-1, order.expand(rows.shape), rows)
+            return result
 
         if values or witness:
-            excess = mass.cumsum(-1)[..., :-1]
-            excess = excess[0] - excess[1]  # F between neighbours
+            gaps = s[..., 1:] - s[..., :-1]
+            excess = a.cumsum(-1)[..., :-1]  # F between neighbours
             if values:
                 value = value + (gaps * excess.square()).sum((-2, -1))
             if witness:
-                total = mass.sum(-1, keepdim=True)
-                total = total[0] - total[1]
-                first = ((mass[1] - mass[0]) * (s - s[..., :1])).sum(-1, keepdim=True)
-                falls = (gaps * (2 * excess - total)).cumsum(-1)
-                rows = unsorted(torch.cat([first, first - falls], -1)).sum(-2)
+                first = -(a * (s - s[..., :1])).sum(-1, keepdim=True)
+                falls = (gaps * (2 * excess - a.sum(-1, keepdim=True))).cumsum(-1)
+                rows = unsorted(torch.cat([first, first - falls], -1)).sum(0)
                 near, far = near + rows[..., :n], far - rows[..., n:]
         if forces or reaction:
-            below_less_above = unsorted(_below_less_above(s, mass))
-            by_mu, by_nu = below_less_above.mT @ theta  # (..., n + m, d)
-            if forces:
-                repulsion = repulsion - by_mu[..., :n, :]
-                attraction = attraction - by_nu[..., :n, :]
-            if reaction:
-                back = back + (by_nu - by_mu)[..., n:, :]
+            below_less_above = unsorted(_below_less_above(s, mass))  # (P, 2, ..., n + m)
+            # Slice by slice, and no product of matrices: see `project`.
+            for direction, push in zip(theta, below_less_above, strict=True):
+                pushes.addcmul_(direction.view(d, *[1] * push.dim()), push)
+    by_mu, by_nu = pushes.movedim(0, -1)  # (..., n + m, d)
+    repulsion, attraction = -by_mu[..., :n, :], -by_nu[..., :n, :]
+    back = (by_nu - by_mu)[..., n:, :]
     if x.shape[-1] == 0:
         factor = 0.0
     else:
