@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ddeq_models.memory import keep_freed_memory
 from ddeq_models.recipes import BASELINES, RECIPES
 from ddeq_models.run_folder import RunFolder
 from ddeq_models.training import train
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train and test each."""
+    keep_freed_memory()  # as ``ddeq train`` does
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.out or Path(temporary)
         names = options.presets or PRESETS[options.task]

@@ -35,6 +35,7 @@ from ddeq_models.cloud_distances import chamfer_l1, energy_distance, neighbour
 from ddeq_models.completer import CompleterConfig, DDEQCompleter
 from ddeq_models.config import TrainConfig
 from ddeq_models.data import generator_of
+from ddeq_models.memory import keep_freed_memory
 from ddeq_models.optimisation import Average, build_optimiser, learning_rate
 from wgf_solver import Measure
 
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train each model, and measure it once, at the end."""
+    keep_freed_memory()  # as ``ddeq train`` does
     measured = MNISTPointCloud(options.root, split=options.split)
     cuts = _cuts(measured, options.clouds)
     clouds = MNISTPointCloud(options.root, split="train")

@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddeq_data import MNISTPointCloud, SizeBuckets, ZScore
 from ddeq_models.ddeq import DDEQ, DDEQConfig
+from ddeq_models.memory import keep_freed_memory
 from ddeq_models.model import ModelConfig, Output
 from ddeq_models.presets import PRESETS
 from ddeq_models.registry import build_model
@@ -43,11 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=40, help="timed steps, after 10 of warm-up")
     parser.add_argument("--late", type=int, default=6, help="evaluations of the late step")
+    parser.add_argument(
+        "--give-back", action="store_true", help="freed memory to the system, as malloc would"
+    )
     parser.add_argument("--paper-steps", type=int, default=1, help="of ddeq-paper, 0: leave out")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train for a few steps of each kind; medians in seconds."""
+    if not options.give_back:
+        keep_freed_memory()  # as ``ddeq train`` does
     clouds = batches(options.root, options.batch_size, options.steps + 10)
     mean_points = statistics.mean(float((w > 0).sum(-1).float().mean()) for _, w, _ in clouds)
     rows = statistics.mean(p.shape[1] for p, _, _ in clouds)

@@ -49,8 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
     from ddeq_models.assembly import assemble
     from ddeq_models.diagnosis import diagnose
+    from ddeq_models.memory import keep_freed_memory
     from ddeq_models.training import resume_run, train
 
+    keep_freed_memory()
     manner = {
         "device": options.device,
         "quiet": options.quiet,
