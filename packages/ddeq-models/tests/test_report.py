@@ -12,10 +12,15 @@ import torch
 
 from ddeq_models import DDEQ, DDEQConfig
 from ddeq_models.cli import main
+from ddeq_models.completion import Completion
+from ddeq_models.data import open_split
+from ddeq_models.model_folder import open_model
+from ddeq_models.registry import build_task
 from ddeq_models.report import write_report
 from ddeq_models.report.attention import particle_attention
 from ddeq_models.report.svg import Series, fitted, line_chart, ticks
 from ddeq_models.run_folder import RunFolder
+from ddeq_models.showcase import completed_clouds, one_of_each
 
 CHROMIUM = shutil.which("chromium")
 # Without the flags against background networking, a closed network costs minutes.
@@ -126,6 +131,50 @@ def test_a_run_whose_clouds_are_gone_says_so(finished: Path, tmp_path: Path) -> 
     text = write_report([run], tmp_path / "page.html").read_text()
     assert "The test clouds are not at hand" in text
     assert "Confusion matrix" in text
+
+
+def test_completions_stand_beside_the_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(open_model("mnist-completer").path, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"] |= {"name": "digits", "root": None}
+    (run / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("ddeq_models.report.story.JUDGED", 6)
+    text = write_report([run], tmp_path / "page.html").read_text()
+    assert "data:image" not in text
+    shown = re.findall(r"<figure><div>.*?energy distance ([\d.]+)", text)
+    assert len(shown) == 6 + 4
+    worst = [float(x) for x in shown[6:]]
+    assert worst == sorted(worst, reverse=True)
+
+    folder = RunFolder(run)
+    task, dataset = build_task(folder.config()), open_split(folder.config().data, "test")
+    assert isinstance(task, Completion)
+    device = torch.device("cpu")
+    model, indices = folder.model(device), one_of_each(dataset, 6)
+    expected = completed_clouds(task, model, dataset, indices, device)
+    assert expected[0].missing is not None
+    first = text[text.index("<figure><div>") :]
+    first = first[: first.index("</figure>")]
+    for style, count in (
+        ("seen", 3 * len(expected[0].visible)),
+        ("added", len(expected[0].completed)),
+        ("truth", len(expected[0].missing)),
+    ):
+        groups = re.findall(rf'<g class="{style}">(.*?)</g>', first)
+        assert "".join(groups).count("<circle") == count
+    assert float(shown[0]) == pytest.approx(expected[0].distance, abs=6e-4)
+
+
+def test_the_folder_of_the_data_can_be_given(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"] |= {"name": "mnist", "root": None}
+    (run / "config.json").write_text(json.dumps(config))
+    page, gone = tmp_path / "page.html", tmp_path / "not-here"
+    assert main(["report", str(run), "--root", str(gone), "--out", str(page)]) == 0
+    assert str(gone) in page.read_text()
 
 
 def test_names_are_escaped(finished: Path, tmp_path: Path) -> None:

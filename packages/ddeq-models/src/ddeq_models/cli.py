@@ -269,7 +269,8 @@ def _complete(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from ddeq_models.report import write_report
 
-    print(write_report(options.runs, options.out, device=options.device))
+    page = write_report(options.runs, options.out, root=options.root, device=options.device)
+    print(page)
 
 
 def _models(options: argparse.Namespace) -> None:

@@ -76,7 +76,7 @@ def complete(
         UserError: The run or the device cannot be used, the folder cannot be written to, two files
             would be written to one, or any file is bad; then nothing was written.
     """
-    from ddeq_models.pictures import Completion, draw_completions
+    from ddeq_models.pictures import CompletedCloud, draw_completions
 
     place, folder, target = choose_device(device), open_model(run), Path(out)
     config = folder.config()
@@ -122,7 +122,7 @@ def complete(
                 ),
                 "visible": np.arange(len(cloud.points) + len(added)) < len(cloud.points),
             }
-            picture = draw_completions([Completion(cloud.points.numpy(), added.numpy())])
+            picture = draw_completions([CompletedCloud(cloud.points.numpy(), added.numpy())])
             npz, png = target / f"{name}.npz", target / f"{name}.png"
             write_atomically(npz, _npz(arrays))
             write_atomically(png, picture)

@@ -131,6 +131,7 @@ def add_report(commands: Any) -> Parser:
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="the page; one that exists is replaced"
     )
+    parser.add_argument("--root", metavar="DIR", help="folder of the data [each run's]")
     add_device(parser)
     return parser
 

@@ -9,17 +9,18 @@ from torch import nn
 from ddeq_data import CloudDataset, collate
 from ddeq_models.data import view
 from ddeq_models.ddeq import DDEQ
-from ddeq_models.pictures.completions import Completion, draw_completions
+from ddeq_models.pictures.completions import draw_completions
 from ddeq_models.pictures.confusion_matrix import draw_confusion_matrix
 from ddeq_models.pictures.flow import Flow, draw_flows
 from ddeq_models.pictures.training_curves import draw_training_curves
 from ddeq_models.run_folder import RunFolder
+from ddeq_models.showcase import CompletedCloud, completed_clouds, one_of_each
 
 if TYPE_CHECKING:
     from ddeq_models.completion import Completion as CompletionTask
 
 __all__ = [
-    "Completion",
+    "CompletedCloud",
     "Flow",
     "draw_completion_run",
     "draw_completions",
@@ -54,7 +55,6 @@ def draw_run(
     )
 
 
-@torch.no_grad()
 def draw_completion_run(
     run: RunFolder,
     task: "CompletionTask",
@@ -69,32 +69,8 @@ def draw_completion_run(
         run.metrics(), tolerance, loss="", figure_name="energy_distance", title="Energy distance"
     )
     run.write_picture("training_curves.png", curves)
-    clouds = [test_set[i] for i in _one_of_each(test_set, COMPLETIONS)]
-    batch = collate(clouds).to(device).map(view(config.data))
-    inputs = task.prepare(batch, torch.Generator().manual_seed(0))
-    answer = task.answer(model, inputs)
-
-    def points(rows: torch.Tensor, weights: torch.Tensor) -> np.ndarray[Any, Any]:
-        shown: np.ndarray[Any, Any] = rows[weights > 0].cpu().numpy()
-        return shown
-
-    completions = [
-        Completion(
-            points(inputs.points[i], inputs.weights[i]),
-            points(answer.points[i], answer.weights[i]),
-            points(inputs.missing[i], inputs.missing_weights[i]),
-        )
-        for i in range(len(clouds))
-    ]
-    run.write_picture("completions.png", draw_completions(completions))
-
-
-def _one_of_each(dataset: CloudDataset, most: int) -> list[int]:
-    """The first cloud of each of some classes, spread over all classes."""
-    labels = dataset.labels.tolist()
-    present = sorted(set(labels))
-    count = min(most, len(present))
-    return [labels.index(present[i * len(present) // count]) for i in range(count)]
+    completed = completed_clouds(task, model, test_set, one_of_each(test_set, COMPLETIONS), device)
+    run.write_picture("completions.png", draw_completions(completed))
 
 
 @torch.no_grad()
@@ -103,7 +79,7 @@ def record_flows(
 ) -> list[Flow]:
     """The flow of the first cloud of each of some classes, spread over all classes."""
     config = run.config()
-    clouds = [dataset[i] for i in _one_of_each(dataset, FLOWS)]
+    clouds = [dataset[i] for i in one_of_each(dataset, FLOWS)]
     batch = collate(clouds).to(device).map(view(config.data))
     output = model(batch.points, batch.weights, trajectory=True)
     solution, probabilities = output.solution, output.logits.softmax(-1).cpu()

@@ -1,34 +1,16 @@
 """The picture of completed clouds beside what was visible and what is true."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from ddeq_models.pictures.flow import principal_plane
 from ddeq_models.pictures.style import GREY, INK, TEXT, VERMILION, bare, figure, png
-
-Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One cloud.
-
-    Attributes:
-        visible: (n, d) what the model was given.
-        completed: (m, d) what it added.
-        missing: (k, d) what was taken away; None of a file, where nobody knows.
-    """
-
-    visible: Array
-    completed: Array
-    missing: Array | None = None
+from ddeq_models.showcase import Array, CompletedCloud
 
 
-def draw_completions(completions: Sequence[Completion]) -> bytes:
+def draw_completions(completions: Sequence[CompletedCloud]) -> bytes:
     """Draw a column for each cloud: what is visible, what was completed, and the truth if known.
 
     Args:

@@ -15,7 +15,13 @@ from ddeq_models.report.story import tell
 __all__ = ["write_report"]
 
 
-def write_report(runs: Sequence[str | Path], out: str | Path, *, device: str = "auto") -> Path:
+def write_report(
+    runs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    root: str | None = None,
+    device: str = "auto",
+) -> Path:
     """Write a page with the results, curves, flows, attention and failures of finished runs.
 
     The page needs no network and no other file. The test clouds of a run are read again to show
@@ -25,6 +31,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path, *, device: str = "
         runs: Run folders, model folders or names of shipped models, in the order in which they are
             shown.
         out: The HTML file; one that exists is replaced.
+        root: Folder of the data; None is that of each run.
         device: See `choose_device`.
 
     Returns:
@@ -40,7 +47,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path, *, device: str = "
         raise UserError(f"{path} is a folder; give the name of a file such as {path}/report.html")
     if not path.absolute().parent.is_dir():
         raise UserError(f"there is no folder {path.absolute().parent} to write {path.name} to")
-    page = render([tell(open_model(run), place) for run in runs])
+    page = render([tell(open_model(run), place, root) for run in runs])
     try:
         write_atomically(path, page.encode())
     except OSError as error:

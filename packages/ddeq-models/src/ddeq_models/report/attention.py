@@ -28,7 +28,7 @@ def particle_attention(model: DDEQ, context: CellContext, particles: Tensor) -> 
     seen: list[Tensor] = []
 
     def look(attention: SetAttention, arguments: tuple[Tensor, Context]) -> None:
-        seen.append(attention_weights(attention, *arguments))
+        seen.append(attention.attention_weights(*arguments).mean(-3))  # over heads
 
     blocks = cast("Iterable[CrossBlock]", model.cell.cross_blocks)
     hooks = [block.attention.register_forward_pre_hook(look) for block in blocks]
@@ -38,16 +38,3 @@ def particle_attention(model: DDEQ, context: CellContext, particles: Tensor) -> 
         for hook in hooks:
             hook.remove()
     return torch.stack(seen).mean(0)
-
-
-def attention_weights(attention: SetAttention, rows: Tensor, context: Context) -> Tensor:
-    """The weights with which rows ``(B, n, dim)`` attend to a context: ``(B, n, m)``, heads' mean.
-
-    Zero where the context is empty.
-    """
-    queries = attention.query(rows).unflatten(-1, (attention.heads, -1)).transpose(-2, -3)
-    logits = queries @ context.keys.mT / queries.shape[-1] ** 0.5  # (B, heads, n, m)
-    if context.log_weights is not None:
-        logits = logits + context.log_weights[..., None, :]
-    weights: Tensor = logits.softmax(-1).mean(-3)
-    return weights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ddeq_models.report.completions import completions, worst
 from ddeq_models.report.story import Failure, Flow, Story
 from ddeq_models.report.svg import Series, cloud, fitted, line_chart
 
@@ -118,7 +118,7 @@ def _section(number: int, story: Story) -> str:
         _solver(story),
         _confusion(story),
         _flows(number, story),
-        _completions(story),
+        completions(story),
         _failures(story),
         _configuration(story),
     ]
@@ -264,19 +264,11 @@ def _framed(places: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[
     return framed
 
 
-def _completions(story: Story) -> str:
-    if not story.pictures:
-        return ""
-    shown = "".join(
-        f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
-        for name, png in story.pictures.items()
-    )
-    return f'<h3>Completions</h3><div class="pictures">{shown}</div>'
-
-
 def _failures(story: Story) -> str:
-    if story.config["task"]["kind"] != "classification" or story.note:
+    if story.note:
         return ""
+    if story.config["task"]["kind"] != "classification":
+        return worst(story)
     unsolved = ""
     if story.flows:
         found = "equilibrium was" if story.unsolved == 1 else "equilibria were"

@@ -9,18 +9,22 @@ import numpy as np
 import torch
 
 from ddeq_data import Cloud, CloudDataset, DataError, collate
-from ddeq_models.data import batches, open_split, view
+from ddeq_models.completion import Completion
+from ddeq_models.data import batches, check_fit, open_split, view
 from ddeq_models.ddeq import DDEQ
 from ddeq_models.errors import UserError
 from ddeq_models.evaluation import EVALUATION_BATCH
 from ddeq_models.pictures.flow import principal_plane
+from ddeq_models.registry import build_task
 from ddeq_models.report.attention import particle_attention
 from ddeq_models.run_folder import RunFolder
+from ddeq_models.showcase import CompletedCloud, completed_clouds, one_of_each
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FLOWS = 8  # clouds whose flow is shown
 FAILURES = 12  # wrongly classified clouds that are shown
+COMPLETIONS, WORST, JUDGED = 6, 4, 512  # completed clouds shown, the worst of so many
 SHOWN_POINTS = 400  # of one cloud: more cannot be told apart on a screen
 
 
@@ -86,6 +90,9 @@ class Story:
         failures: The wrongly classified test clouds with the most confident answers.
         wrong: How many were classified wrongly.
         unsolved: How many equilibria were not found to the tolerance.
+        completions: Of some test clouds.
+        worst: The completions that are farthest from the truth, of `judged` test clouds.
+        judged: How many clouds the worst are from.
         note: Why there are no clouds to show, or nothing.
     """
 
@@ -99,11 +106,19 @@ class Story:
     failures: tuple[Failure, ...] = ()
     wrong: int = 0
     unsolved: int = 0
+    completions: tuple[CompletedCloud, ...] = ()
+    worst: tuple[CompletedCloud, ...] = ()
+    judged: int = 0
     note: str = ""
 
 
-def tell(run: RunFolder, device: torch.device) -> Story:
+def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story:
     """Read a run folder, and see what its model does with the test clouds.
+
+    Args:
+        run: The run folder, or a model folder.
+        device: Where the model works.
+        root: Folder of the data; None is the run's own.
 
     Raises:
         UserError: The run is not finished, or a file of it is damaged.
@@ -117,13 +132,36 @@ def tell(run: RunFolder, device: torch.device) -> Story:
         validation=[r for r in records if r["split"] == "validation"],
         pictures={p.stem: p.read_bytes() for p in sorted(run.path.glob("completion*.png"))},
     )
-    if config.task.kind != "classification":
-        return story
     try:
-        test_set = open_split(config.data, "test")
+        test_set = open_split(replace(config.data, root=root or config.data.root), "test")
+        check_fit(test_set, config.model.point_dim, config.classes)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")
+    if config.task.kind == "completion":
+        return _with_completions(story, run, test_set, device)
     return _with_clouds(story, run, test_set, device)
+
+
+def _with_completions(
+    story: Story, run: RunFolder, test_set: CloudDataset, device: torch.device
+) -> Story:
+    task, model = build_task(run.config()), run.model(device)
+    assert isinstance(task, Completion)
+    shown = completed_clouds(task, model, test_set, one_of_each(test_set, COMPLETIONS), device)
+    count = min(JUDGED, len(test_set))
+    judged: list[CompletedCloud] = []
+    for start in range(0, count, EVALUATION_BATCH):
+        some = range(start, min(start + EVALUATION_BATCH, count))
+        indices = [i * len(test_set) // count for i in some]  # spread over the whole split
+        judged += completed_clouds(task, model, test_set, indices, device)
+    known = [c for c in judged if np.isfinite(c.distance)]
+    return replace(
+        story,
+        completions=tuple(shown),
+        worst=tuple(sorted(known, key=lambda c: -c.distance)[:WORST]),
+        judged=count,
+        unsolved=sum(not c.solved for c in judged),
+    )
 
 
 @torch.no_grad()
@@ -169,10 +207,7 @@ def _flows(
 ) -> tuple[Flow, ...]:
     """The flow of the first test cloud of each of some classes, spread over all classes."""
     config = run.config()
-    labels = test_set.labels.tolist()
-    present = sorted(set(labels))
-    count = min(FLOWS, len(present))
-    clouds = [test_set[labels.index(present[i * len(present) // count])] for i in range(count)]
+    clouds = [test_set[i] for i in one_of_each(test_set, FLOWS)]
     batch = collate(clouds).to(device).map(view(config.data))
     context = model.encode(batch.points, batch.weights)
     solution = model.equilibrium(context, trajectory=True)

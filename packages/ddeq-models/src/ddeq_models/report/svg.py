@@ -92,6 +92,36 @@ def cloud(points: np.ndarray[Any, np.dtype[Any]], label: str) -> str:
     return f"{head}{dots}</svg>"
 
 
+def layers(
+    clouds: Sequence[tuple[str, np.ndarray[Any, np.dtype[Any]]]],
+    every: np.ndarray[Any, np.dtype[Any]],
+    label: str,
+) -> str:
+    """Clouds ``(m, 2)`` over each other, each in the colour of its CSS class.
+
+    Args:
+        clouds: CSS class and points.
+        every: ``(k, 2)``: points that fit the square, the same in pictures that are to be compared.
+        label: What is drawn, for those who cannot see it.
+    """
+    counts = [len(points) for _, points in clouds]
+    together = np.concatenate([every, *(points for _, points in clouds)])
+    places, radii = fitted(np.concatenate([together, np.ones((len(together), 1))], 1))
+    dots = []
+    start = len(every)
+    for (style, _), count in zip(clouds, counts, strict=True):
+        inner = "".join(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>'
+            for (x, y), r in zip(
+                places[start : start + count], radii[start : start + count], strict=True
+            )
+        )
+        dots.append(f'<g class="{style}">{inner}</g>')
+        start += count
+    head = f'<svg viewBox="0 0 100 100" role="img" aria-label="{escape(label)}">'
+    return f"{head}{''.join(dots)}</svg>"
+
+
 def fitted(
     points: np.ndarray[Any, np.dtype[Any]],
 ) -> tuple[list[tuple[float, float]], list[float]]:

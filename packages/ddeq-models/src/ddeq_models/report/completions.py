@@ -1,0 +1,69 @@
+"""Completed clouds on the page: beside what the model was given, and the truth."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from html import escape
+
+import numpy as np
+
+from ddeq_models.pictures.flow import principal_plane
+from ddeq_models.report.story import Story
+from ddeq_models.report.svg import layers
+from ddeq_models.showcase import CompletedCloud
+
+
+def completions(story: Story) -> str:
+    """Some test clouds, or the pictures of the run where these are not at hand."""
+    if story.completions:
+        shown = "".join(_completion(c) for c in story.completions)
+        return (
+            "<h3>Completions</h3><p>Test clouds: what the model was given, what it "
+            '<span class="added-word">added</span>, and what was there. The energy distance is '
+            "between the points that were added and those that were taken away.</p>"
+            f'<div class="completions">{shown}</div>'
+        )
+    if not story.pictures:
+        return ""
+    shown = "".join(
+        f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+        for name, png in story.pictures.items()
+    )
+    return f'<h3>Completions</h3><div class="pictures">{shown}</div>'
+
+
+def worst(story: Story) -> str:
+    """The completions that went wrong most."""
+    if not story.worst:
+        return ""
+    found = "equilibrium was" if story.unsolved == 1 else "equilibria were"
+    shown = "".join(_completion(c) for c in story.worst)
+    return (
+        f"<h3>Failures</h3><p>The largest energy distances among {story.judged:,} test clouds. "
+        f"{story.unsolved:,} {found} not found to the tolerance.</p>"
+        f'<div class="completions">{shown}</div>'
+    )
+
+
+def _completion(completed: CompletedCloud) -> str:
+    missing = completed.visible[:0] if completed.missing is None else completed.missing
+    parts = [completed.visible, completed.completed, missing]
+    every = np.concatenate(parts)
+    if every.shape[1] > 2:
+        project, _ = principal_plane(every)
+        every, parts = project(every), [project(part) for part in parts]
+    visible, added, truth = parts
+    panels = {
+        "given": [("seen", visible)],
+        "completed": [("seen", visible), ("added", added)],
+        "truth": [("seen", visible), ("truth", truth)],
+    }
+    drawn = "".join(
+        f"<div>{layers(clouds, every, f'{completed.name}, {name}')}<small>{name}</small></div>"
+        for name, clouds in panels.items()
+    )
+    unsolved = "" if completed.solved else ", equilibrium not found to the tolerance"
+    return (
+        f"<figure><div>{drawn}</div><figcaption>{escape(completed.name)}"
+        f"<small>energy distance {completed.distance:.3f}{unsolved}</small></figcaption></figure>"
+    )
