@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from wgf_solver.discrepancies.base import Pull, centred
+from wgf_solver.discrepancies.sinkhorn_iteration import potentials, self_potential
 from wgf_solver.discrepancies.transport_plans import (
     costs,
     drift,
-    each_pair,
     transport_pull,
     with_envelope,
 )
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
+
+# Pairs of atoms in one go: 128 MB a matrix of them.
+_CHUNK_PAIRS = 2**24
 
 
 class EntropicMatching(NamedTuple):
@@ -45,7 +48,7 @@ class Sinkhorn:
     Feydy et al. 2019 (what geomloss computes), ``ε = blur^p``: between ``(1/p) W_p^p`` (blur → 0)
     and a kernel discrepancy (blur → ∞), never negative and 0 between equal measures. Solved in the
     log domain, the blur annealed from the diameter down and the iteration then run until the
-    potentials settle; measure by measure, in O(n²) memory, in float64, on the device of the points.
+    potentials of each pair settle; in O(n²) memory, in float64, on the device of the points.
     The velocity is, with the entropic plans ``P`` from ``μ`` to ``ν``, ``Q`` from ``μ`` to itself,
 
         v_i = Σ_j P_ij ‖y_j − z_i‖^{p−2} (y_j − z_i) − Σ_j Q_ij ‖z_j − z_i‖^{p−2} (z_j − z_i):
@@ -116,88 +119,63 @@ class Sinkhorn:
         """Plans, potentials and value."""
         mu, nu = (m.detach() for m in centred(mu, nu, "Sinkhorn"))
         batch, n, m = mu.batch_shape, mu.points.shape[-2], nu.points.shape[-2]
-
-        def unknown(*shape: int) -> Tensor:
-            return mu.points.new_full((*batch, *shape), torch.nan)
-
-        across, within_mu, within_nu = unknown(n, m), unknown(n, n), unknown(m, m)
-        f, g, value = unknown(n), unknown(m), unknown()
-        for place, (x, a), (y, b) in each_pair(mu, nu):
+        (x, a), (y, b) = _flat(mu), _flat(nu)
+        nothing = (a == 0).all(-1) | (b == 0).all(-1)  # an empty measure is at no distance
+        known = ~nothing
+        for rows in (x, a[..., None], y, b[..., None]):
+            known = known & rows.isfinite().all(-1).all(-1)
+        results = [  # 0 of an empty measure, NaN of one that holds NaN
+            mu.points.new_full((len(known), *shape), torch.nan)
+            for shape in ((n, m), (n, n), (m, m), (n,), (m,), ())
+        ]
+        for result in results:
+            result[nothing] = 0
+        pairs = max(1, max(n, m) ** 2)
+        solvable = known.nonzero()[:, 0]
+        for some in torch.split(solvable, max(1, _CHUNK_PAIRS // pairs)) if len(solvable) else ():
             with torch.no_grad():
-                f_x, g_y = self._potentials(a, x, b, y)
-                f_self, g_self = self._self_potential(a, x), self._self_potential(b, y)
-            rows, columns = mu.mask[place], nu.mask[place]
-            for target, from_, to, plan in (
-                (across, rows, columns, self._rows(x, y, b, g_y)),
-                (within_mu, rows, rows, _symmetric(a, self._rows(x, x, a, f_self))),
-                (within_nu, columns, columns, _symmetric(b, self._rows(y, y, b, g_self))),
-            ):
-                target[place] = 0
-                target[place][from_[:, None] & to] = plan.flatten().to(target)
-            f_x, g_y = f_x - f_self, g_y - g_self
-            for target, mask, potential in ((f, rows, f_x), (g, columns, g_y)):
-                target[place] = 0
-                target[place][mask] = potential.to(target)
-            value[place] = (a * f_x).sum() + (b * g_y).sum()
-        nothing = ~(mu.mask.any(-1) & nu.mask.any(-1))  # an empty measure is at no distance
-        for target in (across, within_mu, within_nu):
-            target.masked_fill_(nothing[..., None, None], 0)
-        f, g = (t.masked_fill_(nothing[..., None], 0) for t in (f, g))
-        return EntropicMatching(
-            across, within_mu, within_nu, (f, g), value.masked_fill_(nothing, 0)
+                solved = self._solved(*(rows[some] for rows in (x, a, y, b)))
+            for result, part in zip(results, solved, strict=True):
+                result[some] = part.to(result)
+        across, within_mu, within_nu, f, g, value = (
+            result.reshape((*batch, *result.shape[1:])) for result in results
         )
+        return EntropicMatching(across, within_mu, within_nu, (f, g), value)
 
-    def _rows(self, x: Tensor, y: Tensor, b: Tensor, potential: Tensor) -> Tensor:
-        """``P_ij ∝ b_j exp((g_j − c_ij)/ε)``, each row summing to 1."""
-        exponent = (potential - costs(x, y, self.p)) / self.blur**self.p
-        return (b.log() + exponent).softmax(-1)
-
-    def _potentials(self, a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Optimal ``f, g`` of ``OT_ε``: each is the soft minimum of the cost less the other."""
-        cost = costs(x, y, self.p)
-        f, g = torch.zeros_like(a), torch.zeros_like(b)
-        for epsilon in self._annealing(cost):
-            f = _soft_minimum(cost, g, b, epsilon)
-            g = _soft_minimum(cost.mT, f, a, epsilon)
+    def _solved(self, x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+        """The fields of `EntropicMatching` of finite measures ``(B, n, d)`` that are not empty."""
+        a, b = a / a.sum(-1, keepdim=True), b / b.sum(-1, keepdim=True)
         epsilon = self.blur**self.p
-        for _ in range(self.max_steps):
-            before = f
-            f = _soft_minimum(cost, g, b, epsilon)
-            g = _soft_minimum(cost.mT, f, a, epsilon)
-            if not bool((f - before).abs().max() > self.tolerance * epsilon):
-                break
-        return f, g
+        how = (epsilon, self.tolerance, self.max_steps)
+        across, within_mu, within_nu = (costs(*z, self.p) for z in ((x, y), (x, x), (y, y)))
+        f, g = potentials(across, a, b, *how)
+        f_self, g_self = self_potential(within_mu, a, *how), self_potential(within_nu, b, *how)
 
-    def _self_potential(self, a: Tensor, x: Tensor) -> Tensor:
-        """The one potential of a measure with itself; averaging makes its iteration fast."""
-        cost, f = costs(x, x, self.p), torch.zeros_like(a)
-        for epsilon in self._annealing(cost):
-            f = 0.5 * (f + _soft_minimum(cost, f, a, epsilon))
-        epsilon = self.blur**self.p
-        for _ in range(self.max_steps):
-            before, f = f, 0.5 * (f + _soft_minimum(cost, f, a, epsilon))
-            if not bool((f - before).abs().max() > self.tolerance * epsilon):
-                break
-        return f
+        def plan(cost: Tensor, a: Tensor, b: Tensor, potential: Tensor) -> Tensor:
+            """``P_ij ∝ b_j exp((g_j − c_ij)/ε)``, each row summing to 1, 0 in padding."""
+            rows = (b.log() + (potential / epsilon))[..., None, :] - cost / epsilon
+            return torch.where(a[..., None] > 0, rows.softmax(-1), 0)
 
-    def _annealing(self, cost: Tensor) -> list[float]:
-        """``ε`` from the largest cost down to that of the blur, each a quarter of the last."""
-        schedule, epsilon = [], float(cost.max())
-        while epsilon > self.blur**self.p:
-            schedule.append(epsilon)
-            epsilon /= 4
-        return schedule
+        plans = (
+            plan(across, a, b, g),
+            _symmetric(a, plan(within_mu, a, a, f_self)),
+            _symmetric(b, plan(within_nu, b, b, g_self)),
+        )
+        f, g = f - f_self, g - g_self
+        return *plans, f, g, (a * f).sum(-1) + (b * g).sum(-1)
 
 
-def _soft_minimum(cost: Tensor, potential: Tensor, weights: Tensor, epsilon: float) -> Tensor:
-    """``−ε log Σ_j b_j exp((g_j − c_ij)/ε)``."""
-    return -epsilon * ((potential - cost) / epsilon + weights.log()).logsumexp(-1)
+def _flat(mu: Measure) -> tuple[Tensor, Tensor]:
+    """Points ``(B, n, d)`` and weights ``(B, n)``, in float64."""
+    count = mu.batch_shape.numel()
+    points = mu.points.to(torch.float64).reshape(count, *mu.points.shape[-2:])
+    return points, mu.weights.to(torch.float64).reshape(count, mu.points.shape[-2])
 
 
 def _symmetric(a: Tensor, rows: Tensor) -> Tensor:
     """The plan of a measure with itself is symmetric; the one of a finite iteration is made so."""
-    plan = a[:, None] * rows
-    return 0.5 * (plan + plan.mT) / a[:, None]
+    plan = a[..., None] * rows
+    return 0.5 * (plan + plan.mT) / torch.where(a > 0, a, 1)[..., None]
 
 
 def _cost(rows: Tensor, weights: Tensor, x: Tensor, y: Tensor, p: float) -> Tensor:

@@ -69,7 +69,7 @@ def project(theta: Tensor, points: Tensor) -> Tensor:
     """
     batch, (n, d) = points.shape[:-2], points.shape[-2:]
     coordinates = points.movedim(-1, 0).contiguous()  # (d, ..., n)
-    columns = theta.mT.reshape(d, -1, *[1] * (len(batch) + 1))  # (d, P, 1, ..., 1)
+    columns = theta.mT.reshape(d, len(theta), *[1] * (len(batch) + 1))  # (d, P, 1, ..., 1)
     sums = points.new_zeros(theta.shape[0], *batch, n)
     for column, coordinate in zip(columns, coordinates, strict=True):
         sums = sums.addcmul_(column, coordinate)
