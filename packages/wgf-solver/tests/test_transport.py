@@ -21,6 +21,7 @@ from wgf_solver import (
     Wasserstein,
     equilibrium,
 )
+from wgf_solver.discrepancies import sinkhorn_iteration
 from wgf_solver.discrepancies.sliced_wasserstein import quantile_coupling
 from wgf_solver.discrepancies.slices import directions
 
@@ -74,6 +75,36 @@ def test_oracle_geomloss(p):
     )
     ours = Sinkhorn(2.0, p=p, tolerance=1e-12)(mu, nu)
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("blur", [1e-3, 0.03, 1.0])
+def test_kernel_steps_are_those_of_the_log_domain(blur, p, monkeypatch):
+    """Also where the kernel underflows: 1e-3 beside clouds of size 1."""
+    mu, nu = pair()
+    mu, nu = (
+        mu.expand((2,)),
+        Measure(torch.stack([nu.points, 3 * nu.points]), nu.weights.expand(2, -1)),
+    )
+    entropic = Sinkhorn(blur, p=p, max_steps=60)
+    ours = entropic.matching(mu, nu)
+    monkeypatch.setattr(sinkhorn_iteration, "_LEAST", torch.inf)  # no sum will do
+    logs = entropic.matching(mu, nu)
+    torch.testing.assert_close(ours.value, logs.value, rtol=1e-9, atol=0)
+    torch.testing.assert_close(ours.across, logs.across, rtol=1e-6, atol=1e-9)
+
+
+def test_no_pair_changes_a_bit_of_another():
+    """Each anneals from its own size and stops at its own time."""
+    sizes = torch.tensor([1.0, 30.0, 0.01, 1.0, 0.0]).double()
+    x, y = torch.randn(5, 12, 2).double(), torch.randn(5, 9, 2).double()
+    mu, nu = Measure(sizes[:, None, None] * x), Measure(sizes[:, None, None] * y)
+    entropic = Sinkhorn(0.2)
+    together = entropic.matching(mu, nu)
+    for i in range(5):
+        alone = entropic.matching(Measure(mu.points[i]), Measure(nu.points[i]))
+        assert torch.equal(alone.across, together.across[i])
+        assert torch.equal(alone.value, together.value[i])
 
 
 def test_a_small_blur_is_the_exact_distance():

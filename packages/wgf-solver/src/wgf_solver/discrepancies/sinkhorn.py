@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.discrepancies.base import Pull, centred
-from wgf_solver.discrepancies.sinkhorn_iteration import potentials, self_potential
+from wgf_solver.discrepancies.sinkhorn_iteration import potentials
 from wgf_solver.discrepancies.transport_plans import (
     costs,
     drift,
@@ -149,7 +149,8 @@ class Sinkhorn:
         how = (epsilon, self.tolerance, self.max_steps)
         across, within_mu, within_nu = (costs(*z, self.p) for z in ((x, y), (x, x), (y, y)))
         f, g = potentials(across, a, b, *how)
-        f_self, g_self = self_potential(within_mu, a, *how), self_potential(within_nu, b, *how)
+        f_self, _ = potentials(within_mu, a, a, *how, symmetric=True)
+        g_self, _ = potentials(within_nu, b, b, *how, symmetric=True)
 
         def plan(cost: Tensor, a: Tensor, b: Tensor, potential: Tensor) -> Tensor:
             """``P_ij ∝ b_j exp((g_j − c_ij)/ε)``, each row summing to 1, 0 in padding."""
