@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.live_bytes import LiveBytes
+from benchmarks.live_bytes import LiveBytes, growth_table
 from wgf_solver import (
     Adjoint,
     AdjointWarning,
@@ -49,17 +49,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> str:
     """A row for each adjoint, in MB, and by how much the largest figure exceeds the smallest."""
-    rows = figures["peak_bytes"]
-    steps = list(next(iter(rows.values())))
-    lines = [
-        "| adjoint | " + " | ".join(f"{s} steps" for s in steps) + " | growth |",
-        "| --- |" + " --- |" * (len(steps) + 1),
-    ]
-    for name, row in rows.items():
-        sizes = " | ".join(f"{row[s] / 1e6:.2f} MB" for s in steps)
-        growth = max(row.values()) / min(row.values()) - 1
-        lines.append(f"| `{name}` | {sizes} | {growth:.1%} |")
-    return "\n".join(lines)
+    return growth_table(figures["peak_bytes"], "adjoint", "steps")
 
 
 def peak_of(adjoint: Adjoint, steps: int, batch: int, particles: int, dim: int) -> int:

@@ -55,3 +55,16 @@ def peak_bytes(function: Callable[[], object]) -> int:
     with LiveBytes() as live:
         function()
     return live.peak
+
+
+def growth_table(rows: dict[str, dict[str, int]], head: str, unit: str) -> str:
+    """Peaks in MB, a row for each way, a column for each count, and the largest by the smallest."""
+    counts = list(next(iter(rows.values())))
+    lines = [
+        f"| {head} | " + " | ".join(f"{count} {unit}" for count in counts) + " | growth |",
+        "| --- |" + " --- |" * (len(counts) + 1),
+    ]
+    for name, row in rows.items():
+        sizes = " | ".join(f"{row[count] / 1e6:.2f} MB" for count in counts)
+        lines.append(f"| {name} | {sizes} | {max(row.values()) / min(row.values()) - 1:.2%} |")
+    return "\n".join(lines)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from benchmarks.live_bytes import LiveBytes
+from benchmarks.live_bytes import LiveBytes, growth_table
 from ddeq_models.ddeq import DDEQ
 from ddeq_models.presets import PRESETS
 from wgf_solver import AdjointWarning
@@ -40,17 +40,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> str:
     """A row for each adjoint, in MB, and by how much the largest figure exceeds the smallest."""
-    rows = figures["peak_bytes"]
-    budgets = list(next(iter(rows.values())))
-    lines = [
-        "| adjoint | " + " | ".join(f"{b} evaluations" for b in budgets) + " | growth |",
-        "| --- |" + " --- |" * (len(budgets) + 1),
-    ]
-    for name, row in rows.items():
-        sizes = " | ".join(f"{row[b] / 1e6:.2f} MB" for b in budgets)
-        growth = max(row.values()) / min(row.values()) - 1
-        lines.append(f"| {name} | {sizes} | {growth:.2%} |")
-    return "\n".join(lines)
+    return growth_table(figures["peak_bytes"], "adjoint", "evaluations")
 
 
 def peak_of(adjoint: Any, budget: int, batch: int, points: int) -> int:
