@@ -10,8 +10,8 @@ anneals there, ``ε`` from its own largest cost a quarter at a time, and then go
 
     K_ij = exp((f⁰_i + g⁰_j − c_ij)/ε),      f_i = f⁰_i − ε log Σ_j K_ij b_j exp((g_j − g⁰_j)/ε),
 
-of potentials ``f⁰, g⁰`` near the present ones, for which products suffice (Schmitzer 2019, section
-3.1, "absorption"). Where the potentials have left them, the kernel is made anew; where its sums
+of potentials ``f⁰, g⁰`` near the present ones, for which products suffice (the "absorption" of
+Schmitzer 2019). Where the potentials have left them, the kernel is made anew; where its sums
 leave the range of floats, a step is made in the log domain. A pair leaves the batch when its own
 potentials have settled, so that no pair changes the result of another.
 """
