@@ -42,7 +42,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Distributional deep equilibrium models on point clouds.",
         epilog=(
             "ddeq COMMAND --help explains a command. Start with: ddeq train\n"
-            "which trains on the digits that come with the package, in about a minute."
+            "which trains on the digits that come with the package, in one to two minutes."
         ),
         **STYLE,
     )
