@@ -90,6 +90,13 @@ def test_chunks_of_slices_change_no_result(monkeypatch):
     torch.testing.assert_close(SlicedMMD(20).value_and_pull(mu, nu), whole)
 
 
+def test_sorting_on_the_cpu_where_new_tensors_are_made_elsewhere():
+    rows = torch.rand(3, 50)
+    with torch.device("meta"):
+        order = argsort(rows)
+    assert torch.equal(rows.gather(-1, order), rows.sort(-1).values)
+
+
 def test_sorting_without_numpy(monkeypatch):
     rows = torch.rand(3, 50)
     expected = rows.gather(-1, argsort(rows))

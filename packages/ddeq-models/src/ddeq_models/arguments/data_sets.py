@@ -3,9 +3,8 @@
 import argparse
 from typing import Any, get_args
 
-from ddeq_models.arguments.parser import Parser, add_command
+from ddeq_models.arguments.parser import Parser, add_command, add_split
 from ddeq_models.config import Release
-from ddeq_models.data import SPLITS
 
 
 def add_datasets(commands: Any) -> Parser:
@@ -46,12 +45,6 @@ def add_datasets(commands: Any) -> Parser:
             help="of ModelNet: meshes, hdf5 or resampled "
             + ("[the one that is there]" if action is show else "[meshes]"),
         )
-    show.add_argument(
-        "--split",
-        choices=SPLITS,
-        default="train",
-        metavar="SPLIT",
-        help="train, validation or test [train]",
-    )
+    add_split(show, "train")
     show.add_argument("--out", metavar="FILE", help="the picture [NAME.png]")
     return parser

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn, get_args
 
+from ddeq_models.data import SPLITS
 from ddeq_models.errors import UserError
 from ddeq_models.solver import AdjointName, IntegratorName, VelocityName
 
@@ -86,6 +87,17 @@ def add_device(parser: Any) -> None:
     """The option ``--device``."""
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, ... [auto]"
+    )
+
+
+def add_split(parser: Any, default: str = "test") -> None:
+    """The option ``--split``."""
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default=default,
+        metavar="SPLIT",
+        help=f"{listed(SPLITS)} [{default}]",
     )
 
 

@@ -2,8 +2,15 @@
 
 from typing import Any
 
-from ddeq_models.arguments.parser import RUN, Parser, add_command, add_device, add_solver, listed
-from ddeq_models.data import DATA_SETS, SPLITS
+from ddeq_models.arguments.parser import (
+    RUN,
+    Parser,
+    add_command,
+    add_device,
+    add_solver,
+    add_split,
+)
+from ddeq_models.data import DATA_SETS
 
 
 def add_evaluate(commands: Any) -> Parser:
@@ -19,13 +26,7 @@ def add_evaluate(commands: Any) -> Parser:
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--data", choices=DATA_SETS, metavar="NAME", help="data set [the run's]")
     parser.add_argument("--root", metavar="DIR", help="folder of its files [the run's]")
-    parser.add_argument(
-        "--split",
-        choices=SPLITS,
-        default="test",
-        metavar="SPLIT",
-        help="train, validation or test [test]",
-    )
+    add_split(parser)
     parser.add_argument(
         "--batch-size", type=int, default=256, metavar="N", help="clouds at once [256]"
     )
@@ -109,9 +110,7 @@ def add_diagnose(commands: Any) -> Parser:
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--clouds", type=int, default=8, metavar="N", help="how many clouds [8]")
     parser.add_argument("--root", metavar="DIR", help="folder of the data [the run's]")
-    parser.add_argument(
-        "--split", choices=SPLITS, default="test", metavar="SPLIT", help=f"{listed(SPLITS)} [test]"
-    )
+    add_split(parser)
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser

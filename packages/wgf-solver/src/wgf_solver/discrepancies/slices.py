@@ -105,7 +105,7 @@ def _sort_packed(rows: Tensor) -> tuple[Tensor, Tensor]:
     The bits of a float, read as an integer with sign and magnitude, are in the order of the floats.
     """
     bits = _signed(rows.view(torch.int32))
-    keys = (bits.long() << 32) | torch.arange(rows.shape[-1])
+    keys = (bits.long() << 32) | torch.arange(rows.shape[-1], device=rows.device)
     keys.numpy().sort(axis=-1)
     return _signed((keys >> 32).int()).view(torch.float32), keys & 0xFFFFFFFF
 
