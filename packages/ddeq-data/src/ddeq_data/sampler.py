@@ -1,4 +1,4 @@
-"""Batches of clouds of similar size."""
+"""Batches of clouds: drawn anew each epoch for training, sorted by size for evaluation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ __all__ = ["SizeBuckets"]
 
 
 class SizeBuckets(Sampler[list[int]]):
-    """Batch sampler that puts clouds of similar size together, so that little is padded.
+    """Batch sampler that mixes clouds of all sizes in training, and sorts them in evaluation.
 
-    With `shuffle`, each epoch draws a permutation of all clouds, cuts it into pools of `pool`
-    batches, sorts each pool by size, cuts it into batches and shuffles all the batches. Every
-    cloud comes once per epoch. Without, clouds come sorted by size, those of one size in the
-    order of the data set; the least padding there can be, for evaluation.
+    With `shuffle`, each epoch draws a permutation of all clouds and cuts it into batches. Every
+    cloud comes once per epoch, and its company is drawn evenly from all others: batches sorted by
+    size would pad less, but the clouds of one size would meet again each epoch, and where the size
+    tells the class a batch would hold little else than one. What is padded costs little where a
+    model works on sub-batches of like sizes by itself, as `set_attention.by_size` does.
+
+    Without `shuffle`, clouds come sorted by size, those of one size in the order of the data set;
+    the least padding there can be, for evaluation.
 
     The batches are a function of (seed, epoch) alone: call `set_epoch` before each epoch, or
     every epoch repeats the same order. Hand it to `DataLoader(batch_sampler=...)`.
@@ -39,7 +43,6 @@ class SizeBuckets(Sampler[list[int]]):
         seed: Seed of all epochs.
         drop_last: Leave out the clouds that do not fill a batch; with `shuffle` others each
             epoch, without it the largest.
-        pool: Batches that are sorted together: more of them pad less and mix less.
         num_replicas: Number of processes that share the clouds.
         rank: Which of them this is, from 0 on.
         repeat: Fill up the last step with clouds that come twice in the epoch; with `shuffle`
@@ -58,7 +61,6 @@ class SizeBuckets(Sampler[list[int]]):
         shuffle: bool,
         seed: int,
         drop_last: bool = False,
-        pool: int = 50,
         num_replicas: int = 1,
         rank: int = 0,
         repeat: bool = False,
@@ -66,8 +68,8 @@ class SizeBuckets(Sampler[list[int]]):
         self.sizes = torch.as_tensor(sizes).to("cpu", torch.int64)
         if self.sizes.ndim != 1:
             raise ValueError(f"sizes must be (C,), got shape {tuple(self.sizes.shape)}")
-        if batch_size < 1 or pool < 1:
-            raise ValueError(f"batch_size and pool must be at least 1, got {batch_size} and {pool}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if not 0 <= rank < num_replicas:
             raise ValueError(
                 "rank must be in 0..num_replicas - 1, "
@@ -79,7 +81,6 @@ class SizeBuckets(Sampler[list[int]]):
         self.shuffle = shuffle
         self.seed = seed
         self.drop_last = drop_last
-        self.pool = pool
         self.num_replicas = num_replicas
         self.rank = rank
         self.repeat = repeat
@@ -170,16 +171,9 @@ class SizeBuckets(Sampler[list[int]]):
             return self._cut(self._filled(torch.argsort(self.sizes, stable=True)), self._lengths)
         generator = torch.Generator()
         generator.manual_seed(int(mix(torch.tensor(self.seed), torch.tensor(self._epoch))))
-        # What is dropped is dropped before the sort: afterwards it would always be the largest.
-        order = self._filled(torch.randperm(len(self.sizes), generator=generator))
-        batches: list[list[int]] = []
-        first = 0
-        for step in range(0, len(self), self.pool):
-            lengths = self._lengths[step : step + self.pool]
-            members = order[first : first + sum(lengths)]
-            first += len(members)
-            batches += self._cut(members[torch.argsort(self.sizes[members], stable=True)], lengths)
-        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        return self._cut(
+            self._filled(torch.randperm(len(self.sizes), generator=generator)), self._lengths
+        )
 
     def _filled(self, order: Tensor) -> Tensor:
         # As many clouds as the steps take: fewer, or the first ones again.
@@ -189,9 +183,7 @@ class SizeBuckets(Sampler[list[int]]):
         return order.repeat(-(-count // len(order)))[:count]
 
     def _cut(self, order: Tensor, lengths: list[int]) -> list[list[int]]:
-        members: list[int] = order.tolist()
-        ends = list(accumulate(lengths, initial=0))
-        # By turns, so that the batches of a step are of like sizes.
-        return [
-            members[first + self.rank : stop : self.num_replicas] for first, stop in pairwise(ends)
-        ]
+        steps = [order[first:stop] for first, stop in pairwise(accumulate(lengths, initial=0))]
+        if self.num_replicas > 1:  # by turns and by size, so that none waits for the others
+            steps = [step[torch.argsort(self.sizes[step], stable=True)] for step in steps]
+        return [step[self.rank :: self.num_replicas].tolist() for step in steps]
