@@ -16,6 +16,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ddeq_models.encoder import PointEncoder
 from set_attention import (
     Bilinear,
     Context,
@@ -34,10 +35,12 @@ class CellContext:
     Attributes:
         bilinear: the contracted weights of the bilinear layer.
         attended: keys, values and log-weights for each cross-attention block.
+        summary: ``(B, 1, dim)``: what is told to every particle, or None.
     """
 
     bilinear: BilinearContext
     attended: tuple[Context, ...]
+    summary: Tensor | None = None
 
 
 class Cell(nn.Module):
@@ -64,6 +67,10 @@ class Cell(nn.Module):
         octaves: of Fourier features of the input points, 0 for none.
         interacting: whether the particles see their mean in the bilinear layer. Without it and
             without self-attention each would move by itself.
+        encoder: replaces the lifted features and the self-attention on the input; its summary of
+            the cloud is added to every particle. See `PointEncoder`.
+        damping: factor of the particles where they enter the cell, beside marks and summary. A
+            smaller one makes the cell a stronger contraction.
     """
 
     def __init__(
@@ -81,20 +88,19 @@ class Cell(nn.Module):
         norm: Literal["pre", "post"] = "post",
         octaves: int = 0,
         interacting: bool = False,
+        encoder: PointEncoder | None = None,
+        damping: float = 1.0,
     ) -> None:
         super().__init__()
-        self.fourier = FourierFeatures(point_dim, octaves)
-        features = self.fourier.out_dim
-        self.embed = _perceptron(features, bilinear_dim, bilinear_dim)
-        self.lift = _perceptron(features, dim, dim)
-        self.encoder = nn.ModuleList(
-            TransformerBlock(dim, heads, hidden, norm=norm, dropout=dropout)
-            for _ in range(encoder_blocks)
-        )
-        # Pre-norm blocks leave their sum unnormalised, and a context must not depend on its scale.
-        self.encoder_norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
+        self.damping = damping
+        self.points = encoder
+        context_dim = bilinear_dim if encoder is None else dim
+        if encoder is None:
+            self._build_attention(
+                point_dim, dim, heads, hidden, bilinear_dim, encoder_blocks, dropout, norm, octaves
+            )
         self.reduce = _perceptron(dim, bilinear_dim, bilinear_dim)
-        self.bilinear = Bilinear(bilinear_dim, bilinear_dim, interacting=interacting)
+        self.bilinear = Bilinear(bilinear_dim, context_dim, interacting=interacting)
         self.bilinear_norm = nn.LayerNorm(bilinear_dim)
         self.expand = _perceptron(bilinear_dim, dim, dim)
         self.particle_norm = nn.LayerNorm(dim)
@@ -108,6 +114,30 @@ class Cell(nn.Module):
         self.output = FeedForward(dim, hidden)
         self.output_norm = nn.LayerNorm(dim)
 
+    def _build_attention(
+        self,
+        point_dim: int,
+        dim: int,
+        heads: int,
+        hidden: int,
+        bilinear_dim: int,
+        blocks: int,
+        dropout: float,
+        norm: Literal["pre", "post"],
+        octaves: int,
+    ) -> None:
+        """The input branch of the paper: lifted points and self-attention among them."""
+        self.fourier = FourierFeatures(point_dim, octaves)
+        features = self.fourier.out_dim
+        self.embed = _perceptron(features, bilinear_dim, bilinear_dim)
+        self.lift = _perceptron(features, dim, dim)
+        self.encoder = nn.ModuleList(
+            TransformerBlock(dim, heads, hidden, norm=norm, dropout=dropout)
+            for _ in range(blocks)
+        )
+        # Pre-norm blocks leave their sum unnormalised, and a context must not depend on its scale.
+        self.encoder_norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
+
     def encode(self, points: Tensor, weights: Tensor) -> CellContext:
         """The input branch.
 
@@ -115,6 +145,13 @@ class Cell(nn.Module):
             points: ``(B, n, point_dim)``; padded rows may hold anything.
             weights: ``(B, n)``.
         """
+        if self.points is not None:
+            rows, weights, summary = self.points(points, weights)
+            return CellContext(
+                self.bilinear.context(rows, weights),
+                tuple(block.context(rows, weights) for block in self._cross()),
+                summary.unsqueeze(-2),
+            )
         features = self.fourier(points, weights)
         h = self.lift(features)
         for block in self.encoder:
@@ -143,7 +180,9 @@ class Cell(nn.Module):
         Returns:
             ``(B, n, dim)``; of no meaning in padded rows.
         """
-        start = z if marks is None else z + marks
+        start = self.damping * z if self.damping != 1 else z
+        start = start if marks is None else start + marks
+        start = start if context.summary is None else start + context.summary
         h = self.reduce(start)
         h = self.bilinear_norm(h + self.bilinear(h, context.bilinear, weights).relu())
         h = self.particle_norm(self.expand(h) + start)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
 from ddeq_models.cell import Cell, CellContext
+from ddeq_models.encoder import PointEncoder
 from ddeq_models.model import ModelConfig, Output
 from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver, solving
 from set_attention import max_pool, mean_pool
@@ -38,6 +39,16 @@ class DDEQConfig(ModelConfig):
         marked: whether each particle carries a learned mark. Without marks the equilibrium of a
             contraction is a single point, whatever the number of particles.
         readout: how the equilibrium measure becomes one vector.
+        encoder: ``attention``, the paper's: lifted points and self-attention among them; or
+            ``moments``, see `PointEncoder`, to which alone the six that follow belong.
+        coordinates: how many columns of a point, from the first on, are coordinates and not
+            features; 0: all.
+        description: whether the cell knows place, scale, shape and count of the whole cloud.
+        scales: of the local moments about each point, 0 for none.
+        rows: largest number of points that are encoded, 0 for all.
+        hiding: probability that the set's common frame is hidden from a cloud in training.
+        summary_dropout: of the description, the summary and the readout, in training.
+        damping: factor of the particles where they enter the cell.
         velocity: ``residual``, descent of the energy distance, ``frozen`` or ``through``, or
             ``transport`` along an optimal matching; see `wgf_solver`.
         integrator: ``anderson``, ``euler``, ``heavy-ball``, ``barzilai-borwein`` or ``lbfgs``.
@@ -67,7 +78,15 @@ class DDEQConfig(ModelConfig):
     octaves: int = 0
     interacting: bool = False
     marked: bool = True
-    readout: Literal["max", "mean", "flatten"] = "max"
+    readout: Literal["max", "mean", "max-mean", "flatten"] = "max"
+    encoder: Literal["attention", "moments"] = "attention"
+    coordinates: int = 0
+    description: bool = True
+    scales: int = 3
+    rows: int = 0
+    hiding: float = 0.3
+    summary_dropout: float = 0.1
+    damping: float = 1.0
     velocity: VelocityName = "residual"
     integrator: IntegratorName = "anderson"
     step: float = 1.0
@@ -123,6 +142,8 @@ class DDEQ(nn.Module):
             norm=config.norm,
             octaves=config.octaves,
             interacting=config.interacting,
+            encoder=_encoder(config),
+            damping=config.damping,
         )
         self.marks: Tensor | None
         self.start: Tensor
@@ -133,8 +154,20 @@ class DDEQ(nn.Module):
             # Fixed by the configuration, so not part of the saved state.
             start = low_discrepancy_normal(config.particles, config.dim)
             self.register_buffer("start", start, persistent=False)
-        width = config.dim * (config.particles if config.readout == "flatten" else 1)
+        width = config.dim * {"flatten": config.particles, "max-mean": 2}.get(config.readout, 1)
+        self.dropout = nn.Dropout(config.summary_dropout if config.encoder == "moments" else 0.0)
         self.head = nn.Linear(width, config.classes)
+
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+        """Take units and quantiles from clouds, before the training; see `PointEncoder.fit`.
+
+        Args:
+            points: ``(C, n, point_dim)``.
+            weights: ``(C, n)``, 0 for padding.
+            labels: ``(C,)`` int64, or None.
+        """
+        if self.cell.points is not None:
+            self.cell.points.fit(points, weights, labels)
 
     def configure(self, config: DDEQConfig) -> None:
         """Change how the equilibrium is found; the architecture must remain."""
@@ -214,10 +247,28 @@ class DDEQ(nn.Module):
             pooled = max_pool(particles)
         elif self.config.readout == "mean":
             pooled = mean_pool(particles)
+        elif self.config.readout == "max-mean":
+            pooled = torch.cat([max_pool(particles), mean_pool(particles)], -1)
         else:
             pooled = particles.flatten(-2)
-        logits: Tensor = self.head(pooled)
+        logits: Tensor = self.head(self.dropout(pooled))
         return logits
+
+
+def _encoder(config: DDEQConfig) -> PointEncoder | None:
+    if config.encoder == "attention":
+        return None
+    return PointEncoder(
+        config.point_dim,
+        config.coordinates,
+        config.dim,
+        octaves=config.octaves,
+        scales=config.scales,
+        description=config.description,
+        dropout=config.summary_dropout,
+        hiding=config.hiding,
+        rows=config.rows,
+    )
 
 
 def low_discrepancy_normal(count: int, dim: int) -> Tensor:

@@ -14,6 +14,7 @@ from set_attention.dropout import RowDropout, held_dropout
 from set_attention.feed_forward import FeedForward
 from set_attention.fourier import FourierFeatures
 from set_attention.latent import LatentEncoder
+from set_attention.local_moments import LocalMoments
 from set_attention.measures import clear_padding, log_weights
 from set_attention.norm import SetNorm
 from set_attention.pooling import AttentionPool, MaxPool, MeanPool, max_pool, mean_pool
@@ -36,6 +37,7 @@ __all__ = [
     "FeedForward",
     "FourierFeatures",
     "LatentEncoder",
+    "LocalMoments",
     "MaxPool",
     "MeanPool",
     "RowDropout",
