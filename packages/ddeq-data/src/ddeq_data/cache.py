@@ -108,7 +108,13 @@ def write_clouds(file: Path, clouds: PackedClouds, facts: str = "{}") -> None:
             "checksum": _checksum(flat),
         }
         start += -(-flat.nbytes // _ALIGN) * _ALIGN
-    text = json.dumps({"facts": facts, "arrays": entries, "size": start}).encode()
+    description = {
+        "facts": facts,
+        "arrays": entries,
+        "size": start,
+        "coordinates": clouds.coordinates,
+    }
+    text = json.dumps(description).encode()
     text += b" " * (-(_HEAD.size + len(text)) % _ALIGN)
     handle, partial = tempfile.mkstemp(prefix=f"{file.name}.", suffix=".partial", dir=file.parent)
     try:
@@ -141,7 +147,7 @@ def read_clouds(file: Path, facts: str | None = None) -> PackedClouds:
     """
     try:
         with open(file, "rb") as source:
-            arrays = _arrays(source, facts)
+            arrays, coordinates = _arrays(source, facts)
         mapped = {
             key: np.memmap(file, dtype, "c", start, shape)
             if 0 not in shape
@@ -153,11 +159,16 @@ def read_clouds(file: Path, facts: str | None = None) -> PackedClouds:
                 raise ValueError(f"{key} of another checksum")
         tensors = {key: torch.from_numpy(array) for key, array in mapped.items()}
         return PackedClouds(
-            tensors["points"], tensors.get("weights"), tensors["offsets"], tensors["labels"]
+            tensors["points"],
+            tensors.get("weights"),
+            tensors["offsets"],
+            tensors["labels"],
+            coordinates,
         )
     except PermissionError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    # A description that is JSON, but another one than was written, may lead anywhere.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise DataError.at(
             file,
             expected="processed clouds as they were written",
@@ -168,8 +179,8 @@ def read_clouds(file: Path, facts: str | None = None) -> PackedClouds:
 
 def _arrays(
     source: BinaryIO, facts: str | None
-) -> dict[str, tuple[str, int, tuple[int, ...], int]]:
-    # Dtype, first byte, shape and checksum of each array.
+) -> tuple[dict[str, tuple[str, int, tuple[int, ...], int]], int | None]:
+    # Dtype, first byte, shape and checksum of each array; and how many columns are coordinates.
     size = os.fstat(source.fileno()).st_size
     magic, length, checksum = _HEAD.unpack(source.read(_HEAD.size).ljust(_HEAD.size, b"\0"))
     if magic != _MAGIC or length > size:
@@ -189,7 +200,8 @@ def _arrays(
             raise ValueError(f"the dtype {entry['dtype']}")
         shape = tuple(entry["shape"])
         arrays[key] = entry["dtype"], start + entry["start"], shape, entry["checksum"]
-    return arrays
+    coordinates = description["coordinates"]
+    return arrays, None if coordinates is None else int(coordinates)
 
 
 def _checksum(array: NDArray[Any]) -> int:

@@ -66,8 +66,14 @@ class CloudDataset(Dataset[Cloud]):
 
     @property
     def dim(self) -> int:
-        """Dimension d of the points."""
+        """Number of columns d of the points, features included."""
         return self._clouds.dim
+
+    @property
+    def coordinates(self) -> int:
+        """How many columns, the first ones, are coordinates; those behind them are features."""
+        known = self._clouds.coordinates
+        return self.dim if known is None else known
 
     @property
     def labels(self) -> Tensor:
@@ -120,10 +126,12 @@ class CloudDataset(Dataset[Cloud]):
         if len(sizes):
             least, most = int(sizes.min()), int(sizes.max())
             spread = f"{least:,} to {most:,} per cloud, median {int(sizes.median()):,}"
+        extra = self.dim - self.coordinates
         return {
             "clouds": f"{len(self):,} in {len(self.classes)} {kinds}",
             "classes": ", ".join(names),
-            "points": f"{spread}, dimension {self.dim}",
+            "points": f"{spread}, dimension {self.coordinates}",
+            **({"features": f"{extra} of each point"} if extra else {}),
             "transform": repr(self.transform),
             **({} if self.licence is None else {"licence": self.licence}),
         }

@@ -69,8 +69,8 @@ def resampled_sources(listing: Listing) -> Iterator[Source]:
     """Read the 10,000 points of each shape; the normals behind them are left out."""
     for file, label in zip(listing.files, listing.labels.tolist(), strict=True):
         path = listing.root / file
-        table = read_table(path, read_source(path, "a point cloud"))
-        if table.ndim != 2 or table.shape[1] != 6 or not np.isfinite(table).all():
+        table = read_table(path, read_source(path, "a point cloud")).all()
+        if table.shape[1] != 6 or not np.isfinite(table).all():
             raise DataError.at(
                 path,
                 expected="6 finite numbers in each line, a point and its normal",
@@ -123,7 +123,12 @@ def hdf5_listing(root: Path, counts: dict[str, tuple[int, int]], complete: bool)
             remedy="give the folder that holds them",
         )
     return Listing(
-        root, classes, tuple(files), torch.from_numpy(np.concatenate(labels)), tuple(parts)
+        root,
+        classes,
+        tuple(files),
+        torch.from_numpy(np.concatenate(labels)),
+        tuple(parts),
+        tuple(Path(name) for name in dict.fromkeys(f.name.rpartition("#")[0] for f in files)),
     )
 
 
@@ -132,7 +137,7 @@ def hdf5_sources(listing: Listing) -> Iterator[Source]:
     h5py = _h5py()
     name, points = "", cast(NDArray[np.generic], np.empty((0, 0, 3)))
     for file, label in zip(listing.files, listing.labels.tolist(), strict=True):
-        archive, _, row = file.name.partition("#")
+        archive, _, row = file.name.rpartition("#")
         path = listing.root / archive
         if archive != name:
             name, points = archive, _dataset(h5py, path, "data")
