@@ -163,7 +163,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from ddeq_models.prediction import predict
 
-    for prediction in predict(options.run, options.files, device=options.device):
+    predictions = predict(
+        options.run,
+        options.files,
+        columns=options.columns or (),
+        features=options.features or (),
+        device=options.device,
+    )
+    for prediction in predictions:
         if not prediction.converged:
             print(f"ddeq: warning: {prediction.file}: {prediction.message}", file=sys.stderr)
         if options.json:
@@ -258,7 +265,13 @@ def _complete(options: argparse.Namespace) -> None:
     from ddeq_models.completing import complete
 
     files = complete(
-        options.run, options.files, options.out, count=options.count, device=options.device
+        options.run,
+        options.files,
+        options.out,
+        count=options.count,
+        columns=options.columns or (),
+        features=options.features or (),
+        device=options.device,
     )
     for file in files:
         if not file.converged:

@@ -50,6 +50,10 @@ class DataConfig:
         points: Number of points of each cloud, 0 for all that there are: other ones by chance in
             each step of the training, the farthest from each other wherever something is measured
             or predicted.
+        columns: Which columns of the files of a `folder` are coordinates, by name or by number
+            from 0; see `ddeq_data.read_cloud`. Empty: x, y and z by their names, or what the
+            format says.
+        features: Further columns of these files, which the points keep behind their coordinates.
     """
 
     name: DataName = "digits"
@@ -66,8 +70,16 @@ class DataConfig:
     release: Release = "meshes"
     sampling: Literal["default", "surface", "vertices"] = "default"
     points: int = 0
+    columns: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_columns(self.columns, self.features)
+        if self.name != "folder" and (self.columns or self.features):
+            raise UserError(
+                f"{self.name} has columns of its own; leave columns and features out, or take the "
+                "data set folder"
+            )
         _require(self, "points", lambda x: x >= 0, "at least 0")
         _require(self, "rotate", lambda x: 0 <= x <= 180, "between 0 and 180")
         for name in ("shear", "shift", "jitter"):
@@ -244,6 +256,19 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
     return flat
+
+
+def check_columns(columns: tuple[str, ...], features: tuple[str, ...]) -> None:
+    """See that columns of files are told by names, each once.
+
+    Raises:
+        UserError: One is empty, or comes twice.
+    """
+    every = [*columns, *features]
+    if "" in every:
+        raise UserError(f"columns and features must be names or numbers of columns, got {every}")
+    if twice := [name for name in every if every.count(name) > 1]:
+        raise UserError(f"columns and features must name each column once, got {twice[0]!r} twice")
 
 
 def _require(config: object, name: str, holds: Any, range_: str) -> None:
