@@ -81,6 +81,7 @@ class DataConfig:
                 "data set folder"
             )
         _require(self, "points", lambda x: x >= 0, "at least 0")
+        _require(self, "points", lambda x: x <= 2**20, "at most 2^20")
         _require(self, "rotate", lambda x: 0 <= x <= 180, "between 0 and 180")
         for name in ("shear", "shift", "jitter"):
             _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
@@ -164,6 +165,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "decay_epochs"):
             _require(self, name, lambda x: x >= 1, "at least 1")
+            _require(self, name, lambda x: x < 2**31, "below 2^31")
         _require(self, "learning_rate", lambda x: 0 < x < math.inf, "above 0")
         for name in ("weight_decay", "clip_norm"):
             _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
@@ -174,6 +176,7 @@ class TrainConfig:
         _require(self, "betas", lambda x: all(0 <= b < 1 for b in x), "at least 0 and below 1")
         for name in ("seed", "patience"):
             _require(self, name, lambda x: x >= 0, "at least 0")
+            _require(self, name, lambda x: x < 2**63, "below 2^63")
         _require(self, "decay_factor", lambda x: 0 < x <= 1, "above 0 and at most 1")
 
 
