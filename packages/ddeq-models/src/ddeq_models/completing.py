@@ -17,7 +17,7 @@ from ddeq_models.completer import Completed
 from ddeq_models.config import RunConfig
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
-from ddeq_models.files import write_atomically
+from ddeq_models.files import write_output
 from ddeq_models.model_folder import open_model
 from ddeq_models.prediction import alike, read_clouds
 
@@ -124,6 +124,11 @@ def complete(
         for row, (i, (_, origin)) in enumerate(zip(chosen, moved, strict=True)):
             cloud, name = clouds[i], names[i]
             added = answer.points[row][answer.weights[row] > 0].cpu().double() + origin
+            if not bool(added.isfinite().all()):
+                raise UserError(
+                    f"{folder.path} gives no finite points for {files[i]}: its weights are not fit "
+                    "for such points; train it again, or give it other points"
+                )
             share = len(added) / (len(cloud.points) + len(added))
             arrays = {
                 "points": torch.cat([cloud.points, added]).numpy(),
@@ -135,8 +140,8 @@ def complete(
             near = (cloud.points - origin).numpy(), (added - origin).numpy()
             picture = draw_completions([CompletedCloud(*near)])
             npz, png = target / f"{name}.npz", target / f"{name}.png"
-            write_atomically(npz, _npz(arrays))
-            write_atomically(png, picture)
+            write_output(npz, _npz(arrays))
+            write_output(png, picture)
             done[i] = CompletedFile(
                 file=str(files[i]),
                 out=npz,

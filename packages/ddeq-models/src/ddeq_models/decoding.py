@@ -93,7 +93,7 @@ def _value(hint: Any, value: object, place: str) -> Any:
                 for i, (a, v) in enumerate(zip(arguments, value, strict=True))
             )
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) <= _LARGEST:  # of JSON's whole numbers some are beyond floating ones
+        if isinstance(value, float) or abs(value) <= _LARGEST:  # of JSON's whole numbers some are beyond floating ones
             return float(value)
     elif hint is type(None):
         if value is None:

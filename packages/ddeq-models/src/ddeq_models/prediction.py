@@ -1,5 +1,6 @@
 """Labels for a user's own files."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from ddeq_data.readers.cloud import read_cloud_file
 from ddeq_models.config import RunConfig, check_columns
 from ddeq_models.data import view
 from ddeq_models.device import choose_device
-from ddeq_models.errors import UserError
+from ddeq_models.errors import SeveralProblems, UserError
 from ddeq_models.model import Output
 from ddeq_models.model_folder import open_model
 
@@ -89,6 +90,12 @@ def predict(
         batch = collate([clouds[i] for i in chosen]).map(seen).to(place)
         output: Output = model(batch.points, batch.weights)
         solution, rows = output.solution, output.logits.softmax(-1).tolist()
+        for i, row in zip(chosen, rows, strict=True):
+            if not all(map(math.isfinite, row)):
+                raise UserError(
+                    f"{folder.path} gives {files[i]} no finite probabilities: its weights are not "
+                    "fit for such points; train it again, or give it other points"
+                )
         for place_in_batch, (i, row) in enumerate(zip(chosen, rows, strict=True)):
             predictions[i] = Prediction(
                 file=str(files[i]),
@@ -156,10 +163,8 @@ def read_clouds(
     if len(problems) == 1:
         raise UserError(problems[0])
     if problems:
-        lines = "\n  ".join(problems)
-        raise UserError(
-            f"{len(problems)} of {len(files)} files cannot be used, and nothing was done:\n"
-            f"  {lines}"
+        raise SeveralProblems(
+            f"{len(problems)} of {len(files)} files cannot be used, and nothing was done:", problems
         )
     return clouds
 

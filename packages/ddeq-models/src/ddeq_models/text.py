@@ -1,26 +1,14 @@
 """Texts of users, where they are shown: none of them is markup, or a command, anywhere."""
 
-import unicodedata
+from ddeq_data.text import shown
 
-__all__ = ["in_markdown", "shortened", "shown"]
-
-# Categories that are not shown as they are: controls, formats (which may turn the direction of a
-# line round), lone surrogates (of names that are not UTF-8), private ones, ends of lines.
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-def shown(text: str) -> str:
-    r"""A text in one line that moves no cursor and rings no bell: ``\x1b`` for an escape.
-
-    For a terminal: file names, names of classes, and whatever a message quotes of a file.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
+__all__ = ["in_code", "in_markdown", "in_picture", "shortened", "shown"]
 
 
 def shortened(text: str, most: int = 40) -> str:
-    """A text that is shown, of at most so many characters, its middle left out."""
+    """A text as it is `shown`, of at most so many characters, its middle left out."""
+    if len(text) > 10 * most:
+        text = text[: 5 * most] + text[-5 * most :]
     text = shown(text)
     if len(text) <= most:
         return text
@@ -28,15 +16,17 @@ def shortened(text: str, most: int = 40) -> str:
     return f"{text[:ahead]}…{text[len(text) - (most - 1 - ahead) :]}"
 
 
+def in_picture(text: str, most: int = 24) -> str:
+    """A text for matplotlib, which takes what is between two `$` for mathematics."""
+    return shortened(text, most).replace("$", r"\$")
+
+
 def in_markdown(text: str) -> str:
     """A text within a paragraph of Markdown, where it is text and nothing else."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+!|~$&<>" else c for c in shown(text))
+    return "".join(f"\\{c}" if c in r"\`*{}[]()#+!|~$&<>" else c for c in shown(text))
 
 
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return (
-        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
-    )
+def in_code(text: str) -> str:
+    """A text as code within a paragraph of Markdown."""
+    text = shown(text)
+    return in_markdown(text) if "`" in text or not text.strip() else f"`{text}`"
