@@ -52,9 +52,9 @@ def locked(file: Path) -> Iterator[None]:
     remains and means nothing.
 
     Args:
-        file: Made where it is missing.
+        file: Made where it is missing; a link is not followed.
     """
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
         _lock(handle)
         yield

@@ -93,7 +93,8 @@ def _value(hint: Any, value: object, place: str) -> Any:
                 for i, (a, v) in enumerate(zip(arguments, value, strict=True))
             )
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if isinstance(value, float) or abs(value) <= _LARGEST:  # of JSON's whole numbers some are beyond floating ones
+        # Some of JSON's whole numbers are beyond the floating ones.
+        if isinstance(value, float) or abs(value) <= _LARGEST:
             return float(value)
     elif hint is type(None):
         if value is None:

@@ -182,9 +182,10 @@ def _digest(numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 def _check_identity(path: Path, written: Mapping[str, str], now: Mapping[str, str]) -> None:
     other = [name for name in now if written.get(name) != now[name]]
     if other:
+        what = " and ".join(other)
         raise UserError(
-            f"{path} is of a training with another {' and another '.join(other)}, changed since "
-            f"then; restore the {' and the '.join(other)}, or train anew with another --out"
+            f"{path} is of a training with other {what}, changed since then; restore the {what} as "
+            "it was, or train anew with another --out"
         )
 
 
