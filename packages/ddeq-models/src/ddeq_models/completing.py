@@ -1,5 +1,6 @@
 """Completing files of points with a trained completer."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ddeq_models.errors import UserError
 from ddeq_models.files import write_output
 from ddeq_models.model_folder import open_model
 from ddeq_models.prediction import alike, read_clouds
+
+_SMALL, _LARGE = 1e-9, 1e9  # coordinates whose squares float32 holds as well as any
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,12 @@ def complete(
     done: dict[int, CompletedFile] = {}
     for chosen in alike([len(cloud.points) for cloud in clouds], batch_size):
         moved = [_near_origin(clouds[i], config) for i in chosen]
-        batch = collate([cloud for cloud, _ in moved]).to(place)
+        batch = collate([cloud for cloud, _, _ in moved]).to(place)
         answer: Completed = model(batch.points, batch.weights, count)
         solution = answer.solution
-        for row, (i, (_, origin)) in enumerate(zip(chosen, moved, strict=True)):
+        for row, (i, (_, origin, unit)) in enumerate(zip(chosen, moved, strict=True)):
             cloud, name = clouds[i], names[i]
-            added = answer.points[row][answer.weights[row] > 0].cpu().double() + origin
+            added = unit * answer.points[row][answer.weights[row] > 0].cpu().double() + origin
             if not bool(added.isfinite().all()):
                 raise UserError(
                     f"{folder.path} gives no finite points for {files[i]}: its weights are not fit "
@@ -154,18 +157,26 @@ def complete(
     return [done[i] for i in range(len(files))]
 
 
-def _near_origin(cloud: Cloud, config: RunConfig) -> tuple[Cloud, Tensor]:
-    """A cloud as the model sees it, in float32, and what was taken off its points for that.
+def _near_origin(cloud: Cloud, config: RunConfig) -> tuple[Cloud, Tensor, float]:
+    """A cloud as the model sees it, in float32, and how its points came from those of the file.
 
-    Where float32 cannot hold a cloud where it is, it is moved to its mean. Of ``frame="given"`` the
-    place matters; there it is rounded.
+    Where float32 cannot hold a cloud where it is, it is moved to its mean; where its squares would
+    overflow or vanish, it is divided by a power of two. Of ``frame="given"`` place and size matter:
+    there it is rounded.
+
+    Returns:
+        The cloud; what was taken off its points, ``(d,)``; and what they were divided by.
     """
-    origin = torch.zeros(cloud.points.shape[1], dtype=torch.float64)
-    narrow = as_precise_as_needed(cloud.points)
-    if narrow.dtype == torch.float64 and getattr(config.model, "frame", "given") == "visible":
-        origin = (cloud.weights[:, None] * cloud.points).sum(0)
-        narrow = cloud.points - origin
-    return Cloud(narrow.float(), cloud.weights.float(), cloud.label), origin
+    origin, unit = torch.zeros(cloud.points.shape[1], dtype=torch.float64), 1.0
+    narrow = as_precise_as_needed(cloud.points).double()
+    if getattr(config.model, "frame", "given") == "visible":
+        if not torch.equal(narrow, narrow.float().double()):
+            origin = (cloud.weights[:, None] * cloud.points).sum(0)
+            narrow = cloud.points - origin
+        largest = float(narrow.abs().max())
+        if largest > 0 and not _SMALL <= largest <= _LARGE:
+            unit = 2.0 ** math.frexp(largest)[1]
+    return Cloud((narrow / unit).float(), cloud.weights.float(), cloud.label), origin, unit
 
 
 def _npz(arrays: dict[str, Any]) -> bytes:

@@ -230,10 +230,11 @@ def _training(config: RunConfig, result: Mapping[str, Any]) -> str:
     title, source = _SOURCES[config.data.name]
     seen = f"{title}: {source}. A part of the training clouds was kept for validation."
     again = f"```\n{shown(train_command(config))}\n```"
+    by = in_markdown(config.version) or "of an unknown version"
     epoch, epochs = result.get("epoch", config.train.epochs), config.train.epochs
     weights = "" if epoch == epochs else f" The weights are those after epoch {epoch} of {epochs}."
     return (
-        f"{seen}\n\n{again}\n\n(ddeq-models {config.version or 'of an unknown version'}.){weights} "
+        f"{seen}\n\n{again}\n\n(ddeq-models {by}.){weights} "
         "`config.json` holds every setting. The same command gives the same weights, to the bit, "
         "on the same machine and number of threads."
     )
