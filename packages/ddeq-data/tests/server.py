@@ -16,6 +16,9 @@ class Files:
         cuts: Bytes after which it cuts the connection, one number for each of the next answers.
         pause: Seconds after each piece of 4 KB.
         status: If not 0, the answer to everything.
+        endless: Whether it sends a file again and again and does not say how long it is.
+        lies: Whether it says of every part that it begins at the first byte.
+        drip: If not 0, seconds after each single byte.
         asked: The header `Range` of each request, or "".
     """
 
@@ -25,6 +28,8 @@ class Files:
         self.cuts: list[int] = []
         self.pause = 0.0
         self.status = 0
+        self.endless = self.lies = False
+        self.drip = 0.0
         self.asked: list[str] = []
         self.url = ""
 
@@ -55,16 +60,23 @@ def serve(content: dict[str, bytes]) -> Iterator[Files]:
                     self.end_headers()
                     return
                 self.send_response(206)
-                span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                begin = 0 if files.lies else start
+                span = f"bytes {begin}-{len(content) - 1}/{len(content)}"
                 self.send_header("Content-Range", span)
             else:
                 self.send_response(200)
-            self.send_header("Content-Length", str(len(content) - start))
+            if not files.endless:
+                self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             stop = len(content)
             if files.cuts:
                 stop = min(stop, start + files.cuts.pop(0))
             try:
+                while files.endless:
+                    self.wfile.write(content)
+                for first in range(start, stop if files.drip else start):
+                    self.wfile.write(content[first : first + 1])
+                    time.sleep(files.drip)
                 for first in range(start, stop, 4096):
                     self.wfile.write(content[first : min(first + 4096, stop)])
                     time.sleep(files.pause)

@@ -189,16 +189,24 @@ def test_check_names_the_cloud_that_breaks_the_convention(points, weights, messa
         batch.check()
 
 
+def test_clouds_of_several_dtypes_come_out_in_the_widest(ragged):
+    good = ragged([2])[0]
+    single = Cloud(good.points.float(), good.weights.float(), 0)
+    mixed = Cloud(good.points.double(), good.weights.float(), 0)
+    assert collate([single, mixed]).points.dtype == torch.float64
+    assert collate([single, mixed]).weights.dtype == torch.float64
+    assert collate([single, single]).points.dtype == torch.float32
+
+
 def test_collate_names_the_cloud_that_does_not_fit(ragged):
     good = ragged([2])[0]
     line = Cloud(torch.zeros(2, 1).double(), torch.full((2,), 0.5).double(), 0)
-    single = Cloud(good.points.float(), good.weights.float(), 0)
     heavy = Cloud(good.points, 2 * good.weights, 0)
     short = Cloud(good.points, good.weights[:1], 0)
     worded = good._replace(label="seven")
     for bad, message in [
         (line, "cloud 1 has dimension 1, cloud 0 has 2"),
-        (single, "cloud 1 has dtypes torch.float32"),
+        (good._replace(weights=good.weights.long()), "weights of cloud 1 must be floating"),
         (
             Cloud(good.points.to("meta"), good.weights.to("meta"), 0),
             "cloud 1 is on meta; batch clouds on the CPU",

@@ -1,8 +1,10 @@
+import json
 import logging
 import random
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddeq_data import DataError, PackedClouds
+from ddeq_data import DataError, PackedClouds, cache
 from ddeq_data.cache import cached_clouds, read_clouds, write_clouds
 
 LAW = settings(max_examples=25, deadline=None, derandomize=True)
@@ -146,14 +148,42 @@ def test_of_two_that_start_at_once_one_makes_the_clouds(tmp_path):
     assert len(made) == 1
 
 
-def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["write_clouds", "locked"])
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, caplog, where):
     def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
+        raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("ddeq_data.cache.write_clouds", refuse)
     clouds = PackedClouds(torch.ones(4, 2), None, torch.tensor([0, 4]), torch.tensor([0]))
-    with pytest.raises(DataError, match=r"found Permission denied; give .* cache=None"):
-        cached_clouds(tmp_path, "name", {}, lambda: clouds)
+    monkeypatch.setattr(f"ddeq_data.cache.{where}", refuse)
+    same(cached_clouds(tmp_path / "new", "name", {}, lambda: clouds), clouds)
+    assert "cannot be kept there (Read-only file system)" in caplog.text
+    monkeypatch.undo()
+    cached_clouds(tmp_path / "new", "name", {}, lambda: clouds)
+    monkeypatch.setattr("ddeq_data.cache.locked", refuse)
+    same(cached_clouds(tmp_path / "new", "name", {}, None), clouds)  # what is there can be read
+
+
+def test_a_hostile_description_is_made_anew(tmp_path, ragged, caplog):
+    packed = PackedClouds.from_clouds(ragged([3, 1, 4]))
+    cached_clouds(tmp_path, "name", {}, lambda: packed)
+    (file,) = tmp_path.glob("*.clouds")
+    whole = file.read_bytes()
+    magic, length, _ = cache._HEAD.unpack(whole[: cache._HEAD.size])
+    start = cache._HEAD.size + length
+    values = json.loads(whole[cache._HEAD.size : start])
+    entry = {"dtype": "<f4", "shape": [2**62, 4], "start": -8, "checksum": 0}
+    for key, value in [
+        *(("arrays", v) for v in ([], None, {}, {"points": []}, {"points": {"dtype": []}})),
+        *(("arrays", {**values["arrays"], "points": {**entry, **v}}) for v in ({}, {"shape": 3})),
+        *(("coordinates", v) for v in (0, "x", [], 1e400, 99)),
+        *(("size", v) for v in (None, -1, "x")),
+    ]:
+        text = json.dumps({**values, key: value}).encode()
+        text += b" " * (-(cache._HEAD.size + len(text)) % 64)
+        head = cache._HEAD.pack(magic, len(text), zlib.crc32(text))
+        file.write_bytes(head + text + whole[start:])
+        same(cached_clouds(tmp_path, "name", {}, lambda: packed), packed)
+        assert caplog.messages.pop().endswith("It is made anew.")
 
 
 def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):

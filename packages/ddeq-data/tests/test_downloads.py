@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from ddeq_data import DataError, FashionMNISTPointCloud, MNISTPointCloud, ModelNet40
 from ddeq_data.datasets import resources
 from ddeq_data.downloads import Resource, fetch, transfer, unpack
+from ddeq_data.downloads.fetch import WORK
 
 
 def beside(name):
@@ -214,6 +216,58 @@ def test_without_pooch_the_remedy_is_named(tmp_path, monkeypatch):
         MNISTPointCloud(tmp_path, download=True)
 
 
+@needs_pooch
+def test_a_link_in_the_place_of_the_work_is_not_followed(files, tmp_path):
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "thesis.tex").touch()
+    for number, place in enumerate((f"{WORK}", f"{WORK}/a.bin")):
+        folder = tmp_path / str(number)
+        (folder / place).parent.mkdir(parents=True)
+        (folder / place).symlink_to(documents)
+        with pytest.raises(DataError, match="found a link, which is not followed; remove it"):
+            fetch(resource(files.url + "a.bin"), folder)
+    assert [path.name for path in documents.iterdir()] == ["thesis.tex"]
+
+
+@needs_pooch
+def test_what_this_program_did_not_make_is_not_deleted(files, tmp_path):
+    work = tmp_path / WORK / "a.bin"
+    work.mkdir(parents=True)
+    (work / "mine.txt").touch()
+    (work / "tmpabc").touch()  # as pooch leaves it when it is killed
+    (work / "part").symlink_to(work / "mine.txt")
+    assert fetch(resource(files.url + "a.bin"), tmp_path).read_bytes() == CONTENT
+    assert [path.name for path in work.iterdir()] == ["mine.txt"]
+    assert (work / "mine.txt").read_bytes() == b""
+
+
+@needs_pooch
+def test_no_server_fills_the_disk(files, tmp_path):
+    small = replace(resource(files.url + "a.bin"), most=len(CONTENT) - 1)
+    with pytest.raises(DataError, match=r"bytes, where at most [0-9,]+ can be"):
+        fetch(small, tmp_path)
+    files.endless = True  # and says nothing of a length
+    with pytest.raises(DataError, match=r"more than [0-9,]+ bytes, which it has not"):
+        fetch(small, tmp_path)
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) < len(CONTENT)
+
+
+@needs_pooch
+def test_a_server_that_lies_about_ranges_is_given_up(files, tmp_path):
+    files.cuts, files.lies = [1000] * 1000, True
+    with pytest.raises(DataError, match="tried in vain"):
+        fetch(resource(files.url + "a.bin"), tmp_path)
+    assert len(files.asked) < 12
+
+
+@needs_pooch
+def test_a_server_that_drips_is_given_up(files, tmp_path):
+    files.drip = 0.02
+    with pytest.raises(DataError, match=r"Slow|bytes in 0 seconds"):
+        fetch(resource(files.url + "a.bin"), tmp_path, seconds=0.1)
+
+
 def archive(names, compression=zipfile.ZIP_DEFLATED):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as bundle:
@@ -264,6 +318,8 @@ def link_to(target):
         ({"data/a": b"", "data/a/b": b""}, "a whole zip archive, found .*Not a directory|exists"),
         ({"else/a": b""}, "expected a folder data in it, found else; delete it and download"),
         ({}, "expected a folder data in it, found nothing"),
+        ({f"data/{'x' * 300}": b""}, "names that this file system can hold, found File name too"),
+        ({f"data/{'x/' * 300}x": b""}, "at most 64 folders within each other"),
         ({"data/bomb": bytes(2_000_000)}, "at most 1,000,000 bytes unpacked, found 2,000,000"),
     ],
 )

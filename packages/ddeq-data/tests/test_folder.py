@@ -150,8 +150,8 @@ def test_the_cache_knows_every_argument_and_every_file(grow, monkeypatch):
 
     monkeypatch.setattr(
         processing,
-        "read_off",
-        lambda path, real=processing.read_off: read.append(path) or real(path),
+        "read_shape",
+        lambda *asked, real=processing.read_shape: read.append(asked[0]) or real(*asked),
     )
 
     def files_read(**arguments):
@@ -167,6 +167,9 @@ def test_the_cache_knows_every_argument_and_every_file(grow, monkeypatch):
     assert files_read(sampling=SurfacePoints(5, seed=1)) == 3
     assert files_read(sampling=VoxelVertices(1, 3)) == 3
     assert files_read(sampling=SurfacePoints(5)) == 0
+    assert files_read(columns=("z", "x")) == 3
+    assert files_read(columns=("z",), features=("x",)) == 3
+    assert files_read(columns=("z",), features=("x",)) == 0
     assert files_read(cache=None) == 3
     assert files_read(cache=root / ".elsewhere") == 3
     (root / "a/train/2.off").write_text(TETRAHEDRON.format(77))

@@ -40,8 +40,9 @@ def test_every_format_gives_the_points(folder, points, separator):
         separator.join("xyzw"[: points.shape[1]]) + "\n" + "\n".join(lines) + "\n"
     )
     for name in ("a.npy", "a.npz", "b.npz", "a.txt", "a.csv", "b.CSV"):
-        found, weights = read_cloud(folder / name, dim=points.shape[1])
-        assert found.dtype == torch.float32
+        columns = tuple("xyzw"[: points.shape[1]]) if name == "b.CSV" else None
+        found, weights = read_cloud(folder / name, dim=points.shape[1], columns=columns)
+        assert found.dtype == torch.float64
         np.testing.assert_array_equal(found.numpy(), points)
         assert weights is None
 
@@ -70,7 +71,7 @@ def test_weights_are_divided_by_their_sum_and_padding_is_left_out(tmp_path):
     found, weights = read_cloud(tmp_path / "a.npz")
     assert found.tolist() == [[1, 2], [3, 4]]
     assert weights.tolist() == [0.25, 0.75]
-    assert weights.dtype == torch.float32
+    assert weights.dtype == torch.float64
     np.savez(tmp_path / "b.npz", weights=np.array([1e308, 1e308]), other=points[::2])
     found, weights = read_cloud(tmp_path / "b.npz")
     assert weights.tolist() == [0.5, 0.5]
@@ -86,8 +87,8 @@ def test_any_real_dtype_is_read(tmp_path, dtype):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"1 2\n3 x\n", "line 2: expected a number, found 'x'; write coordinates only"),
-        ("a.txt", b"x y\n1 2\n", "line 1: expected a number, found 'x'"),
+        ("a.txt", b"1 2\n3 x\n", "line 2: expected a number, found 'x'; write numbers only"),
+        ("a.txt", b"x y\n1 y\n", "line 2: expected a number, found 'y'"),
         ("a.csv", b"x,y\n1,2\nx,y\n", "line 3: expected a number, found 'x'"),
         ("a.csv", b"x,1\n1,2\n", "line 1: expected a number, found 'x'"),
         ("a.csv", b"1,2\n3,\n", "line 2: expected a number, found ''"),
@@ -109,7 +110,7 @@ def test_any_real_dtype_is_read(tmp_path, dtype):
         ("a.stl", b"1 2 3\n", r"ends in .npy, .npz, .off, .* .csv, found '.stl'; convert"),
         ("a.off", b"OFF\n0 0 0\n", "expected at least one point, found 0 points"),
         ("a.npy", b"\x93NUMPY\x09\0" + bytes(60), "unknown version"),
-        ("a.txt", b"x" * 9999, r"line 1: expected a number, found 'x{199}\.\.\.; write"),
+        ("a.txt", b"1\n" + b"x" * 9999, r"line 2: expected a number, found 'x{199}\.\.\.; write"),
         ("cloud", b"1 2 3\n", "found no suffix"),
     ],
 )

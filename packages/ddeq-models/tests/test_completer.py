@@ -190,7 +190,7 @@ def test_records_are_per_cloud_and_leave_out_clouds_that_were_not_cut(
     batch = collate([digits[i] for i in range(4)])
     single = batch.weights.clone()
     single[1], single[1, 0] = 0, 1  # one point: there is nothing to take away
-    batch = replace(batch, weights=single).to(dtype=torch.float64).map(view(DataConfig()))
+    batch = replace(batch, weights=single).map(view(DataConfig())).to(dtype=torch.float64)
     inputs = task.prepare(batch, torch.Generator().manual_seed(0))
     answer = task.answer(model, inputs)
     records = task.records(answer, inputs, thorough=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddeq_data import Compose, UnitSphere, ZScore
+from ddeq_data import Compose, ToFloat32, UnitSphere, ZScore
 from ddeq_models import PRESETS, RECIPES, DataConfig, UserError
 from ddeq_models.data import (
     DATA_SETS,
@@ -22,9 +22,10 @@ def test_every_preset_has_a_recipe_for_every_data_set() -> None:
 
 
 def test_normalisers() -> None:
-    assert normaliser("z-score") == ZScore()
-    assert normaliser("unit-sphere") == UnitSphere()
-    assert normaliser("none") == Compose(())
+    single = ToFloat32()
+    assert normaliser("z-score") == Compose([single, ZScore()])
+    assert normaliser("unit-sphere") == Compose([single, UnitSphere()])
+    assert normaliser("none") == ToFloat32(centre=False)
 
 
 def test_augmentation_is_off_unless_asked_for() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import logging
+import math
+import operator
 import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from ddeq_data.errors import DataError
 from ddeq_data.locks import locked
 from ddeq_data.packed import PackedClouds
+from ddeq_data.text import shown
 
 __all__ = ["cached_clouds", "read_clouds", "write_clouds"]
 
@@ -52,8 +56,7 @@ def cached_clouds(
         facts: All that the clouds depend on, as JSON can write it.
         make: Makes the clouds.
 
-    Raises:
-        DataError: If the folder cannot be written to.
+    Where the folder cannot be written to, they are made anew each time, and a warning is logged.
     """
     if folder is None:
         return make()
@@ -61,25 +64,52 @@ def cached_clouds(
     digest = hashlib.blake2b(wanted.encode(), digest_size=16).hexdigest()
     file = Path(folder) / f"{name}-{digest}.clouds"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with locked(file.with_suffix(".lock")):
+        with _hold(file):
             if file.exists():
                 try:
                     return read_clouds(file, wanted)
                 except DataError as error:
                     _LOG.warning("%s It is made anew.", error)
             # Under the lock nobody else writes: these were left by processes that were killed.
-            for left in file.parent.glob(f"{file.name}.*.partial"):
+            for left in file.parent.glob(f"{glob.escape(file.name)}.*.partial"):
                 left.unlink(missing_ok=True)
-            write_clouds(file, make(), wanted)
+            made = make()
+            try:
+                write_clouds(file, made, wanted)
+                return read_clouds(file, wanted)
+            except OSError as error:  # a disk that is full, or a folder that is gone by now
+                _LOG.warning(
+                    "%s: processed clouds cannot be kept there (%s).",
+                    shown(str(file)),
+                    error.strerror or error,
+                )
+                return made
+    except _Unwritable as error:
+        # Data on a read-only disk, or somebody else's: they can be read, if not kept.
+        with contextlib.suppress(DataError):
             return read_clouds(file, wanted)
-    except PermissionError as error:
-        raise DataError.at(
-            file.parent,
-            expected="a folder for processed clouds that can be written to",
-            found=error.strerror or str(error),
-            remedy="give another folder as cache, or cache=None to process anew each time",
-        ) from error
+        _LOG.warning(
+            "%s: processed clouds cannot be kept there (%s), and are made anew each time.",
+            shown(str(file.parent)),
+            error.strerror or error,
+        )
+        return make()
+
+
+class _Unwritable(OSError):
+    """The folder of the cache cannot be written to."""
+
+
+@contextlib.contextmanager
+def _hold(file: Path) -> Iterator[None]:
+    # The lock of a file of the cache, or `_Unwritable`; what goes wrong within is not touched.
+    with contextlib.ExitStack() as stack:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(file.with_suffix(".lock")))
+        except OSError as error:
+            raise _Unwritable(error.errno, error.strerror) from error
+        yield
 
 
 def write_clouds(file: Path, clouds: PackedClouds, facts: str = "{}") -> None:
@@ -108,7 +138,13 @@ def write_clouds(file: Path, clouds: PackedClouds, facts: str = "{}") -> None:
             "checksum": _checksum(flat),
         }
         start += -(-flat.nbytes // _ALIGN) * _ALIGN
-    text = json.dumps({"facts": facts, "arrays": entries, "size": start}).encode()
+    description = {
+        "facts": facts,
+        "arrays": entries,
+        "size": start,
+        "coordinates": clouds.coordinates,
+    }
+    text = json.dumps(description).encode()
     text += b" " * (-(_HEAD.size + len(text)) % _ALIGN)
     handle, partial = tempfile.mkstemp(prefix=f"{file.name}.", suffix=".partial", dir=file.parent)
     try:
@@ -141,7 +177,7 @@ def read_clouds(file: Path, facts: str | None = None) -> PackedClouds:
     """
     try:
         with open(file, "rb") as source:
-            arrays = _arrays(source, facts)
+            arrays, coordinates = _arrays(source, facts)
         mapped = {
             key: np.memmap(file, dtype, "c", start, shape)
             if 0 not in shape
@@ -153,11 +189,14 @@ def read_clouds(file: Path, facts: str | None = None) -> PackedClouds:
                 raise ValueError(f"{key} of another checksum")
         tensors = {key: torch.from_numpy(array) for key, array in mapped.items()}
         return PackedClouds(
-            tensors["points"], tensors.get("weights"), tensors["offsets"], tensors["labels"]
+            tensors["points"],
+            tensors.get("weights"),
+            tensors["offsets"],
+            tensors["labels"],
+            coordinates,
         )
-    except PermissionError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    # A description that is JSON, but another one than was written, may lead anywhere.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise DataError.at(
             file,
             expected="processed clouds as they were written",
@@ -168,8 +207,8 @@ def read_clouds(file: Path, facts: str | None = None) -> PackedClouds:
 
 def _arrays(
     source: BinaryIO, facts: str | None
-) -> dict[str, tuple[str, int, tuple[int, ...], int]]:
-    # Dtype, first byte, shape and checksum of each array.
+) -> tuple[dict[str, tuple[str, int, tuple[int, ...], int]], int | None]:
+    # Dtype, first byte, shape and checksum of each array; and how many columns are coordinates.
     size = os.fstat(source.fileno()).st_size
     magic, length, checksum = _HEAD.unpack(source.read(_HEAD.size).ljust(_HEAD.size, b"\0"))
     if magic != _MAGIC or length > size:
@@ -187,9 +226,13 @@ def _arrays(
     for key, entry in description["arrays"].items():
         if entry["dtype"] not in _DTYPES:
             raise ValueError(f"the dtype {entry['dtype']}")
-        shape = tuple(entry["shape"])
-        arrays[key] = entry["dtype"], start + entry["start"], shape, entry["checksum"]
-    return arrays
+        shape, begin = tuple(map(operator.index, entry["shape"])), operator.index(entry["start"])
+        end = begin + math.prod(shape) * np.dtype(entry["dtype"]).itemsize
+        if min(shape, default=0) < 0 or not 0 <= begin <= end <= size - start:
+            raise ValueError(f"{key} of shape {shape} from byte {begin} on")
+        arrays[key] = entry["dtype"], start + begin, shape, entry["checksum"]
+    coordinates = description["coordinates"]
+    return arrays, None if coordinates is None else int(coordinates)
 
 
 def _checksum(array: NDArray[Any]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 
+from ddeq_data.text import shown
+
 __all__ = ["DataError"]
 
 _LONGEST = 200
@@ -13,7 +15,8 @@ class DataError(ValueError):
     """A file or folder of data is missing, damaged or not what it was taken for.
 
     The message is one sentence that names the file, the place in it, what was expected, what was
-    found and what to do; a program may print it as it stands.
+    found and what to do; a program may print it as it stands: control characters of names, and what
+    else moves a cursor, are escaped.
     """
 
     # A plain message is all there is: a data loader's worker rebuilds the exception from its
@@ -42,4 +45,4 @@ class DataError(ValueError):
         found = " ".join(found.split())
         found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
         where = f"{fspath(path)}, {place}" if place else fspath(path)
-        return cls(f"{where}: expected {expected}, found {found}; {remedy}.")
+        return cls(shown(f"{where}: expected {expected}, found {found}; {remedy}."))

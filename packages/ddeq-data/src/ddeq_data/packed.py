@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class PackedClouds:
         weights: (N,) floating, summing to 1 in each cloud; None if every cloud is uniform.
         offsets: (C + 1,) int64; cloud i is the rows offsets[i] to offsets[i + 1] (exclusive).
         labels: (C,) int64.
+        coordinates: How many columns of the points, the first ones, are coordinates; the others
+            are features of the points. None: all of them.
 
     Raises:
         ValueError: If the shapes or dtypes do not fit, or the offsets do not cut N rows.
@@ -35,6 +38,7 @@ class PackedClouds:
     weights: Tensor | None
     offsets: Tensor
     labels: Tensor
+    coordinates: int | None = None
 
     def __post_init__(self) -> None:
         if self.points.ndim != 2:
@@ -57,6 +61,11 @@ class PackedClouds:
                 f"offsets must be torch.int64 of shape ({len(self.labels) + 1},), "
                 f"got {self.offsets.dtype} of shape {tuple(self.offsets.shape)}"
             )
+        if self.coordinates is not None and not 1 <= self.coordinates <= self.dim:
+            raise ValueError(
+                f"coordinates must be in 1..{self.dim}, the columns of the points, "
+                f"got {self.coordinates}"
+            )
         if self.offsets[0] != 0 or self.offsets[-1] != rows or (self.offsets.diff() < 0).any():
             raise ValueError(f"offsets must rise from 0 to the number of rows, {rows}")
 
@@ -65,7 +74,8 @@ class PackedClouds:
         """Lay clouds end to end.
 
         Args:
-            clouds: At least one; all of one dimension and dtype, on the CPU.
+            clouds: At least one; all of one dimension, on the CPU. They are laid down in the
+                widest dtype of their points, which the weights take too.
 
         Raises:
             TypeError: If an element is not a `Cloud`.
@@ -78,9 +88,10 @@ class PackedClouds:
                 raise TypeError(f"element {i} must be a Cloud, got {type(cloud).__name__}")
             _fits(i, cloud, clouds[0])
         sizes = torch.tensor([0] + [len(cloud.points) for cloud in clouds])
+        dtype = reduce(torch.promote_types, {cloud.points.dtype for cloud in clouds})
         return cls(
-            torch.cat([cloud.points for cloud in clouds]),
-            torch.cat([cloud.weights for cloud in clouds]),
+            torch.cat([cloud.points.to(dtype) for cloud in clouds]),
+            torch.cat([cloud.weights.to(dtype) for cloud in clouds]),
             sizes.cumsum(0),
             torch.tensor([cloud.label for cloud in clouds]),
         )
@@ -97,7 +108,7 @@ class PackedClouds:
 
     @property
     def dim(self) -> int:
-        """Dimension d of the points."""
+        """Number of columns d of the points, features included."""
         return self.points.shape[1]
 
     @property
@@ -164,7 +175,9 @@ class PackedClouds:
         shift = (self.offsets[indices] - offsets[:-1]).repeat_interleave(sizes)
         rows = torch.arange(int(offsets[-1])) + shift
         weights = None if self.weights is None else self.weights[rows]
-        return PackedClouds(self.points[rows], weights, offsets, self.labels[indices])
+        return PackedClouds(
+            self.points[rows], weights, offsets, self.labels[indices], self.coordinates
+        )
 
 
 def _fits(i: int, cloud: Cloud, first: Cloud) -> None:
@@ -184,10 +197,7 @@ def _fits(i: int, cloud: Cloud, first: Cloud) -> None:
             f"cloud {i} has dimension {points.shape[1]}, cloud 0 has {first.points.shape[1]}; "
             "batch clouds of one dimension"
         )
-    if {points.dtype, weights.dtype} != {first.points.dtype}:
-        raise ValueError(
-            f"cloud {i} has dtypes {points.dtype} and {weights.dtype}, the points of cloud 0 have "
-            f"{first.points.dtype}; convert them to one"
-        )
+    if not weights.is_floating_point():
+        raise ValueError(f"the weights of cloud {i} must be floating, got {weights.dtype}")
     if isinstance(label, bool) or not isinstance(label, int):
         raise ValueError(f"the label of cloud {i} must be an int, got {label!r}")

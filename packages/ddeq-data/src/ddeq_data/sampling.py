@@ -34,11 +34,14 @@ class Shape(NamedTuple):
         points: (n, d) floating: points, or the vertices of a mesh.
         weights: (n,) summing to 1, or None where all are alike.
         faces: (F, 3) int64, or None for a format that has none.
+        coordinates: How many columns of the points, the first ones, are coordinates; those behind
+            them are features. None: all.
     """
 
     points: Tensor
     weights: Tensor | None
     faces: Tensor | None
+    coordinates: int | None = None
 
 
 class Sampling(Protocol):
@@ -64,7 +67,7 @@ class AllPoints:
 
     def __call__(self, shape: Shape, key: int) -> Shape:
         """Return the points and weights as they are."""
-        return Shape(shape.points, shape.weights, None)
+        return Shape(shape.points, shape.weights, None, shape.coordinates)
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,11 @@ class SurfacePoints:
 
     def __call__(self, shape: Shape, key: int) -> Shape:
         """Return points on the surface, all of the same weight."""
+        _featureless(shape, "the surface")
         if shape.faces is None:
             raise ValueError("it holds points and no faces to draw points from; use its points")
+        if shape.points.shape[1] != 3:
+            raise ValueError(f"a surface has 3 coordinates, not {shape.points.shape[1]}")
         seed = int(_seed(self.seed, key))
         points = sample_surface(Mesh(shape.points, shape.faces), self.count, seed)
         return Shape(points, None, None)
@@ -154,6 +160,7 @@ class VoxelVertices:
 
     def __call__(self, shape: Shape, key: int) -> Shape:
         """Return the vertices that are left, all of the same weight."""
+        _featureless(shape, "a grid")
         return Shape(voxel_bounds(shape.points, self.low, self.high), None, None)
 
 
@@ -169,9 +176,14 @@ def _enough(shape: Shape, count: int) -> None:
 
 def _chosen(shape: Shape, rows: Tensor) -> Shape:
     if shape.weights is None:
-        return Shape(shape.points[rows], None, None)
+        return Shape(shape.points[rows], None, None, shape.coordinates)
     weights = shape.weights[rows]
-    return Shape(shape.points[rows], weights / weights.sum(), None)
+    return Shape(shape.points[rows], weights / weights.sum(), None, shape.coordinates)
+
+
+def _featureless(shape: Shape, what: str) -> None:
+    if shape.coordinates not in (None, shape.points.shape[1]):
+        raise ValueError(f"the points of {what} have no features; leave features out")
 
 
 def _seed(seed: int, key: int) -> Tensor:

@@ -20,7 +20,7 @@ SECTIONS = ("task", "data", "model", "train")
 
 # Options by the part of the configuration that they set.
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "data": ("root", "points", "release", "sampling", "weighted"),
+    "data": ("root", "points", "release", "sampling", "weighted", "columns", "features"),
     "train": (
         "epochs", "batch_size", "learning_rate", "weight_decay", "label_smoothing", "ema", "seed",
         "keep", "precision", "patience", "schedule",

@@ -1,10 +1,10 @@
 """The `ddeq` command: options in, one function call, words out."""
 
 import argparse
-import json
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from ddeq_data import DataError
 from ddeq_models.arguments import parse
 from ddeq_models.config import Release, RunConfig, differences
 from ddeq_models.errors import UserError
+from ddeq_models.files import json_line
 from ddeq_models.metrics import SOLVER_FIGURES
 from ddeq_models.ranks import is_first
 from ddeq_models.run_folder import RunFolder
+from ddeq_models.text import shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,13 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or what the error says, whose sentence then stands on standard error.
     """
+    _prepare_streams()
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
         _COMMANDS[options.command](options)
         sys.stdout.flush()
     except (UserError, DataError) as error:
+        # What went wrong on one process only is told by the first: see `Ranks.together`.
         if is_first():
-            print(f"ddeq: {error}", file=sys.stderr)
+            lines = getattr(error, "lines", (str(error),))
+            print("ddeq: " + "\n  ".join(map(shown, lines)), file=sys.stderr)
         return getattr(error, "exit_code", UserError.exit_code)
     except KeyboardInterrupt:
         print("ddeq: stopped", file=sys.stderr)
@@ -41,9 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"ddeq: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        name = shown(os.fsdecode(error.filename or "standard output or a file"))
+        print(f"ddeq: {name}: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _prepare_streams() -> None:
+    """See that there are streams to print to, and that no character stops a result."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:  # it was closed: >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -106,21 +122,28 @@ def _check_resumed(options: argparse.Namespace) -> RunConfig:
 
 def _summary(run: RunFolder) -> str:
     result = run.result()
-    clouds, parameters = result["test_clouds"], result["parameters"]
-    of_run = f"({parameters:,} parameters, {result['seconds']:.0f} s)"
+    of_run = f"({_told(result, 'parameters', ',')} parameters, {_told(result, 'seconds', '.0f')} s)"
+    clouds = _told(result, "test_clouds", ",")
     if "test_accuracy" in result:
-        lines = [f"test accuracy {result['test_accuracy']:.2%} on {clouds:,} clouds {of_run}"]
+        accuracy = _told(result, "test_accuracy", ".2%")
+        lines = [f"test accuracy {accuracy} on {clouds} clouds {of_run}"]
     else:
         figures = (n for n in result if n.startswith("test_") and n != "test_clouds")
-        said = ", ".join(f"{n.removeprefix('test_')} {result[n]:.4g}" for n in figures)
-        lines = [f"test on {clouds:,} clouds: {said} {of_run}"]
+        said = ", ".join(f"{n.removeprefix('test_')} {_told(result, n, '.4g')}" for n in figures)
+        lines = [f"test on {clouds} clouds: {said} {of_run}"]
     if "solver_steps_mean" in result:
         lines.append(
-            f"solver: {result['solver_steps_mean']:.1f} steps on average, "
-            f"{result['solver_failures']} failures, relative spread of the particles "
-            f"{result['spread']:.2f}"
+            f"solver: {_told(result, 'solver_steps_mean', '.1f')} steps on average, "
+            f"{_told(result, 'solver_failures', '')} failures, relative spread of the particles "
+            f"{_told(result, 'spread', '.2f')}"
         )
-    return "\n".join([*lines, f"run folder: {run.path}"])
+    return "\n".join([*lines, f"run folder: {shown(str(run.path))}"])
+
+
+def _told(result: Mapping[str, Any], name: str, form: str) -> str:
+    """A figure, if it is known."""
+    value = result.get(name)
+    return "unknown" if value is None else format(value, form)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -139,7 +162,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         device=options.device,
     )
     if options.json:
-        print(json.dumps(result))
+        print(json_line(result))
         return
     print(f"{result['data']}, {result['split']}: {result['clouds']:,} clouds")
     if "accuracy" in result:
@@ -163,16 +186,26 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from ddeq_models.prediction import predict
 
-    for prediction in predict(options.run, options.files, device=options.device):
+    predictions = predict(
+        options.run,
+        options.files,
+        columns=options.columns or (),
+        features=options.features or (),
+        device=options.device,
+    )
+    for prediction in predictions:
+        name = shown(prediction.file)
         if not prediction.converged:
-            print(f"ddeq: warning: {prediction.file}: {prediction.message}", file=sys.stderr)
+            print(f"ddeq: warning: {name}: {prediction.message}", file=sys.stderr)
         if options.json:
-            shown = {name: getattr(prediction, name) for name in ("file", "label", "probabilities")}
-            print(json.dumps(shown, ensure_ascii=False))
+            told = {name: getattr(prediction, name) for name in ("file", "label", "probabilities")}
+            if not prediction.converged:
+                told |= {"converged": False, "message": prediction.message}
+            print(json_line(told))
         else:
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-            rest = "  ".join(f"{name} {p:.4f}" for name, p in ranked if p >= 5e-5)
-            print(f"{prediction.file}: {prediction.label}   ({rest})")
+            rest = "  ".join(f"{shown(kind)} {p:.4f}" for kind, p in ranked if p >= 5e-5)
+            print(f"{name}: {shown(prediction.label)}   ({rest})")
 
 
 def _diagnose(options: argparse.Namespace) -> None:
@@ -186,7 +219,7 @@ def _diagnose(options: argparse.Namespace) -> None:
         device=options.device,
     )
     if options.json:
-        print(json.dumps(result))
+        print(json_line(result))
         return
     print(_diagnosis(result))
 
@@ -223,7 +256,7 @@ def _datasets(options: argparse.Namespace) -> None:
 
     root = Path(options.root)
     if options.action is None:
-        print(listing(root))
+        print("\n".join(map(shown, listing(root).split("\n"))))
         return
     chosen = entry(options.name)
     there = options.action == "show" and options.release is None
@@ -241,7 +274,7 @@ def _datasets(options: argparse.Namespace) -> None:
             raise UserError("ddeq datasets get needs: pip install 'ddeq-data[download]'") from error
         print("; ".join(chosen.find(root)) if chosen.find else "")
         return
-    from ddeq_models.files import write_atomically
+    from ddeq_models.files import write_output
     from ddeq_models.pictures.clouds import draw_clouds
 
     out = Path(options.out or f"{chosen.name}.png")
@@ -250,27 +283,34 @@ def _datasets(options: argparse.Namespace) -> None:
     clouds = chosen.open(root, options.split, release)
     name = f"{chosen.name} ({release})" if chosen.releases else chosen.name
     title = f"{name}, {options.split}: {len(clouds):,} clouds"
-    write_atomically(out, draw_clouds(clouds, title, "z" if release == "meshes" else "y"))
-    print(f"{clouds}\npicture: {out}")
+    write_output(out, draw_clouds(clouds, title, "z" if release == "meshes" else "y"))
+    print("\n".join(map(shown, [*str(clouds).splitlines(), f"picture: {out}"])))
 
 
 def _complete(options: argparse.Namespace) -> None:
     from ddeq_models.completing import complete
 
     files = complete(
-        options.run, options.files, options.out, count=options.count, device=options.device
+        options.run,
+        options.files,
+        options.out,
+        count=options.count,
+        columns=options.columns or (),
+        features=options.features or (),
+        device=options.device,
     )
     for file in files:
+        name, place = shown(file.file), shown(str(file.out))
         if not file.converged:
-            print(f"ddeq: warning: {file.file}: {file.message}", file=sys.stderr)
-        print(f"{file.file}: {file.visible} points and {file.completed} more in {file.out}")
+            print(f"ddeq: warning: {name}: {file.message}", file=sys.stderr)
+        print(f"{name}: {file.visible} points and {file.completed} more in {place}")
 
 
 def _report(options: argparse.Namespace) -> None:
     from ddeq_models.report import write_report
 
     page = write_report(options.runs, options.out, root=options.root, device=options.device)
-    print(page)
+    print(shown(str(page)))
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -281,14 +321,25 @@ def _models(options: argparse.Namespace) -> None:
     if options.action is None:
         print(listing())
     elif options.action == "save":
-        print(save_pretrained(options.run, options.folder, license=options.license))
+        made = save_pretrained(options.run, options.folder, license=options.license)
+        print(shown(str(made)))
     else:
         card = open_model(options.run).path / CARD
         if not card.is_file():
             raise UserError(
                 f"{options.run} has no model card; ddeq models save {options.run} DIR makes one"
             )
-        print(card.read_text(encoding="utf-8"), end="")
+        print("\n".join(map(shown, _card(card).split("\n"))), end="")
+
+
+def _card(path: Path) -> str:
+    """The text of a model card, which may be somebody else's."""
+    from ddeq_models.files import read_owned
+
+    try:
+        return read_owned(path.parent, path.name).decode("utf-8", "replace")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 _COMMANDS = {

@@ -60,6 +60,7 @@ class CompleterConfig(ModelConfig):
     adjoint_steps: int = 60
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("point_dim", "noise_dim", "dim", "heads", "hidden", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

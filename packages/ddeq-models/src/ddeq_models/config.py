@@ -50,6 +50,10 @@ class DataConfig:
         points: Number of points of each cloud, 0 for all that there are: other ones by chance in
             each step of the training, the farthest from each other wherever something is measured
             or predicted.
+        columns: Which columns of the files of a `folder` are coordinates, by name or by number
+            from 0; see `ddeq_data.read_cloud`. Empty: x, y and z by their names, or what the
+            format says.
+        features: Further columns of these files, which the points keep behind their coordinates.
     """
 
     name: DataName = "digits"
@@ -66,9 +70,18 @@ class DataConfig:
     release: Release = "meshes"
     sampling: Literal["default", "surface", "vertices"] = "default"
     points: int = 0
+    columns: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_columns(self.columns, self.features)
+        if self.name != "folder" and (self.columns or self.features):
+            raise UserError(
+                f"{self.name} has columns of its own; leave columns and features out, or take the "
+                "data set folder"
+            )
         _require(self, "points", lambda x: x >= 0, "at least 0")
+        _require(self, "points", lambda x: x <= 2**20, "at most 2^20")
         _require(self, "rotate", lambda x: 0 <= x <= 180, "between 0 and 180")
         for name in ("shear", "shift", "jitter"):
             _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
@@ -152,6 +165,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "decay_epochs"):
             _require(self, name, lambda x: x >= 1, "at least 1")
+            _require(self, name, lambda x: x < 2**31, "below 2^31")
         _require(self, "learning_rate", lambda x: 0 < x < math.inf, "above 0")
         for name in ("weight_decay", "clip_norm"):
             _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
@@ -162,6 +176,7 @@ class TrainConfig:
         _require(self, "betas", lambda x: all(0 <= b < 1 for b in x), "at least 0 and below 1")
         for name in ("seed", "patience"):
             _require(self, name, lambda x: x >= 0, "at least 0")
+            _require(self, name, lambda x: x < 2**63, "below 2^63")
         _require(self, "decay_factor", lambda x: 0 < x <= 1, "above 0 and at most 1")
 
 
@@ -244,6 +259,19 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
     return flat
+
+
+def check_columns(columns: tuple[str, ...], features: tuple[str, ...]) -> None:
+    """See that columns of files are told by names, each once.
+
+    Raises:
+        UserError: One is empty, or comes twice.
+    """
+    every = [*columns, *features]
+    if "" in every:
+        raise UserError(f"columns and features must be names or numbers of columns, got {every}")
+    if twice := [name for name in every if every.count(name) > 1]:
+        raise UserError(f"columns and features must name each column once, got {twice[0]!r} twice")
 
 
 def _require(config: object, name: str, holds: Any, range_: str) -> None:

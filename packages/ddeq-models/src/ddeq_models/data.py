@@ -28,6 +28,7 @@ from ddeq_data import (
     Sampling,
     SizeBuckets,
     SurfacePoints,
+    ToFloat32,
     Transform,
     UnitSphere,
     VoxelVertices,
@@ -83,7 +84,13 @@ def open_split(config: DataConfig, split: Split) -> CloudDataset:
                 raise UserError("--release hdf5 needs: pip install 'ddeq-data[hdf5]'") from error
         case "folder":
             sampling = SurfacePoints() if config.sampling == "surface" else None
-            return PointCloudFolder(_root(config), split, sampling=sampling)
+            return PointCloudFolder(
+                _root(config),
+                split,
+                sampling=sampling,
+                columns=config.columns or None,
+                features=config.features,
+            )
 
 
 def _sampling(config: DataConfig) -> Sampling | None:
@@ -105,11 +112,11 @@ def normaliser(kind: Normalisation) -> Transform:
     """What is done to every cloud before the model sees it."""
     match kind:
         case "z-score":
-            return ZScore()
+            return Compose([ToFloat32(), ZScore()])
         case "unit-sphere":
-            return UnitSphere()
+            return Compose([ToFloat32(), UnitSphere()])
         case "none":
-            return Compose([])
+            return ToFloat32(centre=False)
 
 
 def view(config: DataConfig) -> Transform:

@@ -99,6 +99,7 @@ class DDEQConfig(ModelConfig):
     adjoint_steps: int = 60
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("point_dim", "classes", "particles", "dim", "heads", "hidden", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

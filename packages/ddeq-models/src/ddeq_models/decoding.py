@@ -13,6 +13,9 @@ from typing import Any, Literal, TypeVar
 from ddeq_models.errors import UserError
 from ddeq_models.model import ModelConfig
 from ddeq_models.task import TaskConfig
+from ddeq_models.text import shortened
+
+_LARGEST = 1e300
 
 T = TypeVar("T")
 
@@ -31,7 +34,7 @@ def decode(kind: type[T], values: object, place: str = "") -> T:
         UserError: A key is unknown or missing, or a value is not of its field's type.
     """
     if not isinstance(values, Mapping):
-        raise UserError(f"{place or 'the document'} must be an object, got {values!r}")
+        raise UserError(f"{place or 'the document'} must be an object, got {_brief(values)}")
     if kind in (ModelConfig, TaskConfig):
         kind, values = _heir(kind, values, place)
     hints = typing.get_type_hints(kind)
@@ -40,7 +43,8 @@ def decode(kind: type[T], values: object, place: str = "") -> T:
     prefix = f"{place}." if place else ""
     for name in values:
         if name not in fields:
-            raise UserError(f"unknown key {prefix}{name!s}; known are {', '.join(fields)}")
+            known = ", ".join(fields)
+            raise UserError(f"unknown key {prefix}{shortened(str(name))}; known are {known}")
     for name, f in fields.items():
         if (
             name not in values
@@ -61,8 +65,8 @@ def _heir(base: Any, values: Mapping[str, Any], place: str) -> tuple[Any, Mappin
     """The dataclass that the key ``kind`` names, and the other keys."""
     kinds, rest = base.kinds(), dict(values)
     kind = rest.pop("kind", base.default_kind)
-    if kind not in kinds:
-        raise UserError(f"{place}.kind must be one of {', '.join(kinds)}, got {kind!r}")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise UserError(f"{place}.kind must be one of {', '.join(kinds)}, got {_brief(kind)}")
     return kinds[kind], rest
 
 
@@ -89,13 +93,27 @@ def _value(hint: Any, value: object, place: str) -> Any:
                 for i, (a, v) in enumerate(zip(arguments, value, strict=True))
             )
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        # Some of JSON's whole numbers are beyond the floating ones.
+        if isinstance(value, float) or abs(value) <= _LARGEST:
+            return float(value)
     elif hint is type(None):
         if value is None:
             return None
-    elif hint is int and isinstance(value, bool):
+    elif hint is int and (isinstance(value, bool) or (isinstance(value, int) and _long(value))):
         pass  # bool is a subclass of int, and true is no count
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-    raise UserError(f"{place} must be {wanted}, got {value!r}")
+    raise UserError(f"{place} must be {wanted}, got {_brief(value)}")
+
+
+def _long(value: int) -> bool:
+    """Whether a whole number has more than 64 bits: nothing counts so far."""
+    return value.bit_length() > 64
+
+
+def _brief(value: object) -> str:
+    """A value that is not what it should be, for a message."""
+    if isinstance(value, int) and _long(value):
+        return "a number of more than 64 bits"
+    return shortened(repr(value), 80)

@@ -1,5 +1,7 @@
 """What a user can put right: one sentence each, and the exit code the command ends with."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """A problem that the user can put right; its text is one sentence with a remedy.
@@ -8,6 +10,29 @@ class UserError(ValueError):
     """
 
     exit_code = 2
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The text line by line: a line end within a name is none of these."""
+        return (str(self),)
+
+
+class SeveralProblems(UserError):
+    """More than one file is bad.
+
+    Args:
+        summary: What is the matter.
+        problems: A sentence for each file.
+    """
+
+    def __init__(self, summary: str, problems: Sequence[str]) -> None:
+        super().__init__("\n  ".join([summary, *problems]))
+        self._lines = (summary, *problems)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """See `UserError.lines`."""
+        return self._lines
 
 
 class Diverged(UserError):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
+from ddeq_models.limits import check_bounds
 from wgf_solver import Solution
 
 
@@ -27,6 +28,10 @@ class ModelConfig:
     task: ClassVar[str] = "classification"
 
     point_dim: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the bounds of all numbers; heirs with checks of their own call this first."""
+        check_bounds(self)
 
     @classmethod
     def kinds(cls) -> Mapping[str, type[Any]]:

@@ -7,14 +7,18 @@ in the form of the Hub's evaluation results. The text below it is for people.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from ddeq_models.config import RunConfig
 from ddeq_models.recipes import DEFAULT_PRESETS, RECIPES
+from ddeq_models.text import in_code, in_markdown, shortened, shown
 
 CARD = "README.md"
+# What YAML takes for null or a truth value where it stands bare.
+_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 # What the Hub calls the data sets that it has; name, licence and source for the text.
 _HUB = {"mnist": "ylecun/mnist", "fashion-mnist": "zalando-datasets/fashion_mnist"}
@@ -83,7 +87,7 @@ def model_card(
     measured = figures(result or {})
     parts = [
         f"---\n{_yaml(_head(name, config, measured, license))}---",
-        f"# {name}",
+        f"# {in_markdown(name)}",
         _summary(config, parameters),
         *([notes.strip()] if notes.strip() else []),
         f"## Use\n\n{_use(name, config)}",
@@ -168,28 +172,33 @@ def _summary(config: RunConfig, parameters: int) -> str:
     data = _SOURCES[config.data.name][0]
     if config.task.kind == "classification":
         does = f"It gives each cloud one of {len(config.classes)} classes: "
-        does += ", ".join(config.classes[:12]) + (", ..." if len(config.classes) > 12 else "") + "."
+        does += (
+            ", ".join(in_markdown(shortened(c)) for c in config.classes[:12])
+            + (", ..." if len(config.classes) > 12 else "")
+            + "."
+        )
     else:
         does = "It adds the points that are missing from a cloud."
     return (
         f"A model of `ddeq-models` for clouds of points in "
-        f"{config.model.point_dim} dimensions, trained on {data}; preset `{config.preset}`, "
+        f"{config.model.point_dim} dimensions, trained on {data}; preset {in_code(config.preset)}, "
         f"{parameters:,} parameters. {does}"
     )
 
 
 def _use(name: str, config: RunConfig) -> str:
+    word, literal = shlex.quote(shown(name)), json.dumps(shown(name), ensure_ascii=False)
     if config.task.kind == "classification":
-        command, function = f"ddeq predict {name} FILE...", f'predict("{name}", ["cloud.npy"])'
+        command, function = f"ddeq predict {word} FILE...", f'predict({literal}, ["cloud.npy"])'
     else:
-        command = f"ddeq complete {name} FILE... --out DIR"
-        function = f'complete("{name}", ["cloud.npy"], "out")'
+        command = f"ddeq complete {word} FILE... --out DIR"
+        function = f'complete({literal}, ["cloud.npy"], "out")'
     verb = function.split("(")[0]
     return (
         f"```\n{command}\n```\n\n```python\nfrom ddeq_models import from_pretrained, {verb}\n\n"
-        f'{function}\nmodel = from_pretrained("{name}")  # a torch module\n```\n\n'
-        f"`{name}` stands for this folder, wherever it is. A FILE is npy, npz, txt, csv, xyz, pts, "
-        f"off, ply or pcd and holds a point in each row. {_expected(config)}"
+        f"{function}\nmodel = from_pretrained({literal})  # a torch module\n```\n\n"
+        f"{in_code(name)} stands for this folder, wherever it is. A FILE is npy, npz, txt, csv, "
+        f"xyz, pts, off, ply or pcd and holds a point in each row. {_expected(config)}"
     )
 
 
@@ -220,11 +229,12 @@ def _expected(config: RunConfig) -> str:
 def _training(config: RunConfig, result: Mapping[str, Any]) -> str:
     title, source = _SOURCES[config.data.name]
     seen = f"{title}: {source}. A part of the training clouds was kept for validation."
-    again = f"```\n{train_command(config)}\n```"
+    again = f"```\n{shown(train_command(config))}\n```"
+    by = in_markdown(config.version) or "of an unknown version"
     epoch, epochs = result.get("epoch", config.train.epochs), config.train.epochs
     weights = "" if epoch == epochs else f" The weights are those after epoch {epoch} of {epochs}."
     return (
-        f"{seen}\n\n{again}\n\n(ddeq-models {config.version or 'of an unknown version'}.){weights} "
+        f"{seen}\n\n{again}\n\n(ddeq-models {by}.){weights} "
         "`config.json` holds every setting. The same command gives the same weights, to the bit, "
         "on the same machine and number of threads."
     )
@@ -243,8 +253,9 @@ def _results(config: RunConfig, measured: Mapping[str, float], result: Mapping[s
     for name, value in measured.items():
         shown = f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
         lines.append(f"| {_TITLES[name]} | {shown} |")
-    if "solver_steps_mean" in result:
+    if result.get("solver_steps_mean") is not None:
         lines.append(f"| Solver's steps, mean | {result['solver_steps_mean']:.1f} |")
+    if result.get("solver_failures") is not None:
         lines.append(f"| Solver's failures | {result['solver_failures']} |")
     if config.task.kind == "completion":
         lines += [
@@ -265,7 +276,14 @@ def _yaml(value: Any, indent: str = "") -> str:
             # The first key of an item stands behind its dash.
             text += start + (inner.lstrip() if key is None else "\n" + inner)
         else:
-            plain = isinstance(item, str) and item.replace("-", "").replace("_", "").isalpha()
             gap = "" if key is None else " "
-            text += f"{start}{gap}{item if plain else json.dumps(item, ensure_ascii=False)}\n"
+            text += f"{start}{gap}{_scalar(item)}\n"
     return text
+
+
+def _scalar(item: Any) -> str:
+    """A scalar that YAML reads as what it is: words that it takes for others are quoted."""
+    if not isinstance(item, str):
+        return json.dumps(item)
+    plain = re.fullmatch(r"[A-Za-z]+([-_][A-Za-z]+)*", item) and item.lower() not in _WORDS
+    return item if plain else json.dumps(shown(item), ensure_ascii=False)

@@ -10,7 +10,7 @@ backward pass: the exact gradient of an equilibrium takes several.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -101,6 +101,54 @@ class Ranks:
         dist.broadcast_object_list(box, 0, device=self.device)
         return box[0]  # type: ignore[return-value]
 
+    def together(self, work: Callable[[], T]) -> T:
+        """Do the same on all processes, and fail on all if it fails on one.
+
+        Otherwise the others would wait for it for ever, and what it has to say would be lost:
+        only the first process speaks.
+
+        Raises:
+            UserError: What went wrong on the first process on which something did.
+        """
+        if self.count == 1:
+            return work()
+        error: Exception | None = None
+        result: list[T] = []
+        try:
+            result.append(work())
+        except Exception as raised:
+            error = raised
+        problems: list[Any] = [None] * self.count
+        told = None if error is None else str(error) or type(error).__name__
+        dist.all_gather_object(problems, told)
+        if error is not None and self.rank == next(r for r, p in enumerate(problems) if p):
+            raise error
+        for rank, problem in enumerate(problems):
+            if problem is not None:
+                raise UserError(f"process {rank} of {self.count}: {problem}") from error
+        return result[0]
+
+    def same(self, facts: Mapping[str, str]) -> None:
+        """See that all processes are of one mind.
+
+        Args:
+            facts: Short texts by what they are of.
+
+        Raises:
+            UserError: On all processes, if a text of one is another than that of the first.
+        """
+        if self.count == 1:
+            return
+        every: list[Any] = [None] * self.count
+        dist.all_gather_object(every, dict(facts))
+        for rank, other in enumerate(every):
+            names = [name for name in every[0] if other.get(name) != every[0][name]]
+            if names:
+                raise UserError(
+                    f"process {rank} of {self.count} has another {' and another '.join(names)} "
+                    "than process 0; start all of them with the same options on the same files"
+                )
+
     def is_mine(self, number: int) -> bool:
         """Whether an item of a series that is dealt out falls to this process."""
         return number % self.count == self.rank
@@ -116,17 +164,16 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     Raises:
         UserError: The device cannot be used, or the environment is half set.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _number("WORLD_SIZE", 1)
     if count == 1:
         yield Ranks(choose_device(device))
         return
-    try:
-        rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-    except KeyError as error:
+    rank, local = _number("RANK"), _number("LOCAL_RANK")
+    if not 0 <= rank < count or not 0 <= local < count:
         raise UserError(
-            f"WORLD_SIZE is {count} but {error.args[0]} is not set; start the processes with "
-            "torchrun --nproc-per-node N -m ddeq_models train ..."
-        ) from error
+            f"RANK is {rank} and LOCAL_RANK {local}, but they must be below WORLD_SIZE, which is "
+            f"{count}; {_TORCHRUN}"
+        )
     place = choose_device(device)
     if place.type == "cuda" and place.index is None:
         place = torch.device("cuda", local)
@@ -138,6 +185,19 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         dist.barrier()  # gloo aborts a process whose peer takes its connections down first
     finally:
         dist.destroy_process_group()
+
+
+_TORCHRUN = "start the processes with torchrun --nproc-per-node N -m ddeq_models train ..."
+
+
+def _number(name: str, default: int | None = None) -> int:
+    """A number of the environment."""
+    text = os.environ.get(name, None if default is None else str(default))
+    if text is None:
+        raise UserError(f"WORLD_SIZE is set but {name} is not set; {_TORCHRUN}")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or (int(text) < 1 and default):
+        raise UserError(f"{name} must be a whole number, got {text[:40]!r}; {_TORCHRUN}")
+    return int(text)
 
 
 def is_first() -> bool:

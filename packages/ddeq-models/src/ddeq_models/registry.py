@@ -25,6 +25,7 @@ from ddeq_models.completion import Completion, CompletionConfig
 from ddeq_models.config import RunConfig
 from ddeq_models.ddeq import DDEQ, DDEQConfig
 from ddeq_models.errors import UserError
+from ddeq_models.limits import check_size
 from ddeq_models.model import ModelConfig
 from ddeq_models.task import Task, TaskConfig
 
@@ -45,7 +46,12 @@ TASKS: dict[str, tuple[type[TaskConfig], type[Task]]] = {
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """The model of a configuration, with weights from PyTorch's present random state."""
+    """The model of a configuration, with weights from PyTorch's present random state.
+
+    Raises:
+        UserError: It would be too large; see `ddeq_models.limits`.
+    """
+    check_size(config)
     model: nn.Module = MODELS[config.kind][1](config)
     return model
 

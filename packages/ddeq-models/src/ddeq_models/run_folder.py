@@ -5,30 +5,45 @@ config.json         the run's `RunConfig`, written first
 metrics.jsonl       one record a line, appended while the run goes on
 model.safetensors   the weights of the epoch that is kept, replaced as a whole
 checkpoint.*        the state of the training until it is complete, see `ddeq_models.state`
+.lock               held by the process that writes to the folder, and means nothing without it
 result.json         what came out, written when the test clouds are done
 *.png               the pictures
 ==================  =======================================================================
 
 A file that is not appended to is written under another name and then moved to its own in one step
 of the file system: whoever reads the folder finds the file whole or not at all.
+
+A folder may come from somebody else, or be damaged. What is read is checked, see
+`ddeq_models.records` and `ddeq_models.decoding`; links that lead out of the folder are not
+followed, see `ddeq_models.files`; and what is damaged of the records of the training stops neither
+a prediction nor an evaluation.
 """
 
-import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from ddeq_data.locks import Lock
 from ddeq_models.config import RunConfig, differences
 from ddeq_models.errors import UserError
-from ddeq_models.files import write_atomically
+from ddeq_models.files import (
+    json_line,
+    open_owned,
+    owned_file,
+    parse_json,
+    read_owned,
+    write_atomically,
+)
+from ddeq_models.records import checked_result, parse_records
 from ddeq_models.registry import build_model
+from ddeq_models.weights_file import load_weights
 
 CONFIG, METRICS, WEIGHTS, RESULT = (
     "config.json",
@@ -36,13 +51,19 @@ CONFIG, METRICS, WEIGHTS, RESULT = (
     "model.safetensors",
     "result.json",
 )
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, LOCK = "checkpoint.safetensors", ".lock"
+_MOST_METRICS = 1 << 30  # bytes: some million records
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether `write_atomically` was killed while it wrote this file."""
-    names = (CONFIG, WEIGHTS, RESULT, CHECKPOINT)
-    return any(path.name.startswith(f".{name}.") for name in names)
+    """Whether a process that was killed left this file: a lock, or half of a file."""
+    return path.name == LOCK or _PARTIAL.fullmatch(path.name) is not None
+
+
+# `mkstemp` adds some letters; a file of another name this program did not make.
+_PARTIAL = re.compile(
+    rf"\.({'|'.join(map(re.escape, (CONFIG, WEIGHTS, RESULT, CHECKPOINT)))})\.[a-z0-9_]{{1,8}}"
+)
 
 
 def check_out(path: Path) -> None:
@@ -72,12 +93,15 @@ class RunFolder:
 
     Attributes:
         listeners: Functions that get every record as well.
+        identity: What the training is a training of, by name: what a checkpoint must agree with.
     """
 
     def __init__(self, path: str | Path, *, writes: bool = True) -> None:
         self.path = Path(path)
         self.writes = writes
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self.identity: dict[str, str] = {}
+        self._lock: Lock | None = None
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -95,7 +119,8 @@ class RunFolder:
             resume: Take the folder as it is if it holds a run of this configuration.
 
         Raises:
-            UserError: The folder is not empty or cannot be made, or its run is another one.
+            UserError: The folder is not empty or cannot be made, its run is another one, or
+                another process writes to it.
         """
         if resume and path is not None and cls(path).holds_run():
             folder = cls(path)
@@ -112,7 +137,12 @@ class RunFolder:
                 check_out(Path(path))
                 Path(path).mkdir(parents=True, exist_ok=True)
             folder = cls(path)
-            folder._write_json(CONFIG, config.to_dict())
+            folder.claim()
+            try:
+                check_out(folder.path)  # once more: now nobody else can begin a run here
+                folder._write_json(CONFIG, config.to_dict())
+            finally:
+                folder.release()
         except OSError as error:
             raise UserError(
                 f"cannot create the run folder {path or 'runs'}: {error.strerror}; "
@@ -128,14 +158,44 @@ class RunFolder:
         """Whether nothing is left to do."""
         return (self.path / RESULT).is_file()
 
+    def claim(self) -> None:
+        """Be the only process that writes here, until `release` or the end of the process.
+
+        Raises:
+            UserError: Another process is.
+        """
+        if self._lock is not None or not self.writes:
+            return
+        try:
+            self._lock = Lock.take(self.path / LOCK)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the run folder {self.path}: {error.strerror or error}"
+            ) from error
+        if self._lock is None:
+            raise UserError(
+                f"another process is writing to the run folder {self.path}; wait for it, or give "
+                "another --out"
+            )
+
+    def release(self) -> None:
+        """Let other processes write here."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     def append(self, record: Mapping[str, Any]) -> None:
         """Append a record to ``metrics.jsonl``."""
         if not self.writes:
             return
         for listener in self.listeners:
             listener(record)
-        with open(self.path / METRICS, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        handle = open_owned(self.path / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            with open(handle, "ab") as file:
+                file.write((json_line(record) + "\n").encode())
+        except OSError as error:  # which knows no name
+            raise OSError(error.errno, error.strerror, str(self.path / METRICS)) from error
 
     def write_weights(self, state: Mapping[str, Tensor]) -> None:
         """Write ``model.safetensors`` from a model's ``state_dict()``."""
@@ -148,24 +208,39 @@ class RunFolder:
 
     def sync_metrics(self) -> int:
         """See that ``metrics.jsonl`` is on the disk, and return its size in bytes."""
-        path = self.path / METRICS
-        if not path.is_file():
+        try:
+            handle = open_owned(self.path / METRICS, os.O_RDONLY)
+        except FileNotFoundError:
             return 0
-        with open(path, "rb") as file:
+        with open(handle, "rb") as file:
             os.fsync(file.fileno())
-        return path.stat().st_size
+            return os.fstat(file.fileno()).st_size
 
     def clear_leftovers(self, size: int) -> None:
         """Undo what a run that was killed did after its checkpoint.
 
         Args:
             size: Bytes of ``metrics.jsonl`` that belong to the checkpoint.
+
+        Raises:
+            UserError: There are fewer: records are missing.
         """
         for path in self.path.iterdir():
-            if _is_leftover(path):
+            if _is_leftover(path) and path.name != LOCK:
                 path.unlink()
-        if (self.path / METRICS).is_file():
-            os.truncate(self.path / METRICS, size)
+        there = self.sync_metrics()
+        if there < size:
+            raise UserError(
+                f"{self.path / METRICS} has {there} bytes, {size} belong to the checkpoint: it was "
+                "cut, or copied in part; copy the run folder again, or train anew with another "
+                "--out"
+            )
+        if there > size:
+            handle = open_owned(self.path / METRICS, os.O_WRONLY)
+            try:
+                os.ftruncate(handle, size)
+            finally:
+                os.close(handle)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
@@ -180,8 +255,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise UserError(f"there is no run folder {self.path}; `ddeq train` makes one")
         try:
-            text = (self.path / CONFIG).read_text(encoding="utf-8")
-            config = RunConfig.from_dict(json.loads(text))
+            config = RunConfig.from_dict(parse_json(read_owned(self.path, CONFIG)))
             count = getattr(config.model, "classes", len(config.classes))
             if count != len(config.classes):
                 raise UserError(
@@ -193,7 +267,7 @@ class RunFolder:
                 f"{self.path} is not a run folder: it has no {CONFIG}; `ddeq train` makes one"
             ) from error
         except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {self.path / CONFIG}: {error}") from error
+            raise UserError(f"cannot read {self.path / CONFIG}: {_reason(error)}") from error
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
         """The trained model, in evaluation mode.
@@ -210,39 +284,61 @@ class RunFolder:
             )
         with torch.random.fork_rng([]):  # the weights it begins with are replaced
             model = build_model(config.model_at(self.kept_epoch()))
-        try:
-            model.load_state_dict(load_file(path))
-        except (SafetensorError, OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0].rstrip(":.")
-            raise UserError(
-                f"{path} is damaged or does not fit {CONFIG} ({reason}); train again"
-            ) from error
+        load_weights(model, owned_file(self.path, WEIGHTS))
         return model.to(device).eval()
 
     def kept_epoch(self) -> int:
         """The epoch whose weights are there; the last one, if no record tells."""
-        kept = [r["epoch"] for r in self.metrics() if r.get("kept")]
-        if not kept and self.is_complete():  # a model folder has no records
-            kept = [epoch for epoch in [self.result().get("epoch")] if epoch]
-        return int(kept[-1]) if kept else self.config().train.epochs
+        config = self.config()
+        if not config.train.solver_phases:  # then no setting of the model depends on it
+            return self._known_epoch(strict=False) or config.train.epochs
+        return self._known_epoch(strict=True) or config.train.epochs
+
+    def _known_epoch(self, *, strict: bool) -> int | None:
+        # What is damaged of the records is no reason not to use the weights, unless they decide
+        # how the model solves.
+        try:
+            kept = [r["epoch"] for r in self.metrics() if r.get("kept") and "epoch" in r]
+            if not kept and self.is_complete():  # a model folder has no records
+                kept = [epoch for epoch in [self.result().get("epoch")] if epoch]
+        except UserError:
+            if strict:
+                raise
+            return None
+        return int(kept[-1]) if kept else None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of ``metrics.jsonl``; a last line that was cut off by a crash is left out."""
-        path = self.path / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines(True) if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        """The records of ``metrics.jsonl``; a last line that was cut off by a crash is left out.
 
-    def result(self) -> dict[str, Any]:
-        """What ``result.json`` holds.
+        Lines that are damaged are left out; `damaged_records` counts them.
 
         Raises:
-            UserError: The run has no result (yet).
+            UserError: It is no file of this folder, or cannot be read.
+        """
+        return self._records()[0]
+
+    def damaged_records(self) -> int:
+        """How many lines of ``metrics.jsonl`` are no records."""
+        return self._records()[1]
+
+    def _records(self) -> tuple[list[dict[str, Any]], int]:
+        try:
+            return parse_records(read_owned(self.path, METRICS, _MOST_METRICS))
+        except FileNotFoundError:
+            return [], 0
+        except OSError as error:
+            raise UserError(f"cannot read {self.path / METRICS}: {_reason(error)}") from error
+
+    def result(self) -> dict[str, Any]:
+        """What ``result.json`` holds; see `ddeq_models.records`.
+
+        Raises:
+            UserError: The run has no result (yet), or it is damaged.
         """
         try:
-            result = json.loads((self.path / RESULT).read_text(encoding="utf-8"))
+            return checked_result(parse_json(read_owned(self.path, RESULT)))
         except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {self.path / RESULT}: {error}") from error
-        return dict(result)
+            raise UserError(f"cannot read {self.path / RESULT}: {_reason(error)}") from error
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_atomically(self.path / name, (_json(content) + "\n").encode())
@@ -255,9 +351,13 @@ class RunFolder:
 def _json(value: Any, indent: str = "") -> str:
     """JSON with a line for each key, and lists on one line."""
     if not isinstance(value, Mapping) or not value:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    lines = [f"{indent}  {json.dumps(k)}: {_json(v, indent + '  ')}" for k, v in value.items()]
+        return json_line(value)
+    lines = [f"{indent}  {json_line(str(k))}: {_json(v, indent + '  ')}" for k, v in value.items()]
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _new_folder(name: str) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ddeq_models.board import Board
 from ddeq_models.errors import Interrupted
+from ddeq_models.files import owned_file
 from ddeq_models.ranks import Ranks
 from ddeq_models.run_folder import CHECKPOINT, RunFolder
 from ddeq_models.state import State
@@ -43,7 +44,9 @@ class Saver:
     ) -> None:
         self.run, self.ranks, self.state, self.stop = run, ranks, state, stop
         self.path, self.every = run.path / CHECKPOINT, manner.checkpoint_every
-        size = state.load(self.path, first=ranks.rank == 0) if self.path.is_file() else 0
+        size = 0
+        if self.path.exists() or self.path.is_symlink():
+            size = state.load(owned_file(run.path, CHECKPOINT), run.identity, first=ranks.rank == 0)
         if ranks.rank == 0:
             run.clear_leftovers(size)
         if manner.tensorboard and ranks.rank == 0:
@@ -54,7 +57,7 @@ class Saver:
         """Write a checkpoint, which replaces the one before."""
         tally = self.ranks.gather(self.state.tally)
         if self.ranks.rank == 0:
-            self.state.save(self.path, tally, self.run.sync_metrics())
+            self.state.save(self.path, tally, self.run.sync_metrics(), self.run.identity)
         self.saved = time.monotonic()
 
     def save_if_due(self) -> None:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -60,13 +63,16 @@ class State:
         """Seconds of training so far, those before a resume included."""
         return round(time.perf_counter() - self._start, 3)
 
-    def save(self, path: Path, tally: Tally, metrics_size: int) -> None:
+    def save(
+        self, path: Path, tally: Tally, metrics_size: int, identity: Mapping[str, str]
+    ) -> None:
         """Write the state.
 
         Args:
             path: The file.
             tally: What all processes recorded since the last line of the metrics.
             metrics_size: Bytes of the metrics' file that belong to this state.
+            identity: What the training is a training of, by name.
         """
         groups = {
             "model": self.model.state_dict(),
@@ -83,7 +89,7 @@ class State:
             for group, named in groups.items()
             for name, tensor in named.items()
         }
-        numbers = {
+        numbers: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
             "metrics_size": metrics_size,
@@ -91,39 +97,39 @@ class State:
             "kept_epoch": self.kept_epoch,
             "best": dict(self.best),
             "best_epoch": self.best_epoch,
+            "identity": dict(identity),
         }
+        numbers["digest"] = _digest(numbers, tensors)
         write_atomically(path, save(tensors, {"state": json.dumps(numbers)}))
 
-    def load(self, path: Path, *, first: bool = True) -> int:
+    def load(self, path: Path, identity: Mapping[str, str], *, first: bool = True) -> int:
         """Take the state from a file.
 
         Args:
             path: The file.
+            identity: What the training is a training of; the file must be of the same.
             first: Whether this is the process that keeps what was recorded.
 
         Returns:
             Bytes of the metrics' file that belong to this state.
 
         Raises:
-            UserError: The file is damaged, or of another model.
+            UserError: The file is damaged, of another model, or of a training of something else.
         """
+        numbers, tensors = _whole(path)
+        _check_identity(path, numbers["identity"], identity)
         groups: dict[str, dict[str, Tensor]] = {
             "model": {}, "average": {}, "tally": {}, "optimiser": {}
         }  # fmt: skip
         try:
-            with safe_open(path, framework="pt") as file:
-                numbers = json.loads(file.metadata()["state"])
-                for name in file.keys():  # noqa: SIM118 (not a dictionary)
-                    group, _, inner = name.partition("/")
-                    groups[group][inner] = file.get_tensor(name)
+            for name, tensor in tensors.items():
+                group, _, inner = name.partition("/")
+                groups[group][inner] = tensor
             self.model.load_state_dict(groups["model"])
             if self.average.model is not self.model:
                 self.average.model.load_state_dict(groups["average"])
-        except (SafetensorError, OSError, RuntimeError, KeyError) as error:
-            reason = str(error).splitlines()[0].rstrip(":.")
-            raise UserError(
-                f"{path} is damaged or of another model ({reason}); train again with another --out"
-            ) from error
+        except (RuntimeError, KeyError) as error:
+            raise _damaged(path, str(error)) from error
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in groups["optimiser"].items():
             number, _, inner = name.partition(".")
@@ -138,3 +144,53 @@ class State:
         self.best, self.best_epoch = numbers["best"], int(numbers["best_epoch"])
         self._start = time.perf_counter() - float(numbers["seconds"])
         return int(numbers["metrics_size"])
+
+
+def _whole(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    # The numbers and tensors of a checkpoint, as they were written. Without some of them a training
+    # would go on to other weights and say nothing: so nothing but the whole is taken.
+    try:
+        with safe_open(path, framework="pt") as file:
+            numbers = json.loads(file.metadata()["state"])  # NaN is a figure, too
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
+        if not isinstance(numbers, dict) or "digest" not in numbers:
+            raise ValueError("no checksum: of an older version, perhaps")
+        if numbers.pop("digest") != _digest(numbers, tensors):
+            raise ValueError("another checksum than when it was written")
+    except (
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
+        raise _damaged(path, str(error)) from error
+    return numbers, tensors
+
+
+def _digest(numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = blake2b(json.dumps(numbers, sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_identity(path: Path, written: Mapping[str, str], now: Mapping[str, str]) -> None:
+    other = [name for name in now if written.get(name) != now[name]]
+    if other:
+        what = " and ".join(other)
+        raise UserError(
+            f"{path} is of a training with other {what}, changed since then; restore the {what} as "
+            "it was, or train anew with another --out"
+        )
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    reason = (why.splitlines() or ["unknown"])[0].rstrip(":.")
+    return UserError(
+        f"{path} is damaged or of another model ({reason}); train again with another --out"
+    )

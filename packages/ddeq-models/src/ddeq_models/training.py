@@ -18,8 +18,11 @@ from ddeq_models.data import (
     check_fit,
     open_split,
 )
+from ddeq_models.drawing import draw_if_possible
 from ddeq_models.errors import Interrupted
 from ddeq_models.evaluation import EVALUATION_BATCH, forward_only, measure
+from ddeq_models.identity import identity
+from ddeq_models.limits import check_size
 from ddeq_models.loop import fit
 from ddeq_models.metrics import SOLVER_FIGURES, to_json
 from ddeq_models.model import ModelConfig
@@ -78,22 +81,29 @@ def train(
     if tensorboard:
         check_board()
     with join_ranks(device) as ranks:
-        if out is not None and ranks.rank == 0 and not (resume and RunFolder(out).holds_run()):
-            check_out(Path(out))
-        sets = [open_split(data, split) for split in SPLITS]
-        classes = tuple(sets[0].classes)
-        config = RunConfig(
-            preset=preset,
-            classes=classes,
-            data=data,
-            model=model.for_data(sets[0].dim, len(classes)),
-            train=training,
-            version=version("ddeq-models"),
-            task=task or ClassificationConfig(),
+
+        def prepare() -> tuple[list[CloudDataset], RunConfig, Task]:
+            if out is not None and ranks.rank == 0 and not (resume and RunFolder(out).holds_run()):
+                check_out(Path(out))
+            sets = [open_split(data, split) for split in SPLITS]
+            classes = tuple(sets[0].classes)
+            config = RunConfig(
+                preset=preset,
+                classes=classes,
+                data=data,
+                model=model.for_data(sets[0].dim, len(classes)),
+                train=training,
+                version=version("ddeq-models"),
+                task=task or ClassificationConfig(),
+            )
+            _check_solver(config)
+            check_size(config.model)
+            return sets, config, build_task(config)
+
+        sets, config, job = ranks.together(prepare)
+        path = ranks.together(
+            lambda: RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         )
-        _check_solver(config)
-        job = build_task(config)
-        path = RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         folder = RunFolder(ranks.of_first(path), writes=ranks.rank == 0)
         return _complete(job, sets, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
 
@@ -128,10 +138,15 @@ def resume_run(
         check_board()
     with join_ranks(device) as ranks:
         folder = RunFolder(run, writes=ranks.rank == 0)
-        config = folder.config()
-        job = build_task(config)
-        sets = [open_split(config.data, split) for split in SPLITS]
-        check_fit(sets[0], config.model.point_dim, config.classes)
+
+        def prepare() -> tuple[list[CloudDataset], Task]:
+            config = folder.config()
+            check_size(config.model)
+            sets = [open_split(config.data, split) for split in SPLITS]
+            check_fit(sets[0], config.model.point_dim, config.classes)
+            return sets, build_task(config)
+
+        sets, job = ranks.together(prepare)
         return _complete(job, sets, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
 
 
@@ -139,8 +154,11 @@ def _complete(
     task: Task, sets: Sequence[CloudDataset], run: RunFolder, ranks: Ranks, manner: Manner
 ) -> RunFolder:
     """What is still to be done of a run: the training, the test, the pictures."""
-    if run.is_complete():
+    run.identity = identity(task.config, sets)
+    ranks.same(run.identity)
+    if ranks.any(run.is_complete())[0]:
         return run
+    ranks.together(run.claim)
     config, (train_set, validation_set, test_set) = task.config, sets
     try:
         state = fit(task, train_set, validation_set, run, ranks, manner)
@@ -149,7 +167,7 @@ def _complete(
         columns = measure(task, trained, loader, ranks.device, ranks=ranks, thorough=True).columns()
         if ranks.rank == 0:
             seconds = state.seconds
-            task.draw(run, trained, test_set, columns, ranks.device)
+            draw_if_possible(task, run, trained, test_set, columns, ranks.device)
             run.write_result(
                 {
                     "task": config.task.kind,
@@ -171,6 +189,8 @@ def _complete(
             (run.path / CHECKPOINT).unlink(missing_ok=True)
     except KeyboardInterrupt:
         raise Interrupted(how_to_go_on("stopped", run)) from None
+    finally:
+        run.release()
     return run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Sequence
 from typing import ClassVar
@@ -66,8 +67,14 @@ class CloudDataset(Dataset[Cloud]):
 
     @property
     def dim(self) -> int:
-        """Dimension d of the points."""
+        """Number of columns d of the points, features included."""
         return self._clouds.dim
+
+    @property
+    def coordinates(self) -> int:
+        """How many columns, the first ones, are coordinates; those behind them are features."""
+        known = self._clouds.coordinates
+        return self.dim if known is None else known
 
     @property
     def labels(self) -> Tensor:
@@ -78,6 +85,19 @@ class CloudDataset(Dataset[Cloud]):
     def sizes(self) -> Tensor:
         """(C,) int64: the number of points of each cloud; for `SizeBuckets`."""
         return self._clouds.sizes
+
+    def fingerprint(self) -> str:
+        """Some letters that are others for other clouds, weights, labels or classes.
+
+        All points are read. The transform does not count, nor does the place of the files.
+        """
+        clouds = self._clouds
+        digest = hashlib.blake2b(repr((self.classes, clouds.coordinates)).encode(), digest_size=16)
+        for tensor in (clouds.points, clouds.weights, clouds.offsets, clouds.labels):
+            digest.update(b"none" if tensor is None else str((tensor.dtype, tensor.shape)).encode())
+            if tensor is not None and tensor.numel():
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self._clouds)
@@ -120,10 +140,12 @@ class CloudDataset(Dataset[Cloud]):
         if len(sizes):
             least, most = int(sizes.min()), int(sizes.max())
             spread = f"{least:,} to {most:,} per cloud, median {int(sizes.median()):,}"
+        extra = self.dim - self.coordinates
         return {
             "clouds": f"{len(self):,} in {len(self.classes)} {kinds}",
             "classes": ", ".join(names),
-            "points": f"{spread}, dimension {self.dim}",
+            "points": f"{spread}, dimension {self.coordinates}",
+            **({"features": f"{extra} of each point"} if extra else {}),
             "transform": repr(self.transform),
             **({} if self.licence is None else {"licence": self.licence}),
         }

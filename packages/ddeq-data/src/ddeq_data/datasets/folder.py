@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.listing import list_folder
-from ddeq_data.datasets.processing import pack_listing
+from ddeq_data.datasets.processing import file_sources, pack_listing
 from ddeq_data.datasets.splits import check_split
+from ddeq_data.readers.columns import check_names
 from ddeq_data.sampling import AllPoints, Sampling
 from ddeq_data.transforms.base import Transform
 
@@ -35,6 +37,10 @@ class PointCloudFolder(CloudDataset):
             `SurfacePoints(count)` for meshes; `VoxelVertices`, `FirstPoints`, `RandomPoints`. Its
             `repr` must tell all there is to it.
         transform: Applied to each cloud; see `CloudDataset`.
+        columns: Which columns of the files are coordinates, by name or by number from 0; see
+            `read_cloud`. None: x, y and z by their names, or what the format says.
+        features: Further columns that the points keep behind their coordinates, normals or
+            colours say: `data.dim` is then larger than `data.coordinates`.
         suffixes: Take only files of these suffixes, (".off",) say, and pass others over.
         validation_share: Share of the files to train that validate, where no folder says.
         test_share: Share of all files that test, where no folder says.
@@ -44,7 +50,8 @@ class PointCloudFolder(CloudDataset):
     Raises:
         DataError: If the folder is missing or laid out otherwise, or a file in it is damaged, of
             an unknown kind or of another dimension than the others; naming it.
-        ValueError: If there is no such split, a share is not in 0..1, or `transform` is random.
+        ValueError: If there is no such split, a share is not in 0..1, `transform` is random, or
+            `columns` and `features` name a column twice.
     """
 
     def __init__(
@@ -54,6 +61,8 @@ class PointCloudFolder(CloudDataset):
         *,
         sampling: Sampling | None = None,
         transform: Transform | None = None,
+        columns: Sequence[str] | None = None,
+        features: Sequence[str] = (),
         suffixes: Collection[str] | None = None,
         validation_share: float = 0.1,
         test_share: float = 0.2,
@@ -64,6 +73,7 @@ class PointCloudFolder(CloudDataset):
         for name, share in (("validation_share", validation_share), ("test_share", test_share)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} must be in 0..1, got {share}")
+        check_names(columns, features)
         self.root = Path(root)
         self.split = split
         self.sampling: Sampling = AllPoints() if sampling is None else sampling
@@ -72,7 +82,14 @@ class PointCloudFolder(CloudDataset):
         )
         self.files = listing.files
         self.cache = cache_folder(self.root, cache)
-        clouds = pack_listing(listing, self.sampling, name=f"folder-{split}", cache=self.cache)
+        clouds = pack_listing(
+            listing,
+            self.sampling,
+            name=f"folder-{split}",
+            cache=self.cache,
+            sources=partial(file_sources, columns=columns, features=features),
+            facts={"columns": columns and list(columns), "features": list(features)},
+        )
         super().__init__(clouds, listing.classes, transform)
 
     def _facts(self) -> dict[str, str]:

@@ -34,6 +34,7 @@ class Listing:
         files: Paths of the files relative to `root`, sorted by class, part and name.
         labels: (C,) int64, the class of each file.
         parts: What each file is for: "train", "validation", "test"; "" where nothing says it.
+        archives: Where `files` are places in archives, archive#row, the archives themselves.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class Listing:
     files: tuple[Path, ...]
     labels: Tensor
     parts: tuple[str, ...]
+    archives: tuple[Path, ...] = ()
 
     def select(
         self, split: str, *, validation_share: float, test_share: float, seed: int
@@ -84,6 +86,7 @@ class Listing:
             tuple(self.files[i] for i in chosen),
             self.labels[chosen],
             tuple(parts[i] for i in chosen),
+            self.archives,
         )
 
 

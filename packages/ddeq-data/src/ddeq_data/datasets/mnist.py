@@ -181,6 +181,8 @@ class MNISTPointCloud(CloudDataset):
     @classmethod
     def _owns(cls, labels: NDArray[np.generic]) -> bool:
         # In the whole files of MNIST classes differ in size, in those of Fashion-MNIST never.
+        if labels.dtype != np.uint8 or labels.ndim != 1:
+            return True  # reading will say what is wrong with them
         counts = np.bincount(labels.astype(np.int64).reshape(-1))
         return len(labels) not in (60_000, 10_000) or (np.ptp(counts) == 0) == cls.balanced
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from ddeq_data.sampling import Shape
 
 __all__ = ["hdf5_listing", "hdf5_sources", "mesh_listing", "resampled_listing", "resampled_sources"]
 
+# Values of more bytes than this must not be more than so many times those of their file.
+_SMALL, _RATIO = 1 << 26, 100
 _FETCH = "fetch and unpack the release again"
 # The hdf5 release lacks three shapes of the meshes; it is published like this.
 _HDF5_COUNTS = {"train": 9840, "test": 2468}
@@ -69,8 +72,8 @@ def resampled_sources(listing: Listing) -> Iterator[Source]:
     """Read the 10,000 points of each shape; the normals behind them are left out."""
     for file, label in zip(listing.files, listing.labels.tolist(), strict=True):
         path = listing.root / file
-        table = read_table(path, read_source(path, "a point cloud"))
-        if table.ndim != 2 or table.shape[1] != 6 or not np.isfinite(table).all():
+        table = read_table(path, read_source(path, "a point cloud")).all()
+        if table.shape[1] != 6 or not np.isfinite(table).all():
             raise DataError.at(
                 path,
                 expected="6 finite numbers in each line, a point and its normal",
@@ -96,12 +99,13 @@ def hdf5_listing(root: Path, counts: dict[str, tuple[int, int]], complete: bool)
         total = 0
         for path in archives:
             own = _dataset(h5py, path, "label").reshape(-1)
-            if own.dtype.kind not in "iu" or own.min() < 0 or own.max() >= len(classes):
+            least, most = (own.min(), own.max()) if own.size else (-1, -1)
+            if own.dtype.kind not in "iu" or least < 0 or most >= len(classes):
                 raise DataError.at(
                     path,
                     place="key 'label'",
-                    expected=f"labels in 0..{len(classes) - 1}",
-                    found=f"{own.dtype}, {own.min()} to {own.max()}",
+                    expected=f"at least one label, and labels in 0..{len(classes) - 1}",
+                    found=f"{own.dtype}, {least} to {most}" if own.size else "none",
                     remedy=_FETCH,
                 )
             files += [Path(f"{path.name}#{row}") for row in range(len(own))]
@@ -123,7 +127,12 @@ def hdf5_listing(root: Path, counts: dict[str, tuple[int, int]], complete: bool)
             remedy="give the folder that holds them",
         )
     return Listing(
-        root, classes, tuple(files), torch.from_numpy(np.concatenate(labels)), tuple(parts)
+        root,
+        classes,
+        tuple(files),
+        torch.from_numpy(np.concatenate(labels)),
+        tuple(parts),
+        tuple(Path(name) for name in dict.fromkeys(f.name.rpartition("#")[0] for f in files)),
     )
 
 
@@ -132,7 +141,7 @@ def hdf5_sources(listing: Listing) -> Iterator[Source]:
     h5py = _h5py()
     name, points = "", cast(NDArray[np.generic], np.empty((0, 0, 3)))
     for file, label in zip(listing.files, listing.labels.tolist(), strict=True):
-        archive, _, row = file.name.partition("#")
+        archive, _, row = file.name.rpartition("#")
         path = listing.root / archive
         if archive != name:
             name, points = archive, _dataset(h5py, path, "data")
@@ -188,7 +197,15 @@ def _check_counts(listing: Listing, counts: dict[str, tuple[int, int]], complete
 def _dataset(h5py: ModuleType, path: Path, key: str) -> NDArray[np.generic]:
     try:
         with h5py.File(path, "r") as archive:
-            values: NDArray[np.generic] = archive[key][()]
+            # Other links lead to other files, of which this one may be none of the business.
+            if not isinstance(archive.get(key, getlink=True), h5py.HardLink):
+                raise ValueError("a link to it, which is not followed")
+            dataset = archive[key]
+            if dataset.external or dataset.is_virtual:
+                raise ValueError("values that are in another file, which is not read")
+            if dataset.nbytes > max(_SMALL, _RATIO * os.path.getsize(path)):
+                raise ValueError(f"{dataset.nbytes} bytes of values in a small file")
+            values: NDArray[np.generic] = dataset[()]
             return values
     # h5py lets through what the C library says: OSError, KeyError, RuntimeError, ...
     except Exception as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,15 +15,14 @@ from ddeq_data.cache import cached_clouds
 from ddeq_data.datasets.listing import Listing
 from ddeq_data.errors import DataError
 from ddeq_data.packed import PackedClouds
-from ddeq_data.readers.cloud import read_cloud
-from ddeq_data.readers.off import read_off
-from ddeq_data.readers.ply import read_ply
+from ddeq_data.precision import as_precise_as_needed
+from ddeq_data.readers.cloud import read_cloud_file
 from ddeq_data.sampling import Sampling, Shape
 
 __all__ = ["Source", "file_key", "file_sources", "pack_listing", "pack_shapes", "read_shape"]
 
 # Raise it when the clouds that come of the same files and arguments change.
-VERSION = 1
+VERSION = 2
 
 
 class Source(NamedTuple):
@@ -35,45 +35,48 @@ class Source(NamedTuple):
     label: int
 
 
-def read_shape(path: str | PathLike[str]) -> Shape:
+def read_shape(
+    path: str | PathLike[str],
+    columns: Sequence[str] | None = None,
+    features: Sequence[str] = (),
+) -> Shape:
     """Read a mesh or a cloud, told by the suffix; see `read_cloud`.
 
     Raises:
         DataError: If the file is missing, of an unknown kind or damaged.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in (".off", ".ply"):
-        mesh = read_off(path) if suffix == ".off" else read_ply(path)
-        return Shape(mesh.vertices, None, mesh.faces)
-    points, weights = read_cloud(path)
-    return Shape(points, weights, None)
+    cloud = read_cloud_file(path, columns=columns, features=features)
+    return Shape(cloud.points, cloud.weights, cloud.faces, cloud.coordinates)
 
 
 def file_key(name: str) -> int:
     """Return 64 bits that belong to a file's name, for the seed of its chance."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 
 
-def _file_facts(files: Iterable[Path], root: Path) -> str:
-    """Return a hash of the names, sizes and times of change of files."""
+def _file_facts(listing: Listing) -> str:
+    # A hash of the names of the clouds, and of the sizes and times of change of their files.
     digest = hashlib.blake2b(digest_size=16)
-    for file in files:
-        # A shape within an archive is called archive#row.
-        status = (root / file).with_name(file.name.partition("#")[0]).stat()
-        digest.update(f"{file.as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for file in listing.files:
+        digest.update(os.fsencode(file.as_posix()) + b"\0")
+    for file in listing.archives or listing.files:
+        status = (listing.root / file).stat()
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
 def pack_shapes(sources: Iterable[Source], sampling: Sampling) -> PackedClouds:
-    """Make a cloud of each shape and lay them end to end, in float32.
+    """Make a cloud of each shape and lay them end to end.
+
+    In float32, unless that would move the points of a cloud: `as_precise_as_needed`.
 
     Raises:
         DataError: If there is no such cloud of a shape, or it is of another dimension than the
             first; naming the file.
     """
     points, weights, sizes, labels = [], [], [0], []
-    dim: int | None = None
+    first: tuple[int, int] | None = None
     for source in sources:
         try:
             cloud = sampling(source.shape, source.key)
@@ -87,19 +90,21 @@ def pack_shapes(sources: Iterable[Source], sampling: Sampling) -> PackedClouds:
                 found=f"one for which there is none: {error}",
                 remedy="choose another sampling, or leave this file out",
             ) from error
-        narrow = cloud.points.to(torch.float32)
-        dim = narrow.shape[1] if dim is None else dim
-        if narrow.shape[1] != dim or len(narrow) == 0 or not bool(narrow.isfinite().all()):
+        own = as_precise_as_needed(cloud.points)
+        shape = own.shape[1], cloud.coordinates or own.shape[1]
+        first = shape if first is None else first
+        if shape != first or len(own) == 0 or not bool(own.to(torch.float32).isfinite().all()):
             raise DataError.at(
                 source.path,
                 place=source.place,
-                expected=f"points of dimension {dim}, at least one, in the range of float32",
-                found=f"{len(narrow)} of dimension {narrow.shape[1]}",
+                expected=f"points of dimension {_dimension(*first)}, at least one, in the range of "
+                "float32",
+                found=f"{len(own)} of dimension {_dimension(*shape)}",
                 remedy="repair this file, or leave it out",
             )
-        points.append(narrow)
+        points.append(own)
         weights.append(None if cloud.weights is None else cloud.weights.to(torch.float32))
-        sizes.append(len(narrow))
+        sizes.append(len(own))
         labels.append(source.label)
     offsets = torch.tensor(sizes).cumsum(0)
     mass = None
@@ -110,14 +115,25 @@ def pack_shapes(sources: Iterable[Source], sampling: Sampling) -> PackedClouds:
                 for own, weight in zip(points, weights, strict=True)
             ]
         )
-    return PackedClouds(torch.cat(points), mass, offsets, torch.tensor(labels))
+    dtype = torch.float64 if any(p.dtype == torch.float64 for p in points) else torch.float32
+    every = torch.cat([own.to(dtype) for own in points])
+    coordinates = first[1] if first is not None and first[1] < first[0] else None
+    return PackedClouds(every, mass, offsets, torch.tensor(labels), coordinates)
 
 
-def file_sources(listing: Listing) -> Iterator[Source]:
-    """Read the files of a listing one by one."""
+def _dimension(width: int, coordinates: int) -> str:
+    extra = width - coordinates
+    return f"{coordinates} with {extra} features" if extra else str(width)
+
+
+def file_sources(
+    listing: Listing, columns: Sequence[str] | None = None, features: Sequence[str] = ()
+) -> Iterator[Source]:
+    """Read the files of a listing one by one; see `read_cloud` for what `columns` are."""
     for file, label in zip(listing.files, listing.labels.tolist(), strict=True):
         path = listing.root / file
-        yield Source(path, "", file_key(file.as_posix()), read_shape(path), label)
+        shape = read_shape(path, columns, features)
+        yield Source(path, "", file_key(file.as_posix()), shape, label)
 
 
 def pack_listing(
@@ -127,6 +143,7 @@ def pack_listing(
     name: str,
     cache: Path | None,
     sources: Callable[[Listing], Iterator[Source]] = file_sources,
+    facts: Mapping[str, Any] | None = None,
 ) -> PackedClouds:
     """Make clouds of the files of a listing, or take them from the cache.
 
@@ -136,6 +153,7 @@ def pack_listing(
         name: Of the data set, in the cache.
         cache: Folder of the cache, or None.
         sources: Reads the files.
+        facts: What else the clouds depend on.
 
     Raises:
         DataError: If a file cannot be read or made a cloud of, or the cache not be written.
@@ -148,7 +166,8 @@ def pack_listing(
             "sampling": repr(sampling),
             "classes": listing.classes,
             "labels": hashlib.blake2b(listing.labels.numpy().tobytes()).hexdigest(),
-            "files": _file_facts(listing.files, listing.root),
+            "files": _file_facts(listing),
+            **(facts or {}),
         },
         lambda: pack_shapes(sources(listing), sampling),
     )

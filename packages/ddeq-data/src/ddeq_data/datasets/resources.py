@@ -7,6 +7,9 @@ from ddeq_data.downloads import Resource
 __all__ = ["FASHION_MNIST", "HDF5", "MNIST", "MODELNET10", "MODELNET40", "RESAMPLED"]
 
 
+_GIB = 1 << 30
+
+
 def _idx(mirrors: tuple[str, ...], checksums: dict[str, str]) -> tuple[Resource, ...]:
     return tuple(
         Resource(
@@ -53,6 +56,7 @@ MODELNET10 = Resource(
     ),
     None,
     "fetch ModelNet10.zip from https://modelnet.cs.princeton.edu with a browser and put it there",
+    most=_GIB,
 )
 MODELNET40 = Resource(
     "ModelNet40.zip",
@@ -62,6 +66,7 @@ MODELNET40 = Resource(
     ),
     None,
     "fetch ModelNet40.zip from https://modelnet.cs.princeton.edu with a browser and put it there",
+    most=4 * _GIB,
 )
 # Both releases of points were published on shapenet.cs.stanford.edu, which has not answered since
 # 2024. It is asked last, in case it comes back.
@@ -73,6 +78,7 @@ HDF5 = Resource(
     ),
     "c9ab8e6dfb16f67afdab25e155c79e59",
     "put a copy of the archive from elsewhere there",
+    most=_GIB,
 )
 RESAMPLED = Resource(
     "modelnet40_normal_resampled.zip",
@@ -81,4 +87,5 @@ RESAMPLED = Resource(
     "fetch it, which needs an account, from kaggle.com/datasets/chenxaoyu/"
     "modelnet-normal-resampled, or from huggingface.co/datasets/Pointcept/"
     "modelnet40_normal_resampled-compressed, and unpack it as modelnet40_normal_resampled there",
+    most=4 * _GIB,
 )

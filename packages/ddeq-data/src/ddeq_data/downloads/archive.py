@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -10,12 +11,13 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from ddeq_data.downloads.fetch import WORK
+from ddeq_data.downloads.fetch import work_folder
 from ddeq_data.errors import DataError
 from ddeq_data.locks import locked
 
 __all__ = ["unpack"]
 
+_DEEPEST = 64
 _MOST = 32 << 30  # bytes that an archive may unpack to
 
 
@@ -38,13 +40,13 @@ def unpack(archive: Path, name: str, *, most: int = _MOST) -> Path:
             lead out of it.
     """
     folder = archive.parent / name
-    work = archive.parent / WORK
-    work.mkdir(exist_ok=True)
+    work = work_folder(archive.parent)
     with locked(work / f"{name}.unpack.lock"):
         if folder.is_dir():
             return folder
         for left in work.glob(f"{name}.*.partial"):  # by processes that were killed
-            shutil.rmtree(left)
+            if not left.is_symlink():
+                shutil.rmtree(left)
         partial = Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".partial", dir=work))
         try:
             with zipfile.ZipFile(archive) as bundle:
@@ -56,12 +58,26 @@ def unpack(archive: Path, name: str, *, most: int = _MOST) -> Path:
             zlib.error,
             EOFError,
             RuntimeError,  # encrypted; NotImplementedError is one
+            ValueError,  # a name with a NUL
             FileExistsError,
             NotADirectoryError,
         ) as error:
+            if isinstance(error, DataError):
+                raise
             raise _refused(archive, "a whole zip archive", str(error)) from error
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+                raise _refused(
+                    archive, "names that this file system can hold", error.strerror or str(error)
+                ) from error
+            raise DataError.at(
+                folder,
+                expected="a folder to unpack to",
+                found=error.strerror or str(error),
+                remedy="make room or check its permissions, or use another root",
+            ) from error
         finally:
-            shutil.rmtree(partial)
+            shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -76,6 +92,8 @@ def _members(bundle: zipfile.ZipFile, archive: Path, name: str, most: int) -> li
         raise _refused(archive, f"a folder {name} in it", ", ".join(found) or "nothing")
     for member in members:
         parts = member.filename.split("/")
+        if len(parts) > _DEEPEST:
+            raise _refused(archive, f"at most {_DEEPEST} folders within each other", "more")
         kind = stat.S_IFMT(member.external_attr >> 16)
         if any(
             part in ("", ".", "..") or "\\" in part or ":" in part for part in parts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import shutil
 import zipfile
 import zlib
 from importlib import import_module
@@ -16,7 +16,7 @@ from ddeq_data.downloads.transfer import Transfer, TransferError
 from ddeq_data.errors import DataError
 from ddeq_data.locks import locked
 
-__all__ = ["WORK", "fetch"]
+__all__ = ["WORK", "fetch", "own_folder", "work_folder"]
 
 WORK = ".download"  # folder of parts and locks, beside the file
 
@@ -43,29 +43,69 @@ def fetch(resource: Resource, folder: Path, *, seconds: float = 30.0) -> Path:
         ModuleNotFoundError: If pooch is needed and missing.
     """
     file = folder / resource.name
-    work = folder / WORK / resource.name
-    work.parent.mkdir(parents=True, exist_ok=True)
-    with locked(work.with_name(f"{resource.name}.lock")):
-        work.mkdir(exist_ok=True)
+    with locked(work_folder(folder) / f"{resource.name}.lock"):
+        work = own_folder(folder / WORK / resource.name)
         if file.exists():
             _check_present(file, resource)
-            shutil.rmtree(work)
+            _clear(work, resource)
             return file
         part = work / "part"
-        for left in work.iterdir():  # by processes that were killed: under the lock nobody works
-            if left != part:
-                left.unlink()
+        # By processes that were killed: under the lock nobody works.
+        _clear(work, resource, keep=part)
+        own_folder(work)
         failures: list[str] = []
         for url in resource.urls:
-            if _try(resource, url, work, Transfer(part, seconds), failures):
+            transfer = Transfer(part, seconds, resource.most)
+            if _try(resource, url, work, transfer, failures):
                 os.replace(work / resource.name, file)
-                shutil.rmtree(work)
+                _clear(work, resource)
                 return file
     tried = "; ".join(failures) or "there is none"
     raise DataError(
         f"{file}: expected one of {len(resource.urls)} mirrors to give this file, tried in vain: "
         f"{tried}; try again later, which goes on with what has come, or {resource.by_hand}."
     )
+
+
+def work_folder(folder: Path) -> Path:
+    """Make the folder of parts and locks, and those above it.
+
+    Raises:
+        DataError: If a link is in its place: what is deleted there would be somebody else's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return own_folder(folder / WORK)
+
+
+def own_folder(path: Path) -> Path:
+    """Make a folder that this program works in, unless it is there.
+
+    Raises:
+        DataError: If a link or a file is in its place.
+    """
+    if not path.is_symlink():
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(exist_ok=True)
+    if path.is_symlink() or not path.is_dir():
+        raise DataError.at(
+            path,
+            expected="a folder, or nothing",
+            found="a link, which is not followed" if path.is_symlink() else "a file",
+            remedy="remove it",
+        )
+    return path
+
+
+def _clear(work: Path, resource: Resource, keep: Path | None = None) -> None:
+    # Delete what this program left in the folder of a download, and the folder if it is empty.
+    for left in work.iterdir():
+        mine = left.name in ("part", resource.name) or left.name.startswith("tmp")  # pooch's
+        if mine and left != keep and (left.is_symlink() or left.is_file()):
+            left.unlink()
+    if keep is not None and keep.is_symlink():
+        keep.unlink()
+    with contextlib.suppress(OSError):
+        work.rmdir()
 
 
 def _try(resource: Resource, url: str, work: Path, transfer: Transfer, failures: list[str]) -> bool:

@@ -17,9 +17,11 @@ class Resource:
         md5: Its published checksum, or None where none is known. Then it must be a zip archive,
             whose own checksums are checked instead.
         by_hand: What to do where no download works, completing "or ...".
+        most: Bytes that it has at most: no server gets to fill the disk.
     """
 
     name: str
     urls: tuple[str, ...]
     md5: str | None
     by_hand: str
+    most: int = 1 << 26

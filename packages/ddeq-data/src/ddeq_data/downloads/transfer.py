@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ _PIECE = 1 << 18
 _TRIES = 3  # in a row that bring nothing new
 _WAIT = 0.2  # seconds, doubled from try to try
 _SECONDS = 30.0  # without a byte
+_SLOWEST = 1024  # bytes a second, on average over these seconds
 
 
 class TransferError(Exception):
@@ -30,27 +32,32 @@ class Transfer:
 
     Args:
         part: The file of what has come.
-        seconds: Longest time to wait for a connection, and for the next byte.
+        seconds: Longest time to wait for a connection, and for the next byte; in as many at least
+            `_SLOWEST` bytes a second must come.
+        most: Bytes that the file has at most; of more none is kept.
     """
 
-    def __init__(self, part: Path, seconds: float = _SECONDS) -> None:
+    def __init__(self, part: Path, seconds: float = _SECONDS, most: int = 1 << 26) -> None:
         self.part = part
         self.seconds = seconds
+        self.most = most
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         """Receive a file and give it the name `output_file` as well.
 
         Raises:
-            TransferError: If the server refuses, or cuts the connection again and again.
+            TransferError: If the server refuses, cuts the connection again and again, hardly
+                sends anything, or sends more than there can be.
         """
-        wait, failures = _WAIT, 0
+        wait, failures, best = _WAIT, 0, self.size()
         while True:
-            before = self.size()
             try:
                 self._request(url)
                 break
             except _Cut as error:
-                failures = 0 if self.size() > before else failures + 1
+                # What was thrown away and comes again is no progress, nor is a byte now and then.
+                onward = self.size() > best and not isinstance(error, _Slow)
+                failures, best = 0 if onward else failures + 1, max(best, self.size())
                 if failures == _TRIES:
                     come = f", {self.size():,} bytes have come" if self.size() else ""
                     raise TransferError(f"{error}{come}") from error
@@ -82,9 +89,14 @@ class Transfer:
                 start, total = self._place(answer, have)
                 if start and start == total:
                     return
+                if total is not None and total > self.most:
+                    raise TransferError(f"{total:,} bytes, where at most {self.most:,} can be")
                 with open(self.part, "r+b" if start else "wb") as out:
                     out.seek(start)
-                    for piece in answer.raw.stream(_PIECE, decode_content=False):
+                    for piece in self._pieces(answer.raw):
+                        if out.tell() + len(piece) > self.most:
+                            out.truncate(0)  # it is another file, or none
+                            raise TransferError(f"more than {self.most:,} bytes, which it has not")
                         out.write(piece)
                         out.flush()
                     os.fsync(out.fileno())
@@ -93,6 +105,19 @@ class Transfer:
             raise _Cut(_reason(error)) from error
         if total is not None and have != total:
             raise _Cut(f"the connection ended after {have:,} of {total:,} bytes")
+
+    def _pieces(self, raw: Any) -> Iterator[bytes]:
+        # What comes, as it comes; each wait for it is bounded by the connection's own limit.
+        begun, come = time.monotonic(), 0
+        read = getattr(raw, "read1", None)  # older ones wait for a whole piece
+        while piece := raw.read(_SLOWEST) if read is None else read(_PIECE):
+            yield piece
+            come += len(piece)
+            passed = time.monotonic() - begun
+            if passed >= self.seconds:
+                if come < _SLOWEST * passed:
+                    raise _Slow(f"{come:,} bytes in {passed:.0f} seconds")
+                begun, come = time.monotonic(), 0
 
     def _place(self, answer: Any, have: int) -> tuple[int, int | None]:
         # The first byte that the server sends, and the length of the whole file if it says it.
@@ -116,6 +141,10 @@ class Transfer:
 
 class _Cut(Exception):
     """Another try may help."""
+
+
+class _Slow(_Cut):
+    """Bytes come, but so few that there is no end to it."""
 
 
 def _reason(error: BaseException) -> str:

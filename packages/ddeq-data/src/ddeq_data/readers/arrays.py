@@ -6,6 +6,7 @@ import io
 import math
 import sys
 import zipfile
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -14,10 +15,13 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
+from ddeq_data.readers.columns import Columns, stacked
 
 __all__ = ["read_npy", "read_npz"]
 
 _VERSIONS = ((1, 0), (2, 0), (3, 0))
+# An array of more bytes than this must not be more than so many times its compressed ones.
+_SMALL, _RATIO = 1 << 26, 100
 
 
 def read_npy(path: str | PathLike[str], content: bytes, place: str = "") -> NDArray[Any]:
@@ -77,37 +81,37 @@ def read_npy(path: str | PathLike[str], content: bytes, place: str = "") -> NDAr
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def read_npz(path: str | PathLike[str], content: bytes) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Parse the content of an npz file with an array of points, and perhaps one of weights.
+def read_npz(
+    path: str | PathLike[str],
+    content: bytes,
+    columns: Sequence[str] | None = None,
+    features: Sequence[str] = (),
+) -> Columns:
+    """Parse the content of an npz file: arrays by their keys.
 
     Args:
         path: Named in errors.
         content: The bytes of the file.
+        columns: Keys of the coordinates, (n,) or (n, k) each, or numbers of columns of the points.
+            None: the array `points`; else the arrays `x`, `y` and perhaps `z`; else the only one
+            besides `weights`.
+        features: Keys, or numbers, of further columns.
 
     Returns:
-        The array under the key `points`, or the only one besides `weights`; and that under the
-        key `weights`, or None.
+        The columns of these arrays, and of `weights` if it is there.
 
     Raises:
-        DataError: If it is not npz or damaged, or no array can be told to be the points.
+        DataError: If it is not npz or damaged, an array is missing or does not fit the others, or
+            no array can be told to be the points.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            others = [name for name in names if name != "weights"]
-            if "points" not in others and len(others) != 1:
-                raise DataError.at(
-                    path,
-                    expected="an array under the key 'points', or a single array",
-                    found=f"the keys {', '.join(names)}" if names else "no array",
-                    remedy="write it with numpy.savez(file, points=...)",
-                )
-            chosen = "points" if "points" in others else others[0]
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            points = read_npy(path, archive.read(members[chosen]), f"key {chosen!r}")
-            if "weights" not in names:
-                return points, None
-            return points, read_npy(path, archive.read(members["weights"]), "key 'weights'")
+            members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            wanted, base = _wanted(path, tuple(members), columns, features)
+            arrays = {
+                key: read_npy(path, _read(path, archive, members[key]), f"key {key!r}")
+                for key in wanted
+            }
     except DataError:
         raise
     # zipfile lets through what its parts raise: RuntimeError, NotImplementedError, zlib.error, ...
@@ -118,3 +122,107 @@ def read_npz(path: str | PathLike[str], content: bytes) -> tuple[NDArray[Any], N
             found=f"something else or a damaged one ({error})",
             remedy="write it with numpy.savez",
         ) from error
+    return _columns(path, arrays, base)
+
+
+def _wanted(
+    path: str | PathLike[str],
+    keys: tuple[str, ...],
+    columns: Sequence[str] | None,
+    features: Sequence[str],
+) -> tuple[dict[str, None], list[str]]:
+    # The keys of the arrays to read, each once, and those of the points.
+    def refuse(expected: str, remedy: str) -> DataError:
+        found = f"the keys {', '.join(keys)}" if keys else "no array"
+        return DataError.at(path, expected=expected, found=found, remedy=remedy)
+
+    others = [key for key in keys if key not in (*features, "weights")]
+    axes = [axis for axis in "xyz" if axis in keys]
+    base = ["points"] if "points" in keys else others if len(others) == 1 else []
+    wanted: list[str] = []
+    for name in features if columns is None else (*columns, *features):
+        if name in keys:
+            wanted.append(name)
+        elif name.isdecimal() and base:
+            wanted += base
+        else:
+            raise refuse(
+                f"an array under the key {name!r}",
+                "correct columns= (--columns) or features= (--features)",
+            )
+    if columns is None:
+        if not base and axes == list("xyz"[: len(axes)]):
+            base = axes
+        if not base:
+            raise refuse(
+                "an array under the key 'points', or a single array",
+                "write it with numpy.savez(file, points=...)",
+            )
+        wanted += base
+    return dict.fromkeys([*wanted, *(key for key in keys if key == "weights")]), base
+
+
+def _read(path: str | PathLike[str], archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    # What 1 kB can become is not what a file of points is.
+    if entry.file_size > max(_SMALL, _RATIO * entry.compress_size):
+        raise DataError.at(
+            path,
+            place=f"key {entry.filename.removesuffix('.npy')!r}",
+            expected=f"at most {_RATIO} times {entry.compress_size} compressed bytes",
+            found=f"{entry.file_size}",
+            remedy="write it with numpy.savez, not compressed, if that is what it holds",
+        )
+    return archive.read(entry)
+
+
+def _columns(
+    path: str | PathLike[str], arrays: dict[str, NDArray[Any]], base: list[str]
+) -> Columns:
+    names: list[str] = []
+    parts: list[NDArray[Any]] = []
+    rows: int | None = None
+    # Its own errors name the weights as such.
+    for key, array in arrays.items():
+        if key == "weights":
+            continue
+        if array.ndim not in (1, 2) or (array.ndim == 1 and base == [key]):
+            raise DataError.at(
+                path,
+                expected="points of shape (n, d)",
+                found=f"an array of shape {array.shape}",
+                remedy="write one cloud to a file, a point in each row",
+            )
+        rows = len(array) if rows is None else rows
+        if len(array) != rows:
+            raise DataError.at(
+                path,
+                place=f"key {key!r}",
+                expected=f"{rows} rows as in {names[0] if names else 'the others'}",
+                found=str(len(array)),
+                remedy="write a row for each point",
+            )
+        own = array[:, None] if array.ndim == 1 else array
+        names += [key] * own.shape[1]
+        parts.append(own)
+    if "weights" in arrays:
+        weights = arrays["weights"]
+        if weights.shape != (rows,):
+            raise DataError.at(
+                path,
+                place="key 'weights'",
+                expected=f"shape ({rows},), one weight for each point",
+                found=f"shape {weights.shape}",
+                remedy="write as many weights as points",
+            )
+        names.append("weights")
+        parts.append(weights[:, None])
+    return Columns(
+        path,
+        tuple(names),
+        len(names),
+        lambda which: stacked(
+            [part[:, i] for part in parts for i in range(part.shape[1])], which, rows or 0
+        ),
+        base=tuple(i for i, name in enumerate(names) if name in base),
+        grouped=True,
+    )

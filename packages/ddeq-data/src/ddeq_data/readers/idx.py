@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import sys
 import zlib
 from io import BufferedReader
@@ -21,6 +22,8 @@ __all__ = ["read_idx"]
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_NDIM = 8  # numpy holds 32 or 64; no published file has more than 4
 _PIECE = 1 << 20
+# Values of more bytes than this must not be more than so many times those of a gzip file.
+_SMALL, _RATIO = 1 << 26, 100
 _FETCH = "fetch the file again"
 
 
@@ -46,8 +49,9 @@ def read_idx(path: str | PathLike[str]) -> NDArray[Any]:
             zipped = file.peek(2)[:2] == b"\x1f\x8b"
             if not zipped:
                 return _parse(path, file)
+            most = max(_SMALL, _RATIO * os.fstat(file.fileno()).st_size)
             with gzip.GzipFile(fileobj=file) as content:
-                return _parse(path, content)
+                return _parse(path, content, most)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError.at(
             path,
@@ -64,7 +68,9 @@ def read_idx(path: str | PathLike[str]) -> NDArray[Any]:
         ) from error
 
 
-def _parse(path: str | PathLike[str], file: BufferedReader | gzip.GzipFile) -> NDArray[Any]:
+def _parse(
+    path: str | PathLike[str], file: BufferedReader | gzip.GzipFile, most: int = sys.maxsize
+) -> NDArray[Any]:
     magic = file.read(4)
     if len(magic) < 4:
         raise _ends(path, len(magic), "the 4 bytes of the magic number")
@@ -93,7 +99,15 @@ def _parse(path: str | PathLike[str], file: BufferedReader | gzip.GzipFile) -> N
             found=f"{shape}",
             remedy=_FETCH,
         )
-    content = _read_up_to(file, promised + 1)
+    content = _read_up_to(file, min(promised, most) + 1)
+    if len(content) > most:
+        raise DataError.at(
+            path,
+            place="byte 4",
+            expected=f"at most {most} bytes of values in a gzip file of this size",
+            found=f"{promised} for shape {shape}",
+            remedy="unpack it with gzip -d, if that is what it holds",
+        )
     if len(content) < promised:
         raise _ends(path, header + len(content), f"{promised} bytes of values for shape {shape}")
     if len(content) > promised:

@@ -15,21 +15,32 @@ from ddeq_data.readers.tokens import NUMBER, Tokens
 
 __all__ = [
     "NumberStream",
+    "line_feeds",
     "token_floats",
     "token_integers",
     "uncommented",
 ]
 
 
-def uncommented(content: bytes) -> bytes:
-    """Return text without byte-order mark and `#` comments, its lines ended by newlines.
+# A sign within a word is part of it: "1.#QNAN" is no 1 with a remark.
+_COMMENT = re.compile(rb"(?<![^\s])#[^\n]*")
 
-    Every line stays where it was, so that lines can be counted.
+
+def line_feeds(content: bytes) -> bytes:
+    """Return text whose lines end in line feeds, whatever they ended in, also in a mixture."""
+    if b"\r" not in content:
+        return content
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def uncommented(content: bytes) -> bytes:
+    """Return text without byte-order mark and `#` comments, its lines ended by line feeds.
+
+    A comment begins with a `#` at the beginning of a word. Every line stays where it was, so that
+    lines can be counted.
     """
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    if b"\r" in content and b"\n" not in content:
-        content = content.replace(b"\r", b"\n")
-    return re.sub(rb"#[^\n]*", b"", content) if b"#" in content else content
+    content = line_feeds(content.removeprefix(b"\xef\xbb\xbf"))
+    return _COMMENT.sub(b"", content) if b"#" in content else content
 
 
 def token_integers(tokens: Tokens) -> NDArray[np.int64] | None:

@@ -17,7 +17,10 @@ from ddeq_data.readers.tokens import Tokens
 
 __all__ = ["read_off"]
 
-_HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(?=[\s\d]|$)[ \t]*(BINARY)?", re.IGNORECASE)
+# MeshLab writes NCOFF where the format says CNOFF.
+_HEADER = re.compile(
+    rb"\s*(ST)?(?:(C)(N)?|(N)(C)?)?(4)?(n)?OFF(?=[\s\d]|$)[ \t]*(BINARY)?", re.IGNORECASE
+)
 _COUNTS = re.compile(rb"\s*(\d{1,15})[ \t]+(\d{1,15})[ \t]+\d{1,15}[ \t]*\r?\n")
 _FETCH = "fetch or export the file again"
 
@@ -45,7 +48,7 @@ def read_off(path: str | PathLike[str]) -> Mesh:
     """
     content = uncommented(read_source(path, "a mesh"))
     header = _HEADER.match(content)
-    if header is None or header[4] or header[5] or header[6]:
+    if header is None or header[6] or header[7] or header[8]:
         raise DataError.at(
             path,
             place="line 1",
@@ -59,7 +62,8 @@ def read_off(path: str | PathLike[str]) -> Mesh:
     line = 1 + content.count(b"\n", 0, header.end())
     body = content[header.end() :]
     stream = NumberStream.parse(path, body, line, "remove it, or put '#' before a comment")
-    declared = 3 + 3 * bool(header[3]) + 4 * bool(header[2]) + 2 * bool(header[1])
+    normal, colour = header[3] or header[4], header[2] or header[5]
+    declared = 3 + 3 * bool(normal) + 4 * bool(colour) + 2 * bool(header[1])
     return _general(stream, declared)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from os import PathLike
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddeq_data.errors import DataError
+from ddeq_data.readers.columns import Columns, choose_columns, stacked
 from ddeq_data.readers.mesh import finite_vertices
-from ddeq_data.readers.numbers import NumberStream
+from ddeq_data.readers.numbers import NumberStream, line_feeds
 from ddeq_data.readers.source import read_source
 
-__all__ = ["read_pcd"]
+__all__ = ["pcd_columns", "read_pcd"]
 
 _KEYS = ("VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS")
 _CODES = {"I": "i", "U": "u", "F": "f"}
@@ -36,6 +38,21 @@ def read_pcd(path: str | PathLike[str]) -> Tensor:
     Raises:
         DataError: If it cannot be read, is not PCD, compressed or damaged, naming line or byte.
     """
+    found = pcd_columns(path, "xyz")
+    table = found.take(choose_columns(found, ("x", "y", "z"), (), None).coordinates)
+    return finite_vertices(path, table[~np.isnan(table).any(1)])
+
+
+def pcd_columns(path: str | PathLike[str], axes: str = "") -> Columns:
+    """Parse the fields of a PCD file; those of several numbers are left out.
+
+    Args:
+        path: The file.
+        axes: Fields that must be there.
+
+    Raises:
+        DataError: If it cannot be read, is not PCD, compressed or damaged, or lacks a field.
+    """
     content = read_source(path, "a point cloud")
     entries, form, start, lines = _header(path, content)
 
@@ -54,12 +71,12 @@ def read_pcd(path: str | PathLike[str]) -> Tensor:
         return [int(word) for word in entries[key]]
 
     fields = entries.get("FIELDS", [])
-    if any(fields.count(axis) != 1 for axis in "xyz"):
+    if not fields or any(fields.count(axis) != 1 for axis in axes):
         raise refuse("FIELDS", "with x, y and z, each once")
     counts = whole("COUNT") if "COUNT" in entries else [1] * len(fields)
     if len(counts) != len(fields) or sum(counts) > _MOST:
         raise refuse("COUNT", f"of {len(fields)} numbers, one for each field")
-    if any(counts[fields.index(axis)] != 1 for axis in "xyz"):
+    if any(counts[fields.index(axis)] != 1 for axis in axes):
         raise refuse("COUNT", "with 1 for x, y and z")
     if "POINTS" in entries:
         size = whole("POINTS")
@@ -70,14 +87,17 @@ def read_pcd(path: str | PathLike[str]) -> Tensor:
     if points < 0:
         raise refuse("POINTS", "of one number")
 
-    chosen = [fields.index(axis) for axis in "xyz"]
+    single = [i for i, count in enumerate(counts) if count == 1]
+    names = tuple(fields[i] for i in single)
+    columns: list[NDArray[np.generic]]
     if form == "ascii":
-        stream = NumberStream.parse(path, content[start:], lines + 1, _FETCH)
+        stream = NumberStream.parse(path, line_feeds(content[start:]), lines + 1, _FETCH)
         promised, there = points * sum(counts), len(stream)
         if there != promised:
             raise _cut(path, stream.place(min(promised, there)), points, promised, there, "numbers")
         first = np.cumsum(counts) - counts
-        table = stream.values.reshape(points, sum(counts))[:, first[chosen]]
+        table = stream.values.reshape(points, sum(counts))
+        columns = [table[:, first[i]] for i in single]
     else:
         dtypes = _dtypes(whole("SIZE"), entries.get("TYPE", []), len(fields))
         if dtypes is None:
@@ -91,8 +111,8 @@ def read_pcd(path: str | PathLike[str]) -> Tensor:
             place = f"byte {start + min(promised, there)}"
             raise _cut(path, place, points, promised, there, "bytes")
         rows = np.frombuffer(content, row, points, start) if promised else np.empty(0, row)
-        table = np.concatenate([rows[str(i)].astype(np.float64) for i in chosen], -1)
-    return finite_vertices(path, table[~np.isnan(table).any(1)])
+        columns = [rows[str(i)][:, 0] for i in single]
+    return Columns(path, names, len(names), lambda which: stacked(columns, which, points))
 
 
 def _cut(
@@ -124,12 +144,13 @@ def _header(
             position = end + 1
             if not words or words[0].startswith("#"):
                 continue
-            if words == ["DATA", "ascii"] or words == ["DATA", "binary"]:
-                return entries, words[1], position, number
-            if words[0] in _KEYS and words[0] not in entries:
-                entries[words[0]] = words[1:]
+            key, form = words[0].upper(), [word.lower() for word in words[1:]]
+            if key == "DATA" and form in (["ascii"], ["binary"]):
+                return entries, form[0], position, number
+            if key in _KEYS and key not in entries:
+                entries[key] = words[1:]
                 continue
-            if words[0] == "COLUMNS" and "FIELDS" not in entries:  # its name before version 0.7
+            if key == "COLUMNS" and "FIELDS" not in entries:  # its name before version 0.7
                 entries["FIELDS"] = words[1:]
                 continue
         raise DataError.at(
@@ -138,7 +159,7 @@ def _header(
             expected=f"DATA ascii or DATA binary, or one of {', '.join(_KEYS)}",
             found=found,
             remedy="convert compressed data with `pcl_convert_pcd_ascii_binary`"
-            if words == ["DATA", "binary_compressed"]
+            if [word.lower() for word in words] == ["data", "binary_compressed"]
             else _FETCH,
         )
 

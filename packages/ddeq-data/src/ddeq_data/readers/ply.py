@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
+from ddeq_data.readers.columns import stacked
 from ddeq_data.readers.mesh import Mesh, checked_mesh
-from ddeq_data.readers.numbers import NumberStream
+from ddeq_data.readers.numbers import NumberStream, line_feeds
 from ddeq_data.readers.ply_header import Element, Header, parse_header
 from ddeq_data.readers.source import read_source
 
-__all__ = ["read_ply"]
+__all__ = ["Ply", "parse_ply", "read_ply"]
 
 _CORNERS = ("vertex_indices", "vertex_index")
 _FETCH = "fetch or export the file again"
@@ -38,34 +40,61 @@ def read_ply(path: str | PathLike[str]) -> Mesh:
     Raises:
         DataError: If it cannot be read, is not PLY or damaged, naming line, byte, vertex or face.
     """
+    ply = parse_ply(path, "xyz")
+    vertices = stacked([ply.vertex[axis] for axis in "xyz"], range(3), len(ply.vertex["x"]))
+    return checked_mesh(path, vertices, ply.corners, ply.counts)
+
+
+class Ply(NamedTuple):
+    """What a PLY file holds.
+
+    Attributes:
+        vertex: The numbers of each vertex by the name of their property, (V,) each; lists not.
+        corners: (K,) int64, the corners of all polygons, one after another.
+        counts: (P,) int64, the number of corners of each polygon.
+    """
+
+    vertex: dict[str, NDArray[np.generic]]
+    corners: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def parse_ply(path: str | PathLike[str], axes: str = "") -> Ply:
+    """Parse a PLY file.
+
+    Args:
+        path: The file.
+        axes: Properties that the vertices must have.
+
+    Raises:
+        DataError: If it cannot be read, is not PLY or damaged, or has no such vertices.
+    """
     content = read_source(path, "a mesh")
     header = parse_header(path, content)
     tables = {element.name: element for element in header.elements}
-    names = (
-        {item.name for item in tables["vertex"].properties if item.counter is None} & set("xyz")
-        if "vertex" in tables
-        else set()
-    )
-    if names != set("xyz"):
+    there = tables["vertex"].properties if "vertex" in tables else ()
+    single = [item.name for item in there if item.counter is None]
+    if not single or not set(axes) <= set(single):
         raise DataError.at(
             path,
             place="header",
             expected="an element vertex with the properties x, y and z",
-            found=", ".join(sorted(names)) or "none",
+            found=", ".join(sorted(set(single) & set("xyz"))) or "none",
             remedy="export the file with its coordinates",
         )
     body = _Body(path, content, header)
-    vertices, corners, counts = np.empty((0, 3)), np.empty(0, np.int64), np.empty(0, np.int64)
+    ply = Ply({}, np.empty(0, np.int64), np.empty(0, np.int64))
     for element in header.elements:
         columns = body.take(element)
         if element.name == "vertex":
-            vertices = np.stack([columns[axis][1] for axis in "xyz"], -1).astype(np.float64)
+            ply.vertex.update({name: columns[name][1] for name in single})
         elif element.name == "face":
             name = next((name for name in _CORNERS if name in columns), None)
             if name is not None:
                 counts, corners = body.integers(columns[name][0]), body.integers(columns[name][1])
+                ply = Ply(ply.vertex, corners, counts)
     body.finish()
-    return checked_mesh(path, vertices, corners, counts)
+    return ply
 
 
 # The numbers of one property: how many in each row, and all of them end to end.
@@ -87,9 +116,7 @@ class _Body:
             self.start = header.size
             self.size = len(self.binary)
         else:
-            text = content[header.size :]
-            if b"\n" not in text:
-                text = text.replace(b"\r", b"\n")
+            text = line_feeds(content[header.size :])
             self.text = NumberStream.parse(path, text, header.lines + 1, _FETCH)
             self.size = len(self.text)
         self.position = 0

@@ -92,10 +92,12 @@ def parse_header(path: str | PathLike[str], content: bytes) -> Header:
 
     order: str | None = None
     elements: list[tuple[str, int, list[Property]]] = []
+    seen: set[tuple[int, str]] = set()
+    end = _line_end(content)
     position = number = 0
     while True:
         number += 1
-        line, position = _line(content, position)
+        line, position = _line(content, position, end)
         if line is None:
             raise refuse(number, "the line end_header", "the end")
         words = line.split()
@@ -124,9 +126,11 @@ def parse_header(path: str | PathLike[str], content: bytes) -> Header:
                     "format, element, property, comment or end_header, in this order",
                     repr(line),
                 )
-        names = [item.name for item in elements[-1][2]] if elements else []
-        if len(names) != len(set(names)):
-            raise refuse(number, "properties of different names", repr(line))
+        if words[0] == "property":
+            own = len(elements), words[-1]
+            if own in seen:
+                raise refuse(number, "properties of different names", repr(line))
+            seen.add(own)
     if order is None:
         raise refuse(number, "a line format ahead of it", "none")
     tables = tuple(Element(name, rows, tuple(items)) for name, rows, items in elements)
@@ -135,12 +139,18 @@ def parse_header(path: str | PathLike[str], content: bytes) -> Header:
     return Header(order, tables, position, number)
 
 
-def _line(content: bytes, start: int) -> tuple[str | None, int]:
+def _line_end(content: bytes) -> bytes:
+    # How the first line ends. A file may be ended by "\r" alone and its data begin with the byte
+    # of "\n": then these two are not one end.
+    window = content[:_LONGEST]
+    first = min((at for at in (window.find(b"\n"), window.find(b"\r")) if at >= 0), default=0)
+    lone = window[first : first + 1] == b"\r" and window[first : first + 2] != b"\r\n"
+    return b"\r" if lone else b"\n"
+
+
+def _line(content: bytes, start: int, end: bytes) -> tuple[str | None, int]:
     # The line that begins at `start`, and where the next one does.
-    window = content[start : start + _LONGEST]
-    ends = [end for end in (window.find(b"\n"), window.find(b"\r")) if end >= 0]
-    if not ends:
+    stop = content.find(end, start, start + _LONGEST)
+    if stop < 0:
         return None, start
-    end = min(ends)
-    width = 2 if window[end : end + 2] == b"\r\n" else 1
-    return window[:end].decode("ascii", "backslashreplace").strip(), start + end + width
+    return content[start:stop].decode("ascii", "backslashreplace").strip(), stop + 1

@@ -13,7 +13,8 @@ from ddeq_data.readers.words import Words, joined, last_characters, number, over
 
 __all__ = ["NUMBER", "Tokens"]
 
-NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
+# Each part can match in one way only: a long number that ends in a letter is refused at once.
+NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
 # Two words may be read that end at any token: so many bytes are ahead of the first.
 _AHEAD = 16
 # A decimal of at most 15 digits is an integer below 2^53 over a power of ten of at most 10^22,

@@ -9,6 +9,7 @@ from ddeq_data.transforms.compose import Compose
 from ddeq_data.transforms.motions import RandomRotation, RandomScale, RandomShear, RandomShift
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
 from ddeq_data.transforms.points import DropPoints, Jitter
+from ddeq_data.transforms.precision import ToFloat32
 from ddeq_data.transforms.resampling import FarthestSample, RandomSample, farthest_points
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "RandomShear",
     "RandomShift",
     "RandomTransform",
+    "ToFloat32",
     "Transform",
     "UnitSphere",
     "ZScore",

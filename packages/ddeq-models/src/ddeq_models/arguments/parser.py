@@ -90,6 +90,24 @@ def add_device(parser: Any) -> None:
     )
 
 
+def add_columns(parser: Any, add: Any = None) -> None:
+    """The options ``--columns`` and ``--features``."""
+    for name, text in (
+        ("columns", "columns that are coordinates, by name or by number from 0 [x,y,z]"),
+        ("features", "columns that the points keep beside them: nx,ny,nz [none]"),
+    ):
+        settings: dict[str, Any] = {"type": _names, "metavar": "A,B,..."}
+        if add is None:
+            parser.add_argument(f"--{name}", help=text, **settings)
+        else:
+            add(parser, f"--{name}", text, **settings)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names between commas."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def add_split(parser: Any, default: str = "test") -> None:
     """The option ``--split``."""
     parser.add_argument(

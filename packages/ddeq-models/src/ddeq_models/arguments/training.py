@@ -7,6 +7,7 @@ from ddeq_models.arguments.parser import (
     SOLVER,
     HelpAll,
     Parser,
+    add_columns,
     add_command,
     add_device,
     add_solver,
@@ -127,6 +128,7 @@ def add_train(commands: Any) -> Parser:
         "points of a mesh [surface; of a folder: all there are]",
         choices=("surface", "vertices"),
     )
+    add_columns(group, rare)
     rare(
         group,
         "--weighted",

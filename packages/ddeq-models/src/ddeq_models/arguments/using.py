@@ -5,6 +5,7 @@ from typing import Any
 from ddeq_models.arguments.parser import (
     RUN,
     Parser,
+    add_columns,
     add_command,
     add_device,
     add_solver,
@@ -62,6 +63,7 @@ def add_predict(commands: Any) -> Parser:
         help="npy, npz (points, perhaps weights), txt, csv, xyz, pts, off, ply or pcd. "
         "Without weights all points weigh the same; for digits give the pixels' values.",
     )
+    add_columns(parser)
     add_device(parser)
     parser.add_argument(
         "--json",
@@ -91,6 +93,7 @@ def add_complete(commands: Any) -> Parser:
     parser.add_argument(
         "--count", type=int, metavar="N", help="points to add to each file [in the run's ratio]"
     )
+    add_columns(parser)
     add_device(parser)
     return parser
 

@@ -39,6 +39,7 @@ class PCNConfig(ModelConfig):
     frame: Literal["visible", "given"] = "visible"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.coarse < 1 or self.side < 1 or not 0 < self.patch < math.inf:
             raise ValueError(
                 "coarse and side must be at least 1 and patch above 0, got "

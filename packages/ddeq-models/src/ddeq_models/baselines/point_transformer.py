@@ -37,6 +37,7 @@ class PointTransformerConfig(ModelConfig):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.widths or min(self.widths) < 1 or self.neighbours < 1 or self.rate < 1:
             raise ValueError(
                 "widths must not be empty, and widths, neighbours and rate at least 1; got "

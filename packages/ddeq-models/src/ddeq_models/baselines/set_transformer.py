@@ -35,6 +35,7 @@ class SetTransformerConfig(ModelConfig):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.heads < 1 or self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
 

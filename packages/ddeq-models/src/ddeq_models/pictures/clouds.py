@@ -6,6 +6,7 @@ import numpy as np
 
 from ddeq_data import CloudDataset
 from ddeq_models.pictures.style import BLUE, INK, SMALL, TEXT, bare, figure, png
+from ddeq_models.text import in_picture
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -45,7 +46,8 @@ def draw_clouds(dataset: CloudDataset, title: str, up: Literal["y", "z"] = "z") 
             cells.append((place // COLUMNS, place % COLUMNS, int(members[0])))
     rows = max(row for row, _, _ in cells) + 1
     height = 1.04 if by_row else 1.22  # of a cell: a name stands below
-    longest = max(len(dataset.classes[i]) for i in present)
+    names = {i: in_picture(dataset.classes[i].replace("_", " ")) for i in present}
+    longest = max(map(len, names.values()))
     margin = 0.2 + 0.085 * longest if by_row else 0.0  # inches, for names at the left
     made = figure(COLUMNS * _CELL + margin, rows * height * _CELL + 0.45)
     axes = made.subplots()
@@ -70,11 +72,10 @@ def draw_clouds(dataset: CloudDataset, title: str, up: Literal["y", "z"] = "z") 
         row, column = (place, 0) if by_row else divmod(place, COLUMNS)
         x, y = (-0.08, -row * height - 0.5) if by_row else (column + 0.5, -row * height - 1.08)
         side = "right" if by_row else "center"
-        name = dataset.classes[label].replace("_", " ")
-        axes.text(x, y, name, ha=side, va="center", fontsize=SMALL, color=INK)
+        axes.text(x, y, names[label], ha=side, va="center", fontsize=SMALL, color=INK)
     axes.set_xlim(-margin / _CELL, COLUMNS)
     axes.set_ylim(-rows * height, 0)
-    axes.set_title(title, loc="left", fontsize=TEXT, color=INK, fontweight="bold")
+    axes.set_title(in_picture(title, 120), loc="left", fontsize=TEXT, color=INK, fontweight="bold")
     return png(made)
 
 
@@ -82,7 +83,7 @@ def _view(dataset: CloudDataset, index: int, up: str) -> tuple[Array, Array, Arr
     # (n, 2) places in [-1/2, 1/2]^2, (n,) areas in shares of a cell, (n,) shades in 0..1.
     points, weights, _ = dataset[index]
     step = -(-len(points) // _POINTS) or 1
-    spots = points[::step, :3].double().numpy()
+    spots = points[::step, : min(dataset.coordinates, 3)].double().numpy()
     mass = weights[::step].double().numpy()
     if not len(spots):
         return np.empty((0, 2)), np.empty(0), np.empty(0)

@@ -25,7 +25,9 @@ def draw_completions(completions: Sequence[CompletedCloud]) -> bytes:
     for column, completion in enumerate(completions):
         whole = [completion.visible, completion.completed]
         whole += [] if completion.missing is None else [completion.missing]
-        every = np.concatenate(whole)
+        # In units in which no square overflows.
+        unit = max(float(np.abs(part).max(initial=0.0)) for part in whole) or 1.0
+        every = np.concatenate(whole) / unit
         project = principal_plane(every)[0] if every.shape[1] > 2 else np.asarray
         seen = project(every)
         centre, reach = (seen.max(0) + seen.min(0)) / 2, 0.56 * float(np.ptp(seen, axis=0).max())
@@ -34,9 +36,9 @@ def draw_completions(completions: Sequence[CompletedCloud]) -> bytes:
             place = axes[row, column]
             added = (None, completion.completed, completion.missing)[row]
             if row < 2 or added is not None:
-                _dots(place, project(completion.visible), area, INK if row == 0 else GREY)
+                _dots(place, project(completion.visible / unit), area, INK if row == 0 else GREY)
             if added is not None:
-                _dots(place, project(added), area, VERMILION if row == 1 else INK)
+                _dots(place, project(added / unit), area, VERMILION if row == 1 else INK)
             bare(place)
             place.set_xlim(centre[0] - reach, centre[0] + reach)
             place.set_ylim(centre[1] - reach, centre[1] + reach)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ddeq_models.pictures.style import INK, SMALL, TEXT, bare, figure, png
+from ddeq_models.text import in_picture
 
 NUMBERS_UP_TO = 20  # classes; beyond that the counts no longer fit in their squares
 
@@ -25,6 +26,7 @@ def draw_confusion_matrix(counts: ArrayLike, classes: Sequence[str], title: str)
         A PNG file.
     """
     counts = np.asarray(counts)
+    classes = [in_picture(name) for name in classes]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = len(classes)
     side = min(max(0.5 * size, 3.2), 12.0)
@@ -51,7 +53,7 @@ def draw_confusion_matrix(counts: ArrayLike, classes: Sequence[str], title: str)
     axes.tick_params(which="minor", length=0)
     axes.set_xlabel("predicted", fontsize=TEXT, color=INK)
     axes.set_ylabel("true", fontsize=TEXT, color=INK)
-    axes.set_title(title, fontsize=TEXT, color=INK, fontweight="bold", loc="left")
+    axes.set_title(in_picture(title, 120), fontsize=TEXT, color=INK, fontweight="bold", loc="left")
     if size <= NUMBERS_UP_TO:
         for i, j in zip(*counts.nonzero(), strict=True):
             dark = image[i, j].mean() < 0.6

@@ -24,6 +24,7 @@ from ddeq_models.pictures.style import (
     plain,
     png,
 )
+from ddeq_models.text import in_picture
 
 _HEADING: dict[str, Any] = {
     "xy": (0.5, 1.0),
@@ -138,9 +139,9 @@ def _draw_cloud(axes: Axes, flow: Flow) -> None:
     )
     bare(axes)
     right = flow.predicted == flow.truth
-    text = f"predicted {flow.predicted} ({flow.probability:.0%})"
+    text = f"predicted {in_picture(flow.predicted, 20)} ({flow.probability:.0%})"
     axes.set_title(
-        text if right else f"{text}, is {flow.truth}",
+        text if right else f"{text}, is {in_picture(flow.truth, 20)}",
         fontsize=SMALL,
         color=BLUE if right else VERMILION,
     )

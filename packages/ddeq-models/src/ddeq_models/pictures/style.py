@@ -1,6 +1,7 @@
 """How all pictures look: legible at the width of a README, in colours for colour-blind eyes."""
 
 import io
+import warnings
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -57,7 +58,10 @@ def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
 def png(made: Figure) -> bytes:
     """The picture as the content of a PNG file, the same bytes for the same picture."""
     buffer = io.BytesIO()
-    made.savefig(buffer, format="png", metadata={"Software": "ddeq-models"})
+    with warnings.catch_warnings():
+        # A class may be named in a script of which the font has no letters.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        made.savefig(buffer, format="png", metadata={"Software": "ddeq-models"})
     return buffer.getvalue()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ddeq_models.device import choose_device
 from ddeq_models.errors import UserError
-from ddeq_models.files import write_atomically
+from ddeq_models.files import write_output
 from ddeq_models.model_folder import open_model
 from ddeq_models.report.page import render
 from ddeq_models.report.story import tell
@@ -49,7 +49,7 @@ def write_report(
         raise UserError(f"there is no folder {path.absolute().parent} to write {path.name} to")
     page = render([tell(open_model(run), place, root) for run in runs])
     try:
-        write_atomically(path, page.encode())
+        write_output(path, page.encode())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; give another --out") from error
     return path

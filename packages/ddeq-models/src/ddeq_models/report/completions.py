@@ -11,6 +11,7 @@ from ddeq_models.pictures.flow import principal_plane
 from ddeq_models.report.story import Story
 from ddeq_models.report.svg import layers
 from ddeq_models.showcase import CompletedCloud
+from ddeq_models.text import shown
 
 
 def completions(story: Story) -> str:
@@ -46,6 +47,7 @@ def worst(story: Story) -> str:
 
 
 def _completion(completed: CompletedCloud) -> str:
+    title = shown(completed.name)
     missing = completed.visible[:0] if completed.missing is None else completed.missing
     parts = [completed.visible, completed.completed, missing]
     every = np.concatenate(parts)
@@ -59,11 +61,11 @@ def _completion(completed: CompletedCloud) -> str:
         "truth": [("seen", visible), ("truth", truth)],
     }
     drawn = "".join(
-        f"<div>{layers(clouds, every, f'{completed.name}, {name}')}<small>{name}</small></div>"
+        f"<div>{layers(clouds, every, f'{title}, {name}')}<small>{name}</small></div>"
         for name, clouds in panels.items()
     )
     unsolved = "" if completed.solved else ", equilibrium not found to the tolerance"
     return (
-        f"<figure><div>{drawn}</div><figcaption>{escape(completed.name)}"
+        f"<figure><div>{drawn}</div><figcaption>{escape(title)}"
         f"<small>energy distance {completed.distance:.3f}{unsolved}</small></figcaption></figure>"
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 from ddeq_models.report.completions import completions, worst
 from ddeq_models.report.story import Failure, Flow, Story
 from ddeq_models.report.svg import Series, cloud, fitted, line_chart
+from ddeq_models.text import shown
 
 # What is known of a run by the names of its figures: title, and whether the axis is logarithmic.
 _CURVES = (
@@ -47,22 +50,25 @@ def render(stories: Sequence[Story]) -> str:
     """The page, as text."""
     assets = files("ddeq_models.report")
     style = assets.joinpath("page.css").read_text(encoding="utf-8")
-    script = assets.joinpath("page.js").read_text(encoding="utf-8")
-    names = ", ".join(story.name for story in stories)
+    script = "\n" + assets.joinpath("page.js").read_text(encoding="utf-8")
+    names = ", ".join(shown(story.name) for story in stories)
     sections = "".join(_section(i, story) for i, story in enumerate(stories))
     contents = ""
     if len(stories) > 1:
         links = "".join(
-            f'<a href="#run-{i}">{escape(story.name)}</a>' for i, story in enumerate(stories)
+            f'<a href="#run-{i}">{_text(story.name)}</a>' for i, story in enumerate(stories)
         )
         contents = f'<nav aria-label="Runs">{links}</nav>'
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
+        # No script but this page's own, whatever the files of a run hold.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        f"img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_sha256(script)}'\">\n"
         f"<title>ddeq: {escape(names)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         f"<header><h1>{'Report' if len(stories) == 1 else 'Runs side by side'}</h1>{contents}"
-        f"</header>\n{_results(stories)}\n{sections}\n</main>\n<script>\n{script}</script>\n"
+        f"</header>\n{_results(stories)}\n{sections}\n</main>\n<script>{script}</script>\n"
         "</body>\n</html>\n"
     )
 
@@ -102,8 +108,8 @@ def _table(stories: Mapping[int, Story]) -> str:
         kind, preset = story.config["model"]["kind"], story.config["preset"]
         words = [*dict.fromkeys((kind, preset)), story.config["data"]["name"]]
         rows.append(
-            f'<tr><th scope="row"><a href="#run-{i}">{escape(story.name)}</a><small>'
-            f"{escape(', '.join(words))}, seed {story.result.get('seed', '–')}"
+            f'<tr><th scope="row"><a href="#run-{i}">{_text(story.name)}</a><small>'
+            f"{_text(', '.join(words))}, seed {_text(str(story.result.get('seed', '–')))}"
             f"</small></th>{''.join(cells)}</tr>"
         )
     return (
@@ -123,7 +129,7 @@ def _section(number: int, story: Story) -> str:
         _configuration(story),
     ]
     return (
-        f'<section class="run" id="run-{number}"><h2>{escape(story.name)}</h2>'
+        f'<section class="run" id="run-{number}"><h2>{_text(story.name)}</h2>'
         f"{''.join(parts)}</section>\n"
     )
 
@@ -145,9 +151,13 @@ def _curves(story: Story) -> str:
         '<p class="legend"><span class="key first"></span>training '
         '<span class="key second"></span>validation, against training steps</p>'
     )
+    note = ""
+    if story.damaged:
+        lines = "line of metrics.jsonl is" if story.damaged == 1 else "lines of metrics.jsonl are"
+        note = f'<p class="note">{story.damaged} {lines} damaged and left out.</p>'
     if not charts:
-        return ""
-    return f'<h3>Training</h3>{legend}<div class="grid-of-charts">{"".join(charts)}</div>'
+        return note
+    return f'<h3>Training</h3>{note}{legend}<div class="grid-of-charts">{"".join(charts)}</div>'
 
 
 def _solver(story: Story) -> str:
@@ -160,15 +170,15 @@ def _solver(story: Story) -> str:
             str(model[name]) for name in ("velocity", "integrator", "adjoint")
         ),
         "Tolerance, budget": f"{model['rtol']:g}, {model['max_steps']:,} evaluations",
-        "Evaluations per cloud": f"{result['solver_steps_mean']:.1f} on average, at most "
-        f"{result['solver_steps_max']:,}",
-        "Relative residual": f"{_number(result['residual_mean'], '.1e')} on average, at most "
-        f"{_number(result['residual_max'], '.1e')}",
-        "Not found to the tolerance": f"{result['solver_failures']:,} of "
-        f"{result['test_clouds']:,} clouds",
-        "Relative spread of the particles": _number(result["spread"], ".2f"),
+        "Evaluations per cloud": f"{_number(result.get('solver_steps_mean'), '.1f')} on average, "
+        f"at most {_number(result.get('solver_steps_max'), ',')}",
+        "Relative residual": f"{_number(result.get('residual_mean'), '.1e')} on average, at most "
+        f"{_number(result.get('residual_max'), '.1e')}",
+        "Not found to the tolerance": f"{_number(result.get('solver_failures'), ',')} of "
+        f"{_number(result.get('test_clouds'), ',')} clouds",
+        "Relative spread of the particles": _number(result.get("spread"), ".2f"),
     }
-    timed = [r for r in story.train if r.get("solver_seconds")]
+    timed = [r for r in story.train if r.get("solver_seconds") and r.get("step_seconds")]
     if timed:
         step, solver = (
             sum(r[name] for r in timed) / len(timed) for name in ("step_seconds", "solver_seconds")
@@ -177,7 +187,7 @@ def _solver(story: Story) -> str:
             f"{step:.3f}, of which {solver:.3f} in the solver, without its adjoint"
         )
     cells = "".join(
-        f'<tr><th scope="row">{title}</th><td>{escape(text)}</td></tr>'
+        f'<tr><th scope="row">{title}</th><td>{_text(text)}</td></tr>'
         for title, text in rows.items()
     )
     return f'<h3>Solver</h3><div class="wide"><table class="facts">{cells}</table></div>'
@@ -191,7 +201,7 @@ def _confusion(story: Story) -> str:
     counts = story.result.get("confusion")
     if not counts:
         return ""
-    classes = [escape(str(name)) for name in story.config["classes"]]
+    classes = [_text(str(name)) for name in story.config["classes"]]
     head = "".join(f'<th scope="col">{name}</th>' for name in classes)
     rows = []
     for i, (name, row) in enumerate(zip(classes, counts, strict=True)):
@@ -211,11 +221,10 @@ def _confusion(story: Story) -> str:
 
 def _flows(number: int, story: Story) -> str:
     if story.note:
-        return f'<p class="note">{escape(story.note)}</p>'
+        return f'<p class="note">{_text(story.note)}</p>'
     if not story.flows:
         return ""
-    data = json.dumps([_flow(f) for f in story.flows], allow_nan=False, separators=(",", ":"))
-    data = data.replace("</", "<\\/")  # no class name may end the script element
+    data = _in_script(json.dumps([_flow(f) for f in story.flows], separators=(",", ":")))
     return (
         "<h3>Flow to the equilibrium</h3><p>The particles of one test cloud, evaluation by "
         "evaluation, in the plane of the two largest principal components of all flows shown. "
@@ -242,8 +251,8 @@ def _flow(flow: Flow) -> dict[str, Any]:
     attention = flow.attention / max(float(flow.attention.max()), 1e-30)
     path, rest = _framed(flow.path), _framed(flow.rest)
     return {
-        "title": flow.truth,
-        "verdict": f"{flow.predicted} ({flow.probability:.0%})",
+        "title": shown(flow.truth),
+        "verdict": f"{shown(flow.predicted)} ({flow.probability:.0%})",
         "right": flow.predicted == flow.truth,
         "message": flow.message,
         "cloud": [[round(x, 1), round(y, 1), round(r, 2)] for (x, y), r in dots],
@@ -285,7 +294,7 @@ def _failures(story: Story) -> str:
 
 
 def _failure(failure: Failure) -> str:
-    says = f"{failure.truth} taken for {failure.predicted}"
+    says = shown(f"{failure.truth} taken for {failure.predicted}")
     return (
         f"<figure>{cloud(failure.cloud, says)}<figcaption>{escape(says)} "
         f"({failure.probability:.0%})<small>test cloud {failure.index}</small></figcaption>"
@@ -298,17 +307,36 @@ def _configuration(story: Story) -> str:
     for name in ("task", "data", "model", "train"):
         rows = "".join(
             f"<tr><th scope='row'>{escape(key.replace('_', ' '))}</th>"
-            f"<td>{escape(_plain(value))}</td></tr>"
+            f"<td>{_text(_plain(value))}</td></tr>"
             for key, value in story.config[name].items()
         )
         groups.append(f"<div><h4>{name}</h4><table>{rows}</table></div>")
-    versions = ", ".join(f"{k} {v}" for k, v in story.result.get("versions", {}).items())
+    known = story.result.get("versions") or {}
+    versions = ", ".join(f"{k} {v}" for k, v in known.items())
     place = f"{story.result.get('device', '')}, {story.result.get('threads', '–')} threads"
     return (
         "<details><summary>Configuration</summary>"
         f'<div class="configuration">{"".join(groups)}</div>'
-        f"<p>{escape(place)}; {escape(versions)}</p></details>"
+        f"<p>{_text(place)}; {_text(versions)}</p></details>"
     )
+
+
+def _text(text: str) -> str:
+    """A text of a user's: as it is shown, and no markup."""
+    return escape(shown(text))
+
+
+def _in_script(text: str) -> str:
+    """JSON within a script element, which no name in it can end or turn into something else.
+
+    ``<!--<script>`` does the latter: HTML then looks for the end of another script.
+    """
+    hidden = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+    return text.translate(hidden)
+
+
+def _sha256(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
 
 
 def _plain(value: Any) -> str:

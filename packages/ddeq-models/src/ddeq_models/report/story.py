@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,9 @@ from ddeq_models.data import batches, check_fit, open_split, view
 from ddeq_models.ddeq import DDEQ
 from ddeq_models.errors import UserError
 from ddeq_models.evaluation import EVALUATION_BATCH
+from ddeq_models.files import read_owned
 from ddeq_models.pictures.flow import principal_plane
+from ddeq_models.records import checked_result
 from ddeq_models.registry import build_task
 from ddeq_models.report.attention import particle_attention
 from ddeq_models.run_folder import RunFolder
@@ -94,6 +97,7 @@ class Story:
         worst: The completions that are farthest from the truth, of `judged` test clouds.
         judged: How many clouds the worst are from.
         note: Why there are no clouds to show, or nothing.
+        damaged: How many lines of the records are damaged and left out.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Story:
     worst: tuple[CompletedCloud, ...] = ()
     judged: int = 0
     note: str = ""
+    damaged: int = 0
 
 
 def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story:
@@ -123,14 +128,16 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
     Raises:
         UserError: The run is not finished, or a file of it is damaged.
     """
-    config, result, records = run.config(), run.result(), run.metrics()
+    config, records = run.config(), run.metrics()
+    result = checked_result(run.result(), len(config.classes))
     story = Story(
         name=run.path.resolve().name,
         config=config.to_dict(),
         result=result,
-        train=[r for r in records if r["split"] == "train"],
-        validation=[r for r in records if r["split"] == "validation"],
-        pictures={p.stem: p.read_bytes() for p in sorted(run.path.glob("completion*.png"))},
+        train=[r for r in records if r.get("split") == "train" and "step" in r],
+        validation=[r for r in records if r.get("split") == "validation" and "step" in r],
+        damaged=run.damaged_records(),
+        pictures=_pictures(run),
     )
     try:
         test_set = open_split(replace(config.data, root=root or config.data.root), "test")
@@ -140,6 +147,17 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
     if config.task.kind == "completion":
         return _with_completions(story, run, test_set, device)
     return _with_clouds(story, run, test_set, device)
+
+
+def _pictures(run: RunFolder) -> dict[str, bytes]:
+    """The pictures of a completion; what only bears such a name is left out."""
+    found = {}
+    for path in sorted(run.path.glob("completion*.png")):
+        with suppress(UserError, OSError):
+            content = read_owned(run.path, path.name)
+            if content.startswith(b"\x89PNG\r\n\x1a\n"):
+                found[path.stem] = content
+    return found
 
 
 def _with_completions(

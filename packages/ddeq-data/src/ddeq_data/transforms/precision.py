@@ -1,0 +1,59 @@
+"""From the precision of files to that of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddeq_data.transforms.base import check, clean
+
+__all__ = ["ToFloat32"]
+
+
+@dataclass(frozen=True)
+class ToFloat32:
+    """Points and weights in float32, those in float64 centred before they are rounded.
+
+    A cloud comes in float64 where float32 would move its points: far from the origin, as in
+    geographic coordinates. Its mean is taken off in float64, so that what is normalised afterwards
+    does not depend on where the cloud was. Points in float32 remain as they are.
+
+    Attributes:
+        centre: Whether points in float64 are centred; else they are rounded where they are.
+        coordinates: How many columns, the first ones, are coordinates; features are not centred.
+            None: all.
+    """
+
+    centre: bool = True
+    coordinates: int | None = None
+
+    def __call__(
+        self, points: Tensor, weights: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Convert each measure.
+
+        Args:
+            points: (..., n, d) floating.
+            weights: (..., n), 0 in padding.
+            generator: Not used.
+
+        Returns:
+            Points and weights in float32, points 0 in padding.
+
+        Raises:
+            ValueError: If the shapes do not fit.
+        """
+        check(points, weights)
+        moved = clean(points, weights)
+        if points.dtype == torch.float64 and self.centre:
+            total = weights.sum(-1, keepdim=True)
+            share = (weights / torch.where(total > 0, total, 1.0))[..., None]
+            count = points.shape[-1] if self.coordinates is None else self.coordinates
+            # The second pass removes the rounding of the first.
+            for _ in range(2):
+                mean = (share * moved[..., :count]).sum(-2, keepdim=True)
+                mean = torch.nn.functional.pad(mean, (0, points.shape[-1] - count))
+                moved = clean(moved - mean, weights)
+        return moved.to(torch.float32), weights.to(torch.float32)

@@ -1,0 +1,246 @@
+"""Values that must not be misread, and files that ask for more than they are worth."""
+
+import gzip
+import io
+import os
+import struct
+import time
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddeq_data import (
+    Cloud,
+    DataError,
+    MNISTPointCloud,
+    PointCloudFolder,
+    ToFloat32,
+    UnitSphere,
+    ZScore,
+    collate,
+    read_cloud,
+    read_idx,
+)
+from ddeq_data.precision import as_precise_as_needed
+from ddeq_data.text import shown
+
+LAW = settings(max_examples=30, deadline=None, derandomize=True)
+PLY = b"ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\n%send_header\n"
+HEADS = {
+    ".txt": b"",
+    ".csv": b"x,y,z\n",
+    ".xyz": b"",
+    ".pts": b"2\n",
+    ".off": b"OFF\n2 0 0\n",
+    ".ply": PLY % b"property float z\n",
+    ".pcd": b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nPOINTS 2\nDATA ascii\n",
+}
+
+
+def write(path, head, rows):
+    mark = b"," if path.suffix == ".csv" else b" "
+    path.write_bytes(head + b"".join(mark.join(row) + b"\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("suffix", HEADS)
+@pytest.mark.parametrize(
+    "word",
+    [b"1.#QNAN", b"-1.#IND", b"1.#INF", b"2_3", "１２".encode(), "٣".encode(), b"1e", b"0x10"]
+    + [b"1d5", b"1.5f", b"--1", b"+-1", b"1" * 20_000 + b"x", b"1.#"],
+)
+def test_what_only_begins_as_a_number_is_none(tmp_path, suffix, word):
+    start = time.process_time()
+    for row in range(2):
+        for column in range(3):
+            rows = [[b"0.5", b"2", b"1"], [b"3", b"4", b"5"]]
+            rows[row][column] = word
+            with pytest.raises(DataError):
+                read_cloud(write(tmp_path / f"a{suffix}", HEADS[suffix], rows))
+    assert time.process_time() - start < 5  # it took 16 s for one of the long ones
+
+
+@pytest.mark.parametrize("suffix", HEADS)
+def test_all_ends_of_lines_mean_the_same_in_any_mixture(tmp_path, suffix):
+    rows = [[b"0.5", b"2", b"1"], [b"3", b"4", b"5"]]
+    text = write(tmp_path / f"a{suffix}", HEADS[suffix], rows).read_bytes()
+    chance = np.random.default_rng(0)
+    for _ in range(20):
+        mixed = b"".join(
+            line + (b"\n", b"\r", b"\r\n")[chance.integers(3)] for line in text.split(b"\n")[:-1]
+        )
+        if suffix in (".ply", ".pcd"):  # whose headers are of one kind
+            head = len(HEADS[suffix])
+            mixed = (
+                text[:head] + mixed[-(len(mixed) - head) :] if b"\r" not in text[:head] else text
+            )
+            mixed = text[:head] + text[head:].replace(b"\n", b"\r\n", 1)
+        (tmp_path / f"a{suffix}").write_bytes(mixed)
+        assert read_cloud(tmp_path / f"a{suffix}")[0].tolist() == [[0.5, 2, 1], [3, 4, 5]]
+
+
+def test_a_binary_ply_with_carriage_returns(tmp_path):
+    points = np.array([[0.5, 1, 2], [3, 4, 5.25]], "<f4")
+    raw = bytearray(points.tobytes())
+    raw[0] = 10  # the byte of a line feed, the first of the data
+    head = (PLY % b"property float z\n").replace(b"ascii", b"binary_little_endian")
+    for end in (b"\r", b"\n", b"\r\n"):
+        for tail in (b"", b"\n"):
+            (tmp_path / "a.ply").write_bytes(head.replace(b"\n", end) + bytes(raw) + tail)
+            found = read_cloud(tmp_path / "a.ply")[0].numpy()
+            np.testing.assert_array_equal(found, np.frombuffer(bytes(raw), "<f4").reshape(2, 3))
+
+
+def test_headers_of_other_writers(tmp_path):
+    (tmp_path / "a.off").write_text("NCOFF\n1 0 0\n1 2 3 0 0 1 9 8 7 6\n")
+    assert read_cloud(tmp_path / "a.off")[0].tolist() == [[1, 2, 3]]
+    text = HEADS[".pcd"].replace(b"DATA ascii", b"data ASCII").replace(b"FIELDS", b"Fields")
+    write(tmp_path / "a.pcd", text, [[b"1", b"2", b"3"]] * 2)
+    assert read_cloud(tmp_path / "a.pcd")[0].tolist() == [[1, 2, 3]] * 2
+
+
+def test_a_signalling_nan_is_one(tmp_path):
+    head = HEADS[".pcd"].replace(b"ascii", b"binary")
+    (tmp_path / "a.pcd").write_bytes(head + struct.pack("<I5f", 0x7F800001, 0, 0, 1, 2, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_cloud(tmp_path / "a.pcd")[0].tolist() == [[1, 2, 3]]
+
+
+def test_a_header_of_many_properties_takes_time_in_proportion(tmp_path):
+    seconds = []
+    for count in (4_000, 16_000):
+        names = b"".join(b"property int p%d\n" % i for i in range(count))
+        row = b" ".join([b"0"] * (count + 2)) + b"\n"
+        (tmp_path / "a.ply").write_bytes(PLY % names + 2 * row)
+        start = time.process_time()
+        assert read_cloud(tmp_path / "a.ply")[0].shape == (2, 2)
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 8 * seconds[0] + 0.5  # 16 times as long if it were quadratic
+
+
+def test_bombs_are_refused_before_they_go_off(tmp_path):
+    head = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (2**23, 2)}
+    np.lib.format.write_array_header_1_0(head, shape)
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+            archive.writestr("points.npy", head.getvalue() + bytes(2**27))
+        with pytest.raises(DataError, match=r"expected at most 100 times .* compressed bytes"):
+            read_cloud(tmp_path / "a.npz")
+    count = 2**27
+    file = tmp_path / "train-labels-idx1-ubyte.gz"
+    file.write_bytes(gzip.compress(b"\0\0\x08\1" + count.to_bytes(4, "big") + bytes(count), 1))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\3" + bytes(12))
+    with pytest.raises(DataError, match="expected at most 67108864 bytes of values in a gzip file"):
+        read_idx(file)
+    assert MNISTPointCloud.find(tmp_path) == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of Unix")
+def test_names_that_hold_anything(tmp_path):
+    for kind in ("a#1", os.fsdecode(b"b\xff")):
+        (tmp_path / kind).mkdir()
+        for i, name in enumerate(("scan #1", os.fsdecode(b"\xfe"), "\x1b[2J", "new\nline", "[x]")):
+            np.save(tmp_path / kind / f"{name}.npy", np.eye(3) + i)
+    for cache in (".processed", None):
+        data = PointCloudFolder(tmp_path, test_share=0.0, validation_share=0.0, cache=cache)
+        assert len(data) == 10
+    (tmp_path / "a#1" / "\x1b[2J.npy").write_bytes(b"x")
+    with pytest.raises(DataError) as caught:
+        PointCloudFolder(tmp_path, test_share=0.0, validation_share=0.0)
+    assert str(caught.value).startswith(f"{tmp_path}/a#1/\\x1b[2J.npy: expected an array")
+
+
+@LAW
+@given(text=st.text())
+def test_what_is_shown_moves_no_cursor(text):
+    assert all(c.isprintable() or c == " " for c in shown(text).replace("\u3000", " "))
+    assert shown("Größe 3 µm") == "Größe 3 µm"
+    assert shown("a\x1b]0;x\x07\u202eb\udcff\u2028") == "a\\x1b]0;x\\x07\\u202eb\\xff\\u2028"
+
+
+@LAW
+@given(
+    offset=st.tuples(*[st.floats(-1e9, 1e9)] * 3),
+    seed=st.integers(0, 99),
+    transform=st.sampled_from([ZScore(), UnitSphere()]),
+)
+def test_a_normalised_cloud_does_not_depend_on_where_it_was(offset, seed, transform):
+    chance = torch.Generator().manual_seed(seed)
+    cloud = torch.randn(50, 3, generator=chance, dtype=torch.float64)
+    weights = torch.rand(50, generator=chance, dtype=torch.float64)
+    weights /= weights.sum()
+    moved = cloud + torch.tensor(offset, dtype=torch.float64)
+    exact = moved - (weights[:, None] * moved).sum(0)  # rounding of the offset itself is not ours
+    expected, _ = transform(exact - (weights[:, None] * exact).sum(0), weights)
+    kept = as_precise_as_needed(moved)
+    for view in (moved, kept):
+        found, _ = transform(*ToFloat32()(view, weights.to(view.dtype)))
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=3e-6)
+    if kept.dtype == torch.float64:  # 1e-6 where it is far away, as float64 is kept then
+        found, _ = transform(kept, weights)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_georeferenced_files_keep_their_shape(tmp_path):
+    utm = np.array([412345.678, 5612345.678, 312.0])
+    for kind in "ab":
+        (tmp_path / kind).mkdir()
+        for i in range(3):
+            local = np.random.default_rng(i).normal(size=(60, 3))
+            np.savetxt(tmp_path / kind / f"{i}.xyz", local + utm, fmt="%.4f")
+    data = PointCloudFolder(tmp_path, test_share=0.0, validation_share=0.0)
+    again = PointCloudFolder(tmp_path, test_share=0.0, validation_share=0.0)  # from the cache
+    for one in (data, again):
+        assert one[0].points.dtype == torch.float64
+        assert len(one[0].points[:, 1].unique()) == 60
+    points, _ = read_cloud(tmp_path / "a" / "0.xyz")
+    np.testing.assert_array_equal(points.numpy(), np.loadtxt(tmp_path / "a" / "0.xyz"))
+    local = np.round(np.random.default_rng(0).normal(size=(60, 3)) + utm, 4) - utm
+    seen, _ = ZScore()(*ToFloat32()(data[0].points, data[0].weights))
+    np.testing.assert_allclose(seen, (local - local.mean(0)) / local.std(0), atol=1e-6)
+    plain = Cloud(torch.from_numpy(local).float(), torch.full((60,), 1 / 60), 0)
+    assert collate([plain, data[0]]).points.dtype == torch.float64
+
+
+def test_what_float32_can_hold_is_kept_in_it():
+    assert as_precise_as_needed(torch.rand(99, 2).double() + 1).dtype == torch.float32
+    constant = torch.stack([torch.rand(9), torch.full((9,), 5e6 / 3)], 1).double()
+    assert as_precise_as_needed(constant).dtype == torch.float32  # it has no shape to lose
+    assert as_precise_as_needed(constant + torch.rand(9, 2).double()).dtype == torch.float64
+    assert as_precise_as_needed(torch.rand(9, 2) + 1e6).dtype == torch.float32  # as it came
+
+
+def test_hdf5_reads_no_other_file(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    from ddeq_data import ModelNet40
+
+    def data():
+        return ModelNet40(tmp_path, release="hdf5", complete=False, cache=None)
+
+    def make(name, labels, values):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["label"] = np.zeros((labels, 1), "u1")
+            file["data"] = values
+
+    for part in ("train", "test"):
+        make(f"ply_data_{part}0.h5", 0, np.zeros((0, 2048, 3), "f4"))
+    with pytest.raises(DataError, match=r"at least one label, and labels in 0\.\.39, found none"):
+        data()
+    make("other.h5", 30, np.ones((30, 2048, 3), "f4"))
+    for link in (
+        h5py.ExternalLink(str(Path(tmp_path) / "other.h5"), "data"),
+        h5py.SoftLink("/label"),
+    ):
+        for part in ("train", "test"):
+            make(f"ply_data_{part}0.h5", 30, link)
+        with pytest.raises(DataError, match=r"key 'data': .*\(a link to it, which is not followed"):
+            data()
