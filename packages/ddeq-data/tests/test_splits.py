@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddeq_data import stratified_holdout
+from ddeq_data import stratified_holdout, stratified_share
 
 LAW = settings(max_examples=60, deadline=None, derandomize=True)
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80)
@@ -40,3 +40,25 @@ def test_a_class_does_not_depend_on_the_order_of_the_others():
 def test_a_count_out_of_range():
     with pytest.raises(ValueError, match=r"count must be in 0\.\.3, .* got 4"):
         stratified_holdout(torch.zeros(3, dtype=torch.int64), 4, 0)
+
+
+@LAW
+@given(labels=LABELS, share=st.floats(0, 1), seed=st.integers(-9, 9))
+def test_a_share_takes_one_at_least_of_each_class_that_can_spare_it(labels, share, seed):
+    table = torch.tensor(labels)
+    chosen = stratified_share(table, share, seed)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    plain = stratified_holdout(table, int(len(labels) * share), seed)
+    assert set(plain.tolist()) <= set(chosen.tolist())
+    for label in set(labels):
+        size, taken = labels.count(label), int((table[chosen] == label).sum())
+        assert abs(taken - int(len(labels) * share) * size / len(labels)) < 1 or taken == 1
+        if share > 0 and size >= 3:
+            assert taken >= 1
+        if share == 0:
+            assert taken == 0
+
+
+def test_a_share_out_of_range():
+    with pytest.raises(ValueError, match=r"share must be in 0\.\.1, got 1\.5"):
+        stratified_share(torch.zeros(3, dtype=torch.int64), 1.5, 0)

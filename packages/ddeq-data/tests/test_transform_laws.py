@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ddeq_data import (
     Compose,
     DropPoints,
+    Frame,
     Jitter,
     RandomRotation,
     RandomScale,
@@ -22,6 +23,7 @@ from ddeq_data import (
 
 LAW = settings(max_examples=15, deadline=None, derandomize=True)
 NORMALISING = [ZScore(), UnitSphere()]
+FRAME = Frame((1.0, -2.0), 3.0)
 PER_CLOUD = [  # one draw for a whole cloud: nothing depends on the order of the points
     RandomRotation(90),
     RandomScale(0.5, 2),
@@ -31,7 +33,7 @@ PER_CLOUD = [  # one draw for a whole cloud: nothing depends on the order of the
 ]
 PER_POINT = [Jitter(0.3), DropPoints(0.4)]
 MIXED = Compose([DropPoints(0.3), ZScore(), RandomRotation(40), Jitter(0.1), UnitSphere()])
-ALL = [*NORMALISING, *PER_CLOUD, *PER_POINT, MIXED]
+ALL = [*NORMALISING, FRAME, *PER_CLOUD, *PER_POINT, MIXED]
 SIZES = st.lists(st.integers(0, 6), min_size=1, max_size=5)
 each = pytest.mark.parametrize("transform", ALL, ids=repr)
 

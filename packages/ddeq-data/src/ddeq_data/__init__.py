@@ -25,7 +25,9 @@ from ddeq_data.datasets import (
     ModelNet40,
     PointCloudFolder,
     SyntheticShapes,
+    fit_frame,
     stratified_holdout,
+    stratified_share,
 )
 from ddeq_data.errors import DataError
 from ddeq_data.packed import PackedClouds
@@ -55,6 +57,7 @@ from ddeq_data.transforms import (
     Compose,
     DropPoints,
     FarthestSample,
+    Frame,
     Jitter,
     RandomRotation,
     RandomSample,
@@ -84,6 +87,7 @@ __all__ = [
     "FarthestSample",
     "FashionMNISTPointCloud",
     "FirstPoints",
+    "Frame",
     "HalfSpaceCrop",
     "Jitter",
     "MNISTPointCloud",
@@ -113,6 +117,7 @@ __all__ = [
     "ZScore",
     "collate",
     "farthest_points",
+    "fit_frame",
     "pack",
     "read_cloud",
     "read_idx",
@@ -124,6 +129,7 @@ __all__ = [
     "read_xyz",
     "sample_surface",
     "stratified_holdout",
+    "stratified_share",
     "transforms",
     "unpack",
     "voxel_bounds",

@@ -3,9 +3,10 @@
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.digits import Digits
 from ddeq_data.datasets.folder import PointCloudFolder
+from ddeq_data.datasets.frames import fit_frame
 from ddeq_data.datasets.mnist import FashionMNISTPointCloud, MNISTPointCloud
 from ddeq_data.datasets.modelnet import ModelNet10, ModelNet40
-from ddeq_data.datasets.splits import stratified_holdout
+from ddeq_data.datasets.splits import stratified_holdout, stratified_share
 from ddeq_data.datasets.synthetic import SyntheticShapes
 
 __all__ = [
@@ -17,5 +18,7 @@ __all__ = [
     "ModelNet40",
     "PointCloudFolder",
     "SyntheticShapes",
+    "fit_frame",
     "stratified_holdout",
+    "stratified_share",
 ]

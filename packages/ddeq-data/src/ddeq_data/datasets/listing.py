@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddeq_data.datasets.splits import stratified_holdout
+from ddeq_data.datasets.splits import stratified_share
 from ddeq_data.errors import DataError
 from ddeq_data.readers.cloud import SUFFIXES
 
@@ -50,13 +50,14 @@ class Listing:
         """Return the files of one split.
 
         Where folders say what is for the test, that holds; otherwise a share of each class is
-        held out. The same goes for validation, whose files are taken from what is left.
+        held out, one at least of each class of 3 or more files. The same goes for validation,
+        whose files are taken from what is left.
 
         Args:
             split: "train", "validation", "test" or "train+validation".
             validation_share: Share of the files to train that validate instead.
             test_share: Share of all files for the test.
-            seed: Seed of the choice; see `stratified_holdout`.
+            seed: Seed of the choice; see `stratified_share`.
 
         Raises:
             DataError: If there are no files in that split.
@@ -67,7 +68,7 @@ class Listing:
                 continue
             free = torch.tensor([i for i, name in enumerate(parts) if name in ("", "train")])
             if len(free):
-                held = stratified_holdout(self.labels[free], int(len(free) * share), seed)
+                held = stratified_share(self.labels[free], share, seed)
                 for i in free[held].tolist():
                     parts[i] = part
         parts = ["train" if name == "" else name for name in parts]
@@ -78,7 +79,10 @@ class Listing:
                 self.root,
                 expected=f"files for the split {split}",
                 found=f"none among {len(parts)} files",
-                remedy="choose another split or share, or complete the folder",
+                remedy=(
+                    "a part is held out of classes that have at least 3 files to spare: add files, "
+                    f"or put some into folders class/{wanted[0]}"
+                ),
             )
         return Listing(
             self.root,

@@ -6,6 +6,7 @@ part, whatever it holds, and comes out as the point 0. Random ones need a `torch
 
 from ddeq_data.transforms.base import RandomTransform, Transform, is_random
 from ddeq_data.transforms.compose import Compose
+from ddeq_data.transforms.frame import Frame
 from ddeq_data.transforms.motions import RandomRotation, RandomScale, RandomShear, RandomShift
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
 from ddeq_data.transforms.points import DropPoints, Jitter
@@ -16,6 +17,7 @@ __all__ = [
     "Compose",
     "DropPoints",
     "FarthestSample",
+    "Frame",
     "Jitter",
     "RandomRotation",
     "RandomSample",
