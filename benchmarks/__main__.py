@@ -25,6 +25,7 @@ from benchmarks import (
     step_memory,
     training_step,
 )
+from benchmarks.unseen import driver as unseen
 
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "attention": attention,
     "completion": completion,
     "baselines": baselines,
+    "unseen": unseen,
 }
 
 

@@ -18,7 +18,7 @@ from ddeq_models.task import TaskConfig
 
 DataName = Literal["digits", "mnist", "fashion-mnist", "modelnet10", "modelnet40", "folder"]
 Release = Literal["meshes", "hdf5", "resampled"]
-Normalisation = Literal["z-score", "unit-sphere", "none"]
+Normalisation = Literal["set", "z-score", "unit-sphere", "none"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,12 @@ class DataConfig:
         root: Folder of its files; None where the data set comes with the package.
         weighted: Whether a point of `mnist` or `fashion-mnist` weighs as much as its pixel's
             value, and not all points of a cloud alike. Points of `digits` always do.
-        normalise: What is done to every cloud, in training and in prediction alike: ``z-score``
-            (zero mean and unit variance along each axis), ``unit-sphere`` (zero mean, largest
-            norm 1) or ``none``.
+        normalise: What is done to every cloud, in training and in prediction alike: ``set`` (one
+            centre and one scale for all of them, so that place, size and proportions are kept),
+            ``z-score`` (zero mean and unit variance along each axis), ``unit-sphere`` (zero mean,
+            largest norm 1) or ``none``.
+        centre: The centre of ``set``, found in the training clouds when the training begins, and
+        unit: its scale; () and 0 before. See `ddeq_data.fit_frame`.
         rotate: Largest random rotation to either side, in degrees. This and all that follow apply
             to training clouds only, after normalisation; 0 turns each of them off.
         scale: Largest random change of size, relative: the factor is drawn from
@@ -60,6 +63,8 @@ class DataConfig:
     root: str | None = None
     weighted: bool = False
     normalise: Normalisation = "z-score"
+    centre: tuple[float, ...] = ()
+    unit: float = 0.0
     rotate: float = 0.0
     scale: float = 0.0
     stretch: float = 0.0
@@ -80,6 +85,10 @@ class DataConfig:
                 f"{self.name} has columns of its own; leave columns and features out, or take the "
                 "data set folder"
             )
+        _require(self, "centre", lambda x: all(map(math.isfinite, x)), "finite")
+        _require(self, "unit", lambda x: 0 <= x < math.inf, "at least 0")
+        if bool(self.centre) != (self.unit > 0):
+            raise UserError("centre and unit are of one frame: give both, or leave both out")
         _require(self, "points", lambda x: x >= 0, "at least 0")
         _require(self, "points", lambda x: x <= 2**20, "at most 2^20")
         _require(self, "rotate", lambda x: 0 <= x <= 180, "between 0 and 180")
@@ -115,6 +124,10 @@ class TrainConfig:
 
     Attributes:
         epochs: Passes over the training clouds.
+        steps: Least number of steps: a set of few clouds is passed through more often than `epochs`
+            until that is reached. 0 keeps to the passes.
+        max_minutes: The training is shortened, before it begins, to what is expected to take no
+            longer than this, and ends there in any case; 0 sets no limit.
         batch_size: Clouds in one step.
         learning_rate: AdamW's step at its peak: it rises linearly during the warm-up and falls
             as `schedule` says.
@@ -144,6 +157,8 @@ class TrainConfig:
     """
 
     epochs: int = 60
+    steps: int = 0
+    max_minutes: float = 0.0
     batch_size: int = 64
     learning_rate: float = 1e-3
     warmup: float = 0.05
@@ -166,6 +181,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "decay_epochs"):
             _require(self, name, lambda x: x >= 1, "at least 1")
             _require(self, name, lambda x: x < 2**31, "below 2^31")
+        _require(self, "steps", lambda x: 0 <= x < 2**31, "at least 0 and below 2^31")
+        _require(self, "max_minutes", lambda x: 0 <= x < math.inf, "at least 0")
         _require(self, "learning_rate", lambda x: 0 < x < math.inf, "above 0")
         for name in ("weight_decay", "clip_norm"):
             _require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
@@ -178,6 +195,17 @@ class TrainConfig:
             _require(self, name, lambda x: x >= 0, "at least 0")
             _require(self, name, lambda x: x < 2**63, "below 2^63")
         _require(self, "decay_factor", lambda x: 0 < x <= 1, "above 0 and at most 1")
+
+
+def passes(train: TrainConfig, clouds: int) -> TrainConfig:
+    """The training with as many epochs as its least number of steps asks for.
+
+    Args:
+        train: The training.
+        clouds: Clouds to train on.
+    """
+    a_pass = max(1, -(-clouds // train.batch_size))
+    return dataclasses.replace(train, epochs=max(train.epochs, -(-train.steps // a_pass)))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Training, evaluation and prediction all pass through `normaliser`, so that a fil
 clouds of the training were, and the latter two through `view`, exactly alike.
 """
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -15,6 +16,7 @@ from ddeq_data import (
     Digits,
     DropPoints,
     FashionMNISTPointCloud,
+    Frame,
     Jitter,
     MNISTPointCloud,
     ModelNet10,
@@ -34,9 +36,10 @@ from ddeq_data import (
     VoxelVertices,
     ZScore,
     collate,
+    fit_frame,
 )
 from ddeq_data.transforms import FarthestSample, RandomSample
-from ddeq_models.config import DataConfig, DataName, Normalisation
+from ddeq_models.config import DataConfig, DataName
 from ddeq_models.errors import UserError
 
 Split = Literal["train", "validation", "test"]
@@ -108,9 +111,28 @@ def _root(config: DataConfig) -> str:
     return config.root
 
 
-def normaliser(kind: Normalisation) -> Transform:
-    """What is done to every cloud before the model sees it."""
-    match kind:
+def framed(config: DataConfig, train_set: CloudDataset) -> DataConfig:
+    """The clouds with the frame of their training split, where they are normalised as a set."""
+    if config.normalise != "set" or config.unit:
+        return config
+    frame = fit_frame(train_set)
+    return replace(config, centre=frame.centre, unit=frame.scale)
+
+
+def normaliser(config: DataConfig) -> Transform:
+    """What is done to every cloud before the model sees it.
+
+    Raises:
+        UserError: The clouds are normalised as a set whose frame is not known.
+    """
+    match config.normalise:
+        case "set":
+            if not config.unit:
+                raise UserError(
+                    "normalise is set, but data.centre and data.unit are missing: a training finds "
+                    "them; give both, or another normalise"
+                )
+            return Compose([Frame(config.centre, config.unit), ToFloat32(centre=False)])
         case "z-score":
             return Compose([ToFloat32(), ZScore()])
         case "unit-sphere":
@@ -121,7 +143,7 @@ def normaliser(kind: Normalisation) -> Transform:
 
 def view(config: DataConfig) -> Transform:
     """What is done to a cloud that is measured or predicted: a function of the cloud alone."""
-    normalise = normaliser(config.normalise)
+    normalise = normaliser(config)
     if not config.points:
         return normalise
     return Compose([normalise, FarthestSample(config.points)])

@@ -6,6 +6,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
+from ddeq_models.description import BINS, description_size
 from ddeq_models.errors import UserError
 
 __all__ = ["MOST_WEIGHTS", "check_bounds", "check_size", "weights_at_most"]
@@ -22,12 +23,14 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("heads", "coarse", "side", "neighbours", "rate"), (1, 16_384)),
     **dict.fromkeys(("encoder_blocks", "self_blocks", "cross_blocks", "layers"), (0, 256)),
     "octaves": (0, 64),
+    "scales": (0, 16),
+    **dict.fromkeys(("coordinates", "rows"), (0, 2**20)),
     "memory": (1, 1000),
     **dict.fromkeys(("max_steps", "adjoint_steps"), (1, 1_000_000)),
 }
 # Numbers that are above 0, and shares that are below 1.
-_POSITIVE = ("step", "step_decay", "rtol", "adjoint_rtol", "ratio", "patch")
-_SHARES = ("dropout",)
+_POSITIVE = ("damping", "step", "step_decay", "rtol", "adjoint_rtol", "ratio", "patch")
+_SHARES = ("dropout", "hiding", "summary_dropout")
 _NOT_NEGATIVE = ("orthogonality",)
 
 
@@ -82,12 +85,14 @@ def weights_at_most(config: Any) -> int:
     dim = max(of("dim"), of("widths"), 64)
     hidden = max(of("hidden"), dim)
     narrow = max(of("bilinear_dim"), 1)
+    described = BINS * description_size(of("point_dim")) if hasattr(config, "description") else 0
     inner = of("point_dim") * (1 + 2 * of("octaves")) + of("noise_dim") + dim
     blocks = 4 + of("layers") + sum(of(f"{n}_blocks") for n in ("encoder", "self", "cross"))
     blocks += 4 * len(getattr(config, "widths", ()))
     return (
         blocks * (8 * dim * dim + 4 * dim * hidden + 4 * inner * hidden)
         + 4 * dim * narrow * (narrow + 4)
+        + described * dim
         + (of("classes") + of("inducing") + 2) * dim * max(of("particles"), 4)
         + 4096 * (of("coarse") + of("classes")) * max(of("point_dim"), 1)
         + 16_000_000 * (not hasattr(config, "dim"))  # widths of their own: PointNet, PCN

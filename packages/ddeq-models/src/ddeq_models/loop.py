@@ -1,17 +1,18 @@
-"""The training loop: `fit`, and one step of it, `optimise`."""
+"""The training loop."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
 
-from ddeq_data import CloudDataset
+from ddeq_data import CloudDataset, PointBatch
 from ddeq_models.config import RunConfig, TrainConfig
 from ddeq_models.data import augmentation, batches, generator_of, normaliser
 from ddeq_models.errors import Diverged
 from ddeq_models.evaluation import EVALUATION_BATCH, measure
+from ddeq_models.forecast import announce, fit_to_data, seconds_a_step, shortened
 from ddeq_models.metrics import Figures, Tally, to_json
 from ddeq_models.optimisation import learning_rate
 from ddeq_models.pace import Pace
@@ -21,11 +22,13 @@ from ddeq_models.registry import build_model
 from ddeq_models.run_folder import RunFolder
 from ddeq_models.saver import Manner, Saver
 from ddeq_models.state import State
+from ddeq_models.step import optimise
 from ddeq_models.stop import Stop
 from ddeq_models.task import Task
 from wgf_solver import AdjointWarning
 
 RECORD_EVERY = 50  # steps between two records of the training, about: each epoch is cut evenly
+VALIDATIONS = 50  # of a training, about: a set of few clouds is passed through more often
 
 
 def fit(
@@ -45,13 +48,12 @@ def fit(
         The state at the end; the weights that are kept are in the run folder.
     """
     config, plan, device = task.config, task.config.train, ranks.device
-    normalise, augment = normaliser(config.data.normalise), augmentation(config.data)
+    normalise, augment = normaliser(config.data), augmentation(config.data)
     loader, sampler = batches(
         train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda"
     )
     validation_loader, _ = batches(validation_set, EVALUATION_BATCH)
     length = len(loader)
-    steps = plan.epochs * length
     records = max(1, round(length / RECORD_EVERY))
     ends = {length * (i + 1) // records for i in range(records)}
     quiet = manner.quiet or ranks.rank > 0
@@ -64,11 +66,27 @@ def fit(
         warnings.simplefilter("ignore", AdjointWarning)  # these failures are counted
         torch.manual_seed(plan.seed)
         model = build_model(config.model).to(device)
+        fit_to_data(model, train_set, normalise, device)
         state = State(model, plan)
         saver = Saver(run, ranks, state, stop, manner)
+
+        def inputs_of(batch: PointBatch, step: int) -> Any:
+            generator = generator_of(plan.seed, step)
+            torch.manual_seed(generator.initial_seed() + ranks.rank)
+            batch = batch.to(device, non_blocking=True).map(normalise)
+            return task.prepare(batch.map(augment, generator), generator)
+
+        if not state.epochs:  # it begins
+            sampler.load_state_dict({"seed": plan.seed, "epoch": 1, "position": 0})
+            trial = seconds_a_step(task, model, (inputs_of(b, 0) for b in loader), ranks)
+            state.epochs = ranks.of_first(shortened(plan, length, trial))
+            if not quiet:
+                announce(plan, state.epochs, length, trial)
+        plan = replace(plan, epochs=state.epochs)
+        steps, every = plan.epochs * length, max(1, plan.epochs // VALIDATIONS)
         with Progress(task, plan.epochs, steps, quiet, done=state.step) as progress:
             for epoch in range(state.step // length + 1, plan.epochs + 1):
-                if stalled(plan, state, epoch):
+                if stalled(plan, state, epoch) or ranks.any(late(plan, state))[0]:
                     break
                 _configure(config, epoch, model, state.average.model)
                 sampler.load_state_dict(
@@ -77,11 +95,8 @@ def fit(
                 model.train()
                 pace, paced = Pace(model), state.step
                 for position, batch in enumerate(loader, start=state.step % length + 1):
-                    generator = generator_of(plan.seed, state.step)
-                    torch.manual_seed(generator.initial_seed() + ranks.rank)
+                    inputs = inputs_of(batch, state.step)
                     rate = learning_rate(plan, state.step, steps)
-                    batch = batch.to(device, non_blocking=True).map(normalise)
-                    inputs = task.prepare(batch.map(augment, generator), generator)
                     optimise(task, state, inputs, rate, ranks)
                     progress.step(epoch, state.tally)
                     if position in ends:
@@ -95,6 +110,8 @@ def fit(
                     if position < length:
                         saver.save_if_due()
 
+                if epoch % every and epoch < plan.epochs and not late(plan, state):
+                    continue
                 tally = measure(task, state.average.model, validation_loader, device, ranks=ranks)
                 validated = _finite(task, tally, f"validation, epoch {epoch}", run)
                 _keep(task, state, validated, epoch, run)
@@ -106,41 +123,14 @@ def fit(
     return state
 
 
-def optimise(task: Task, state: State, inputs: Any, rate: float, ranks: Ranks) -> None:
-    """One step, recorded in the state.
-
-    Args:
-        task: What the loss is.
-        state: The model and all that changes with it.
-        inputs: What the task prepared, of the whole batch.
-        rate: Learning rate.
-        ranks: The processes that share the batch.
-    """
-    plan, model, share = task.config.train, state.model, ranks.share(inputs)
-    if len(share[0]):  # with fewer clouds than processes some have none
-        bf16 = plan.precision == "bf16"
-        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
-            answer = task.answer(model, share)
-            loss = task.loss(answer, share)
-        if ranks.count > 1:
-            loss = loss * (len(share[0]) / len(inputs[0]))
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.tally.add(task.records(answer, share))
-    ranks.add_gradients(model)
-    if plan.clip_norm:
-        clip_grad_norm_(model.parameters(), plan.clip_norm)
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    state.optimiser.step()
-    state.optimiser.zero_grad()
-    ranks.same_buffers(model)
-    state.average.update(model)
-    state.step += 1
-
-
 def stalled(plan: TrainConfig, state: State, epoch: int) -> bool:
     """Whether no validation of the last `patience` epochs before this one was the best so far."""
     return bool(plan.patience) and epoch - 1 - state.best_epoch >= plan.patience
+
+
+def late(plan: TrainConfig, state: State) -> bool:
+    """Whether the time that the training may take is over."""
+    return 0 < 60 * plan.max_minutes <= state.seconds
 
 
 def _configure(config: RunConfig, epoch: int, *models: nn.Module) -> None:

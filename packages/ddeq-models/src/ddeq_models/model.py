@@ -40,9 +40,17 @@ class ModelConfig:
 
         return {kind: config for kind, (config, _) in MODELS.items()}
 
-    def for_data(self, point_dim: int, classes: int) -> Self:
-        """The configuration with what the data decide: the dimension, and the classes if known."""
+    def for_data(self, point_dim: int, classes: int, coordinates: int | None = None) -> Self:
+        """The configuration with what the data decide.
+
+        Args:
+            point_dim: columns of a point.
+            classes: how many there are.
+            coordinates: how many of the columns are coordinates and not features; None: all.
+        """
+        features = coordinates is not None and coordinates < point_dim
         decided = {"point_dim": point_dim, "classes": classes}
+        decided["coordinates"] = coordinates if features and coordinates else 0
         known = {field.name for field in fields(self)}
         return replace(self, **{name: n for name, n in decided.items() if name in known})
 

@@ -14,16 +14,19 @@ from ddeq_models.model import ModelConfig
 PRESETS: dict[str, ModelConfig] = {
     # Ours: marked particles, labelled residual, Anderson acceleration, solved to its tolerance.
     # The particles interact through their mean, so that F is a map of the measure and not of each
-    # particle alone. With self-attention among them they crowded together in one short trial.
+    # particle alone, and are told a summary of the whole cloud.
     "ddeq": DDEQConfig(
         dim=64,
         heads=4,
         hidden=128,
         bilinear_dim=32,
         self_blocks=0,
-        cross_blocks=2,
-        octaves=4,
+        cross_blocks=1,
         interacting=True,
+        encoder="moments",
+        rows=512,
+        damping=0.5,
+        readout="max-mean",
     ),
     # The hyperparameters of the published MNIST classifier, for parity: unmarked particles,
     # energy-kernel flow through F with a constant step of 5, 200 steps, one phantom step. Such a

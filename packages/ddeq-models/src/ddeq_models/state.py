@@ -39,6 +39,7 @@ class State:
         optimiser: Of the model.
         average: What is validated and saved.
         step: Steps done.
+        epochs: Epochs of the training; 0 before it is decided.
         tally: What was recorded since the last line of the metrics.
         kept: Validation figures of the weights that are in the run folder, and
         kept_epoch: the epoch they are of; 0 before the first.
@@ -51,6 +52,7 @@ class State:
         self.optimiser = build_optimiser(model, plan)
         self.average = Average(model, plan.ema)
         self.step = 0
+        self.epochs = 0
         self.tally = Tally()
         self.kept: Figures = {}
         self.kept_epoch = 0
@@ -91,6 +93,7 @@ class State:
         }
         numbers: dict[str, Any] = {
             "step": self.step,
+            "epochs": self.epochs,
             "seconds": self.seconds,
             "metrics_size": metrics_size,
             "kept": dict(self.kept),
@@ -140,6 +143,7 @@ class State:
             device = next(self.model.parameters()).device
             self.tally.add({name: x.to(device) for name, x in groups["tally"].items()})
         self.step = self.average.updates = int(numbers["step"])
+        self.epochs = int(numbers["epochs"])
         self.kept, self.kept_epoch = numbers["kept"], int(numbers["kept_epoch"])
         self.best, self.best_epoch = numbers["best"], int(numbers["best_epoch"])
         self._start = time.perf_counter() - float(numbers["seconds"])

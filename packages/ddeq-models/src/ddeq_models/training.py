@@ -11,11 +11,12 @@ import torch
 from ddeq_data import CloudDataset
 from ddeq_models.board import check_board
 from ddeq_models.classification import ClassificationConfig
-from ddeq_models.config import DataConfig, RunConfig, TrainConfig
+from ddeq_models.config import DataConfig, RunConfig, TrainConfig, passes
 from ddeq_models.data import (
     SPLITS,
     batches,
     check_fit,
+    framed,
     open_split,
 )
 from ddeq_models.drawing import draw_if_possible
@@ -90,9 +91,9 @@ def train(
             config = RunConfig(
                 preset=preset,
                 classes=classes,
-                data=data,
-                model=model.for_data(sets[0].dim, len(classes)),
-                train=training,
+                data=framed(data, sets[0]),
+                model=model.for_data(sets[0].dim, len(classes), sets[0].coordinates),
+                train=passes(training, len(sets[0])),
                 version=version("ddeq-models"),
                 task=task or ClassificationConfig(),
             )

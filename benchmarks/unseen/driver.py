@@ -1,0 +1,217 @@
+"""Small sets of clouds that nothing was tuned for: the defaults beside what users have.
+
+For each set and seed of its split: `ddeq train --data folder` as it comes, a PointNet of 60 lines
+that is given as much processor time, extra trees and a support vector machine on moments, and on
+request our baselines by the same command. Records are appended to ``--records`` as they come, and
+what is there already is not done again: stop it and go on, or run several side by side.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.unseen import pointnet, trees
+from benchmarks.unseen.clouds import Clouds, Labels
+from benchmarks.unseen.sets import GENERATED, SETS
+from benchmarks.unseen.split import split
+from ddeq_models.memory import keep_freed_memory
+from ddeq_models.recipes import BASELINES, RECIPES
+from ddeq_models.training import train
+
+PEERS = ("pointnet-60", "trees", "svc")
+OURS = ("ddeq", *BASELINES)
+PARTS = ("train", "validation", "test")
+# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
+STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=list(SETS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument(
+        "--competitors", nargs="+", choices=(*OURS, *PEERS), default=["ddeq", *PEERS]
+    )
+    parser.add_argument("--records", type=Path, metavar="FILE", help="JSON lines to go on with")
+    parser.add_argument(
+        "--max-minutes", type=float, default=3.0, help="that a training may take [3]"
+    )
+    parser.add_argument("--epochs", type=int, help="of ours, for a trial; else as they come")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Each set, seed and competitor, unless it is recorded."""
+    keep_freed_memory()  # as ``ddeq train`` does
+    records = read(options.records)
+    done = {(r["set"], r["seed"], r["competitor"]): r for r in records}
+    for name in options.sets:
+        try:
+            clouds = SETS[name].make(0)
+        except ModuleNotFoundError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        for seed in options.seeds:
+            for competitor in options.competitors:
+                if (name, seed, competitor) in done:
+                    continue
+                ours = done.get((name, seed, "ddeq"), {"seconds": 30.0})
+                for record in results(competitor, clouds, seed, ours["seconds"], options):
+                    record = {"set": name, "seed": seed, **record}
+                    done[name, seed, record["competitor"]] = record
+                    records.append(record)
+                    if options.records is not None:
+                        with open(options.records, "a", encoding="utf-8") as file:
+                            file.write(json.dumps(record) + "\n")
+    wanted = [r for r in records if r["set"] in options.sets]
+    return {"records": wanted}
+
+
+def read(path: Path | None) -> list[dict[str, Any]]:
+    """What was recorded before."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def results(
+    competitor: str, clouds: Clouds, seed: int, seconds: float, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Test accuracy and processor seconds of a competitor on one split."""
+    parts, start = split(clouds, seed), time.process_time()
+    truth = clouds.labels[parts[2]]
+    if competitor in OURS:
+        accuracy = trained(competitor, clouds, parts, seed, options)
+        return [{"competitor": competitor, "accuracy": accuracy, "seconds": _since(start)}]
+    if competitor == "pointnet-60":
+        predicted = {competitor: pointnet.fit(clouds, *parts, seconds=seconds, seed=seed)}
+    else:
+        found = trees.fit(clouds, *parts, seed=seed)
+        predicted = {"trees": found.trees, "svc": found.svc}
+    spent = _since(start)
+    return [
+        {"competitor": name, "accuracy": float((labels == truth).mean()), "seconds": spent}
+        for name, labels in predicted.items()
+        if name == competitor
+    ]
+
+
+def trained(
+    preset: str,
+    clouds: Clouds,
+    parts: tuple[Labels, Labels, Labels],
+    seed: int,
+    options: argparse.Namespace,
+) -> float:
+    """Test accuracy of ``ddeq train --data folder`` with its defaults."""
+    recipe = RECIPES["folder", preset]
+    training = replace(recipe.train, seed=seed, max_minutes=options.max_minutes)
+    if options.epochs is not None:
+        training = replace(training, epochs=options.epochs, steps=0)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "clouds"
+        write(clouds, parts, root)
+        finished = train(
+            recipe.model,
+            replace(recipe.data, root=str(root)),
+            training,
+            preset=preset,
+            out=Path(place) / "run",
+            quiet=True,
+        )
+        return float(finished.result()["test_accuracy"])
+
+
+def write(clouds: Clouds, parts: tuple[Labels, Labels, Labels], root: Path) -> None:
+    """A split as files, class/part/number.npz, as a user would have them."""
+    for part, members in zip(PARTS, parts, strict=True):
+        for index in members:
+            folder = root / f"{clouds.labels[index]:03d}" / part
+            folder.mkdir(parents=True, exist_ok=True)
+            arrays = {"points": clouds.points[index]}
+            if clouds.weights is not None:
+                arrays["weights"] = clouds.weights[index]
+            np.savez(folder / f"{index:05d}.npz", **arrays)
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A row for each set, and what the differences are."""
+    accuracies = gathered(figures["records"])
+    names = [c for c in (*OURS, *PEERS) if any(c in row for row in accuracies.values())]
+    lines = [
+        "Test accuracy in %, mean over the splits (± half the 95 % interval of the difference to "
+        "ddeq).",
+        "",
+        f"| set | {' | '.join(names)} | s |",
+        "| --- |" + " --- |" * (len(names) + 1),
+    ]
+    for each in (*SETS,):
+        row = accuracies.get(each)
+        if row:
+            mine = row.get("ddeq", {})
+            cells = [_cell(row.get(name, {}), mine, name == "ddeq") for name in names]
+            spent = [
+                r["seconds"]
+                for r in figures["records"]
+                if r["set"] == each and r["competitor"] == "ddeq"
+            ]
+            lines.append(
+                f"| {each} | {' | '.join(cells)} | {statistics.mean(spent):.0f} |"
+                if spent
+                else f"| {each} | {' | '.join(cells)} | |"
+            )
+    for what, members in (("all", set(SETS)), ("real", set(SETS) - {s.name for s in GENERATED})):
+        rows = [row for name, row in accuracies.items() if name in members]
+        means = [_mean_of([row.get(name, {}) for row in rows]) for name in names]
+        lines.append(f"| mean, {what} | {' | '.join(means)} | |")
+    return "\n".join(lines)
+
+
+def gathered(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[int, float]]]:
+    """Accuracies by set, competitor and seed."""
+    found: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for r in records:
+        found[r["set"]][r["competitor"]][r["seed"]] = r["accuracy"]
+    return found
+
+
+def interval(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[float, float]:
+    """Mean of the difference over common splits, and half its 95 % interval."""
+    both = sorted(set(ours) & set(theirs))
+    gaps = [ours[seed] - theirs[seed] for seed in both]
+    if len(gaps) < 2:
+        return (gaps[0] if gaps else float("nan")), float("nan")
+    half = STUDENT.get(len(gaps) - 1, 1.96) * statistics.stdev(gaps) / len(gaps) ** 0.5
+    return statistics.mean(gaps), half
+
+
+def _cell(theirs: Mapping[int, float], mine: Mapping[int, float], is_mine: bool) -> str:
+    if not theirs:
+        return "–"
+    mean = f"{100 * statistics.mean(theirs.values()):.1f}"
+    if is_mine or not mine:
+        return mean
+    gap, half = interval(mine, theirs)
+    if not half == half:
+        return mean
+    mark = "**" if gap + half < 0 else ""  # ddeq is behind for sure
+    return f"{mark}{mean}{mark} ± {100 * half:.1f}"
+
+
+def _mean_of(cells: list[Mapping[int, float]]) -> str:
+    means = [statistics.mean(cell.values()) for cell in cells if cell]
+    return f"{100 * statistics.mean(means):.1f}" if means else "–"
+
+
+def _since(start: float) -> float:
+    return round(time.process_time() - start, 2)
+
