@@ -8,6 +8,7 @@ what is there already is not done again: stop it and go on, or run several side 
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -201,7 +202,7 @@ def _cell(theirs: Mapping[int, float], mine: Mapping[int, float], is_mine: bool)
     if is_mine or not mine:
         return mean
     gap, half = interval(mine, theirs)
-    if not half == half:
+    if math.isnan(half):
         return mean
     mark = "**" if gap + half < 0 else ""  # ddeq is behind for sure
     return f"{mark}{mean}{mark} ± {100 * half:.1f}"
@@ -214,4 +215,3 @@ def _mean_of(cells: list[Mapping[int, float]]) -> str:
 
 def _since(start: float) -> float:
     return round(time.process_time() - start, 2)
-

@@ -27,7 +27,10 @@ def test_formula(normal, ragged) -> None:
                 drift = (mass[:, None] * (x[i] - x[i, p])).sum(0) / density
                 spread = (mass * apart).sum() / density
                 expected = torch.cat([density.log()[None], drift / width, spread[None] / width**2])
-                torch.testing.assert_close(out[i, p, 4 * k : 4 * k + 4], expected)
+                # Windows are cut off below 2e-9.
+                torch.testing.assert_close(
+                    out[i, p, 4 * k : 4 * k + 4], expected, rtol=1e-5, atol=1e-5
+                )
     assert (out[3] == 0).all()
 
 

@@ -313,8 +313,8 @@ def test_every_public_name_says_what_it_is() -> None:
 def test_every_module_with_parameters_resets_them() -> None:
     for part in vars(sa).values():
         if isinstance(part, type) and issubclass(part, nn.Module):
-            parameterless = (sa.MeanPool, sa.MaxPool, sa.RowDropout, sa.FourierFeatures)
-                has_none = part in (*parameterless, sa.LocalMoments)
+            plain = (sa.MeanPool, sa.MaxPool, sa.RowDropout, sa.FourierFeatures)
+            has_none = part in (*plain, sa.LocalMoments)
             assert hasattr(part, "reset_parameters") != has_none, part
 
 

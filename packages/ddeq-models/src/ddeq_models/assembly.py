@@ -20,10 +20,12 @@ SECTIONS = ("task", "data", "model", "train")
 
 # Options by the part of the configuration that they set.
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "data": ("root", "points", "release", "sampling", "weighted", "columns", "features"),
+    "data": (
+        "root", "normalise", "points", "release", "sampling", "weighted", "columns", "features",
+    ),
     "train": (
-        "epochs", "batch_size", "learning_rate", "weight_decay", "label_smoothing", "ema", "seed",
-        "keep", "precision", "patience", "schedule",
+        "epochs", "steps", "max_minutes", "batch_size", "learning_rate", "weight_decay",
+        "label_smoothing", "ema", "seed", "keep", "precision", "patience", "schedule",
     ),
     "model": ("velocity", "integrator", "adjoint", "step", "rtol", "max_steps"),
 }  # fmt: skip
@@ -51,6 +53,11 @@ def assemble(options: argparse.Namespace, before: RunConfig | None = None) -> Ru
         if options.preset is not None:
             preset = options.preset
     _merge(values, text)
+    if before is None:
+        # A frame is that of the clouds it was found in, and these may be others.
+        values["data"] |= {"centre": [], "unit": 0.0}
+        if options.epochs is not None:  # as many and no more
+            values["train"]["steps"] = 0
     for section, names in OPTIONS.items():
         for name in names:
             value = getattr(options, name)

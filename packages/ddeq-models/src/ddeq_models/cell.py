@@ -132,8 +132,7 @@ class Cell(nn.Module):
         self.embed = _perceptron(features, bilinear_dim, bilinear_dim)
         self.lift = _perceptron(features, dim, dim)
         self.encoder = nn.ModuleList(
-            TransformerBlock(dim, heads, hidden, norm=norm, dropout=dropout)
-            for _ in range(blocks)
+            TransformerBlock(dim, heads, hidden, norm=norm, dropout=dropout) for _ in range(blocks)
         )
         # Pre-norm blocks leave their sum unnormalised, and a context must not depend on its scale.
         self.encoder_norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()

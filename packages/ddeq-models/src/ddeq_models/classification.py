@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddeq_data import CloudDataset, PointBatch
+from ddeq_models.advice import advice
+from ddeq_models.errors import UserError
 from ddeq_models.metrics import (
     Columns,
     Figures,
@@ -21,6 +24,7 @@ from ddeq_models.metrics import (
     solver_records,
 )
 from ddeq_models.model import Output
+from ddeq_models.peer import cheap_peer
 from ddeq_models.task import Task, TaskConfig
 
 if TYPE_CHECKING:
@@ -112,6 +116,29 @@ class Classification(Task):
     def result(self, columns: Columns) -> dict[str, Any]:
         """The confusion matrix."""
         return {"confusion": self.confusion(columns).tolist()}
+
+    def check(self, sets: Mapping[str, CloudDataset]) -> None:
+        """See `Task.check`; classification needs two classes to tell apart."""
+        super().check(sets)
+        train_set = sets["train"]
+        present = torch.bincount(train_set.labels, minlength=len(train_set.classes)) > 0
+        if int(present.sum()) < 2:
+            only = [name for name, there in zip(train_set.classes, present, strict=True) if there]
+            raise UserError(
+                f"all clouds to train on are of one class, {only[0]}: classification needs two at "
+                "least, in a folder each"
+            )
+
+    def aside(
+        self, sets: Mapping[str, CloudDataset], validated: Figures, run: RunFolder
+    ) -> dict[str, Any]:
+        """What a cheap classifier reaches, and why this one does no better than chance, if so."""
+        counts = torch.bincount(sets["validation"].labels, minlength=len(self.config.classes))
+        from ddeq_models.data import normaliser  # which imports the configurations, and they this
+
+        peer = cheap_peer(sets["train"], sets["test"], normaliser(self.config.data))
+        note = advice(validated["accuracy"], counts.tolist(), run.metrics())
+        return {"peer": peer.to_dict(), **({} if note is None else {"note": note})}
 
     def draw(
         self,

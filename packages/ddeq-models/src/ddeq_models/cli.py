@@ -137,6 +137,13 @@ def _summary(run: RunFolder) -> str:
             f"{_told(result, 'solver_failures', '')} failures, relative spread of the particles "
             f"{_told(result, 'spread', '.2f')}"
         )
+    if peer := result.get("peer"):
+        lines.append(
+            f"beside it: {shown(peer['name'])}, {peer['accuracy']:.2%} "
+            f"({peer['train_clouds']:,} clouds, {peer['seconds']:.1f} s)"
+        )
+    if note := result.get("note"):
+        lines.append(f"note: {shown(note)}")
     return "\n".join([*lines, f"run folder: {shown(str(run.path))}"])
 
 

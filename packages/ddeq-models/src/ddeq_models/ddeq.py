@@ -40,10 +40,11 @@ class DDEQConfig(ModelConfig):
             contraction is a single point, whatever the number of particles.
         readout: how the equilibrium measure becomes one vector.
         encoder: ``attention``, the paper's: lifted points and self-attention among them; or
-            ``moments``, see `PointEncoder`, to which alone the six that follow belong.
+            ``moments``, see `PointEncoder`, to which alone the seven that follow belong.
         coordinates: how many columns of a point, from the first on, are coordinates and not
             features; 0: all.
         description: whether the cell knows place, scale, shape and count of the whole cloud.
+        pooled: width of the features whose mean and maximum the cell knows.
         scales: of the local moments about each point, 0 for none.
         rows: largest number of points that are encoded, 0 for all.
         hiding: probability that the set's common frame is hidden from a cloud in training.
@@ -82,6 +83,7 @@ class DDEQConfig(ModelConfig):
     encoder: Literal["attention", "moments"] = "attention"
     coordinates: int = 0
     description: bool = True
+    pooled: int = 192
     scales: int = 3
     rows: int = 0
     hiding: float = 0.3
@@ -263,6 +265,7 @@ def _encoder(config: DDEQConfig) -> PointEncoder | None:
         config.point_dim,
         config.coordinates,
         config.dim,
+        pooled=config.pooled,
         octaves=config.octaves,
         scales=config.scales,
         description=config.description,

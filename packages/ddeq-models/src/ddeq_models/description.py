@@ -26,8 +26,8 @@ _MOST_PAIRED = 16
 def describe(points: Tensor, weights: Tensor) -> Tensor:
     r"""Sum clouds up in numbers.
 
-    With the mean :math:`m = \sum_i \bar w_i x_i`, the covariance C, :math:`r^2 = \mathrm{tr}\, C / d`
-    and :math:`u_i = (x_i - m) / r`, in this order:
+    With the mean :math:`m = \sum_i \bar w_i x_i`, the covariance C, :math:`r^2 = \mathrm{tr}\, C
+    / d` and :math:`u_i = (x_i - m) / r`, in this order:
 
     ====================  ======================================================================
     place                 m
@@ -182,11 +182,12 @@ def _correlations(standard: Tensor, share: Tensor) -> Tensor:
 def _eigenvalues(x: Tensor, share: Tensor) -> Tensor:
     """Of sum_i w_i x_i x_i^T, rising; on the processor, where they are found for sure and fast."""
     matrix = ((share * x).mT @ x).double().cpu()
-    return torch.linalg.eigvalsh(matrix).to(x)
+    found: Tensor = torch.linalg.eigvalsh(matrix)
+    return found.to(x)
 
 
 def _quantiles(values: Tensor, share: Tensor) -> Tensor:
-    """(..., k, len(SHARES)) of (..., n, k): the least value up to which a share of the mass lies."""
+    """(..., k, len(SHARES)) of (..., n, k): the least value below which a share of mass lies."""
     ordered, order = torch.where(share > 0, values, torch.inf).sort(-2)
     reached = share.expand_as(values).gather(-2, order).cumsum(-2)
     levels = values.new_tensor(SHARES) - 1e-5  # so that rounding does not decide

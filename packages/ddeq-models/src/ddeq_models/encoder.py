@@ -11,12 +11,22 @@ some clouds in each step of the training, that the others are not neglected.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from ddeq_data.counters import mix
 from ddeq_models.description import Description, describe
-from set_attention import FourierFeatures, LocalMoments, by_size, max_pool, mean_pool
+from set_attention import (
+    FourierFeatures,
+    LocalMoments,
+    MeasureBatchNorm,
+    by_size,
+    max_pool,
+    mean_pool,
+)
 
 
 class PointEncoder(nn.Module):
@@ -29,6 +39,7 @@ class PointEncoder(nn.Module):
         coordinates: How many of them, from the first on, are coordinates; the others are features,
             which have no common frame with these. 0: all.
         dim: Width of the features and of the summary.
+        pooled: Width of the features whose mean and maximum the summary knows.
         octaves: Of Fourier features of the coordinates in their own frame, 0 for none.
         scales: Of the local moments, 0 for none.
         description: Whether the summary knows the `Description` of the cloud.
@@ -49,6 +60,7 @@ class PointEncoder(nn.Module):
         coordinates: int,
         dim: int,
         *,
+        pooled: int = 192,
         octaves: int = 0,
         scales: int = 3,
         description: bool = True,
@@ -63,16 +75,9 @@ class PointEncoder(nn.Module):
         self.local = LocalMoments(self.coordinates, scales) if scales else None
         features = point_dim + self.fourier.out_dim + self.coordinates
         features += 0 if self.local is None else self.local.out_dim
-        self.lift = nn.Sequential(
-            nn.Linear(features, dim),
-            nn.LayerNorm(dim),
-            nn.GELU(),
-            nn.Linear(dim, 2 * dim),
-            nn.LayerNorm(2 * dim),
-            nn.GELU(),
-            nn.Linear(2 * dim, dim),
-        )
-        self.norm = nn.LayerNorm(dim)
+        self.lift = _Lift((features, dim, 2 * dim))
+        self.wide = _Lift((2 * dim, pooled))
+        self.feature = nn.Sequential(nn.Linear(2 * dim, dim), nn.LayerNorm(dim))
         self.description = Description(point_dim) if description else None
         if self.description is not None:
             self.describe = nn.Sequential(
@@ -82,7 +87,7 @@ class PointEncoder(nn.Module):
                 nn.Linear(dim, dim),
             )
         self.summary = nn.Sequential(
-            nn.Linear(dim * (3 if description else 2), dim),
+            nn.Linear(2 * pooled + (dim if description else 0), dim),
             nn.LayerNorm(dim),
             nn.GELU(),
             nn.Dropout(dropout),
@@ -120,8 +125,8 @@ class PointEncoder(nn.Module):
             weights: (B, n).
 
         Returns:
-            Features (B, m, dim), 0 in padded rows, their weights (B, m), and the summary (B, dim);
-            m is n, or `rows` if that is less.
+            Features (B, m, dim), of no meaning in padded rows, their weights (B, m), and the
+            summary (B, dim); m is n, or `rows` if that is less.
         """
         with torch.no_grad():
             described = None if self.description is None else self._described(points, weights)
@@ -130,23 +135,32 @@ class PointEncoder(nn.Module):
             if self.training and self.hiding:
                 shown = (torch.rand_like(shown) >= self.hiding).to(points.dtype)
             told = torch.cat([points, shown.expand(*points.shape[:-1], 1)], -1)
-        if points.device.type == "cpu":
-            features = by_size(self._features, told, weights)
-        else:  # the host would have to wait for the sizes
-            features = self._features(told, weights)
-        pooled = [mean_pool(features, weights), max_pool(features, weights)]
+        packs = points.device.type == "cpu"  # on a GPU the host would wait for the sizes
+        views = (by_size if packs else _whole)(self._views, told, weights)
+        inside = weights > 0
+        if packs:  # only the points are worked on, not the padding; all sets as one measure
+            place = inside.flatten().nonzero().squeeze(-1)
+            mass = weights.flatten()[place] / inside.any(-1).sum().clamp(min=1)
+            lifted = self.lift(views.flatten(0, 1)[place], mass)
+            wide = _unpacked(self.wide(lifted, mass), place, inside)
+            rows = _unpacked(self.feature(lifted), place, inside)
+        else:
+            lifted = self.lift(views, weights)
+            wide, rows = self.wide(lifted, weights), self.feature(lifted)
+        known = [mean_pool(wide, weights), max_pool(wide, weights)]
         if described is not None:
-            pooled.append(self.describe(described))
-        return self.norm(features), weights, self.summary(torch.cat(pooled, -1))
+            known.append(self.describe(described))
+        return rows, weights, self.summary(torch.cat(known, -1))
 
     def _described(self, points: Tensor, weights: Tensor) -> Tensor:
         assert self.description is not None
         out: Tensor = self.description(describe(points / self.unit, weights))
         return out
 
-    def _features(self, told: Tensor, weights: Tensor) -> Tensor:
+    def _views(self, told: Tensor, weights: Tensor | None) -> Tensor:
+        assert weights is not None
         with torch.no_grad():
-            points, shown = told.split([self.point_dim, 1], -1)
+            points, shown = told[..., :-1], told[..., -1:]
             _, own = _centred(points / self.unit, weights)
             own = own[..., : self.coordinates]
             size = mean_pool(own.square(), weights).mean(-1, keepdim=True).sqrt()
@@ -158,18 +172,14 @@ class PointEncoder(nn.Module):
             ]
             if self.local is not None:
                 views.append(self.local(relative, weights))
-            seen = torch.where((weights > 0).unsqueeze(-1), torch.cat(views, -1), 0)
-        features: Tensor = self.lift(seen)
-        return torch.where((weights > 0).unsqueeze(-1), features, 0)
+            return torch.where((weights > 0).unsqueeze(-1), torch.cat(views, -1), 0)
 
     def _thin(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """At most `rows` points of each cloud, whose weights sum to 1 again."""
         if not self.rows or points.shape[-2] <= self.rows:
             return points, weights
-        if self.training:
-            key = torch.rand_like(weights)
-        else:  # the same points whatever their order, their padding and their batch
-            key = _hash(points).to(weights.dtype)
+        # In evaluation the same points whatever their order, their padding and their batch.
+        key = torch.rand_like(weights) if self.training else _hash(points).to(weights.dtype)
         key = torch.where(weights > 0, key, -torch.inf)
         chosen = key.topk(self.rows, dim=-1).indices
         taken = weights.gather(-1, chosen)
@@ -178,6 +188,35 @@ class PointEncoder(nn.Module):
             points.take_along_dim(chosen.unsqueeze(-1), -2),
             taken / torch.where(total > 0, total, 1),
         )
+
+
+class _Lift(nn.Module):
+    """A perceptron on each point, normalised over the batch."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(MeasureBatchNorm(width) for width in widths[1:])
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = norm(layer(x), weights).relu()
+        return x
+
+
+def _unpacked(rows: Tensor, place: Tensor, inside: Tensor) -> Tensor:
+    """Rows (N, k) of points back at their places (B, n, k), 0 in padding."""
+    whole = rows.new_zeros(inside.numel(), rows.shape[-1]).index_copy(0, place, rows)
+    return whole.view(*inside.shape, -1)
+
+
+def _whole(
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    weights: Tensor | None,
+) -> Tensor:
+    """As `by_size`, without looking at the sizes."""
+    return function(x, weights)
 
 
 def _centred(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,15 +5,15 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
 from torch import nn
 
 from ddeq_data import CloudDataset, Transform
-from ddeq_models.config import TrainConfig
+from ddeq_models.config import DataConfig, TrainConfig
 from ddeq_models.ranks import Ranks
 from ddeq_models.state import State
 from ddeq_models.step import optimise
@@ -63,7 +63,7 @@ def seconds_a_step(task: Task, model: nn.Module, inputs: Iterable[Any], ranks: R
         if ranks.device.type == "cuda":
             torch.cuda.synchronize(ranks.device)
         times.append(time.perf_counter())
-    steps = [end - start for start, end in zip(times, times[1:], strict=False)]
+    steps = [end - start for start, end in pairwise(times)]
     return statistics.median(steps[1:] or steps)
 
 
@@ -78,6 +78,22 @@ def shortened(plan: TrainConfig, length: int, seconds: float) -> int:
     if not plan.max_minutes:
         return plan.epochs
     return max(1, min(plan.epochs, math.floor(60 * plan.max_minutes / (seconds * length))))
+
+
+def introduce(data: DataConfig, sets: Mapping[str, CloudDataset]) -> None:
+    """Say on standard error what the clouds are, and in which frame they are seen."""
+    counts = ", ".join(f"{len(clouds):,} {name}" for name, clouds in sets.items())
+    first = next(iter(sets.values()))
+    frame = {
+        "z-score": "each with mean 0 and variance 1 along each axis",
+        "unit-sphere": "each in the unit ball",
+        "none": "as they are",
+    }.get(data.normalise)
+    if frame is None:
+        centre = ", ".join(f"{x:.4g}" for x in data.centre[:6])
+        more = ", ..." if len(data.centre) > 6 else ""
+        frame = f"all about ({centre}{more}) in units of {data.unit:.4g}"
+    print(f"clouds: {counts}; {len(first.classes)} classes; {frame}", file=sys.stderr, flush=True)
 
 
 def announce(plan: TrainConfig, epochs: int, length: int, seconds: float) -> None:

@@ -19,7 +19,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("point_dim", "noise_dim"), (1, 1024)),
     "classes": (1, 100_000),
     "particles": (1, 16_384),
-    **dict.fromkeys(("dim", "hidden", "bilinear_dim", "inducing", "widths"), (1, 16_384)),
+    **dict.fromkeys(("dim", "hidden", "bilinear_dim", "inducing", "widths", "pooled"), (1, 16_384)),
     **dict.fromkeys(("heads", "coarse", "side", "neighbours", "rate"), (1, 16_384)),
     **dict.fromkeys(("encoder_blocks", "self_blocks", "cross_blocks", "layers"), (0, 256)),
     "octaves": (0, 64),
@@ -92,7 +92,7 @@ def weights_at_most(config: Any) -> int:
     return (
         blocks * (8 * dim * dim + 4 * dim * hidden + 4 * inner * hidden)
         + 4 * dim * narrow * (narrow + 4)
-        + described * dim
+        + (described + 4 * of("pooled")) * dim
         + (of("classes") + of("inducing") + 2) * dim * max(of("particles"), 4)
         + 4096 * (of("coarse") + of("classes")) * max(of("point_dim"), 1)
         + 16_000_000 * (not hasattr(config, "dim"))  # widths of their own: PointNet, PCN

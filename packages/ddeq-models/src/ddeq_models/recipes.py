@@ -31,7 +31,9 @@ class Recipe:
 # Without a request the preset of the task is this one.
 DEFAULT_PRESETS: dict[str, str] = {"classification": "ddeq", "completion": "completer"}
 
-_DIGITS = DataConfig("digits", normalise="set", rotate=15.0, scale=0.1, stretch=0.1, shear=0.1, jitter=0.05)
+_DIGITS = DataConfig(
+    "digits", normalise="set", rotate=15.0, scale=0.1, stretch=0.1, shear=0.1, jitter=0.05
+)
 # Scale and shift alone, as PointNeXt has it: solids that stand upright are not to be turned.
 _SOLIDS = DataConfig("modelnet40", normalise="unit-sphere", scale=0.2, shift=0.1)
 _VERTICES = DataConfig("modelnet40", sampling="vertices")

@@ -42,6 +42,13 @@ def _versions(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_text, value.values()))
 
 
+def _peer(value: Any) -> bool:
+    kinds = {"name": _text, "accuracy": _figure, "train_clouds": _count, "seconds": _figure}
+    return isinstance(value, dict) and all(
+        name in value and kind(value[name]) for name, kind in kinds.items()
+    )
+
+
 def _confusion(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(row, list) and len(row) == len(value) and all(map(_count, row)) for row in value
@@ -54,6 +61,7 @@ _KINDS: dict[_Check, str] = {
     _ordinal: "a whole number of at least 1",
     _figure: "a number or null",
     _versions: "an object of texts",
+    _peer: "an object of name, accuracy, train_clouds and seconds",
     _confusion: "a square of whole numbers of at least 0",
 }
 _RESULT: dict[str, _Check] = {
@@ -65,6 +73,8 @@ _RESULT: dict[str, _Check] = {
     **dict.fromkeys(("residual_mean", "residual_max"), _figure),
     "confusion": _confusion,
     "versions": _versions,
+    "peer": _peer,
+    "note": _text,
 }
 _RECORD: dict[str, _Check] = {
     "split": lambda value: value in ("train", "validation"),

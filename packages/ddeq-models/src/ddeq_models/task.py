@@ -88,6 +88,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, PointBatch
+from ddeq_models.errors import UserError
 from ddeq_models.metrics import Columns, Figures, Records
 
 if TYPE_CHECKING:
@@ -187,6 +188,31 @@ class Task(ABC):
 
     def result(self, columns: Columns) -> dict[str, Any]:
         """What goes into ``result.json`` beside the figures; JSON values."""
+        return {}
+
+    def check(self, sets: Mapping[str, CloudDataset]) -> None:
+        """See that the splits are of use, before the training.
+
+        Args:
+            sets: The splits by name.
+
+        Raises:
+            UserError: They are not.
+        """
+        for name, clouds in sets.items():
+            if not len(clouds):
+                raise UserError(f"there are no {name} clouds; give more clouds, or another --root")
+
+    def aside(
+        self, sets: Mapping[str, CloudDataset], validated: Figures, run: RunFolder
+    ) -> dict[str, Any]:
+        """What the user should know beside the result; goes into ``result.json`` as well.
+
+        Args:
+            sets: The splits by name, not normalised.
+            validated: Figures of the validation clouds.
+            run: The run.
+        """
         return {}
 
     @abstractmethod

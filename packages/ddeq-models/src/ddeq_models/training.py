@@ -22,6 +22,7 @@ from ddeq_models.data import (
 from ddeq_models.drawing import draw_if_possible
 from ddeq_models.errors import Interrupted
 from ddeq_models.evaluation import EVALUATION_BATCH, forward_only, measure
+from ddeq_models.forecast import introduce
 from ddeq_models.identity import identity
 from ddeq_models.limits import check_size
 from ddeq_models.loop import fit
@@ -99,7 +100,9 @@ def train(
             )
             _check_solver(config)
             check_size(config.model)
-            return sets, config, build_task(config)
+            job = build_task(config)
+            job.check(dict(zip(SPLITS, sets, strict=True)))
+            return sets, config, job
 
         sets, config, job = ranks.together(prepare)
         path = ranks.together(
@@ -161,6 +164,9 @@ def _complete(
         return run
     ranks.together(run.claim)
     config, (train_set, validation_set, test_set) = task.config, sets
+    named: dict[str, CloudDataset] = dict(zip(SPLITS, sets, strict=True))
+    if not manner.quiet and ranks.rank == 0:
+        introduce(config.data, named)
     try:
         state = fit(task, train_set, validation_set, run, ranks, manner)
         trained = run.model(ranks.device)  # what is measured is what was saved
@@ -181,6 +187,7 @@ def _complete(
                     **_named(to_json(state.kept), "validation", solver=False),
                     **_named(to_json(task.figures(columns)), "test", solver=True),
                     **task.result(columns),
+                    **task.aside(named, state.kept, run),
                     "device": str(ranks.device),
                     "processes": ranks.count,
                     "threads": torch.get_num_threads(),

@@ -6,6 +6,7 @@ A measure is features (..., n, d) and weights (..., n); padding is weight 0.
 from importlib.metadata import version
 
 from set_attention.attention import SetAttention, attend, attention_weights
+from set_attention.batch_norm import MeasureBatchNorm
 from set_attention.bilinear import Bilinear
 from set_attention.blocks import CrossBlock, TransformerBlock
 from set_attention.context import BilinearContext, Context, VectorContext
@@ -40,6 +41,7 @@ __all__ = [
     "LocalMoments",
     "MaxPool",
     "MeanPool",
+    "MeasureBatchNorm",
     "RowDropout",
     "SetAttention",
     "SetNorm",

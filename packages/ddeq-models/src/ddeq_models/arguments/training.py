@@ -13,7 +13,7 @@ from ddeq_models.arguments.parser import (
     add_solver,
     listed,
 )
-from ddeq_models.config import Release
+from ddeq_models.config import Normalisation, Release
 from ddeq_models.data import DATA_SETS
 from ddeq_models.presets import PRESETS
 from ddeq_models.recipes import DEFAULT_PRESETS, RECIPES
@@ -52,6 +52,12 @@ def add_train(commands: Any) -> Parser:
         metavar="NAME",
         help=f"{listed(PRESETS)} [{', '.join(DEFAULT_PRESETS.values())}]",
     )
+    group.add_argument(
+        "--normalise",
+        choices=get_args(Normalisation),
+        metavar="NAME",
+        help=f"{listed(get_args(Normalisation))} [set: one centre and scale for all clouds]",
+    )
     group.add_argument("--points", type=int, metavar="N", help="points of each cloud, 0: all [0]")
     group.add_argument("--out", metavar="DIR", help="the run folder [runs/<date>-<data>-<preset>]")
     group.add_argument(
@@ -64,6 +70,8 @@ def add_train(commands: Any) -> Parser:
     group = parser.add_argument_group("training")
     for option, kind, text in (
         ("--epochs", int, "passes over the training clouds"),
+        ("--steps", int, "more passes, until it is so many steps"),
+        ("--max-minutes", float, "that the training may take, 0: any"),
         ("--batch-size", int, "clouds in a step, of all processes"),
         ("--learning-rate", float, "at its peak"),
         ("--ema", float, "decay of the averaged weights"),
