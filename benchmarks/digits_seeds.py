@@ -14,9 +14,10 @@ from typing import Any
 import torch
 
 from ddeq_data import Digits
-from ddeq_models.data import normaliser
+from ddeq_models.data import view
 from ddeq_models.ddeq import DDEQ
 from ddeq_models.recipes import RECIPES
+from ddeq_models.run_folder import RunFolder
 from ddeq_models.training import train
 
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 names = ("test_accuracy", "seconds", "solver_steps_mean", "solver_failures")
                 row = {name: result[name] for name in (*names, "spread", "parameters")}
                 row |= {"adjoint": adjoint, "seed": seed}
-                row["start_distance"] = start_distance(finished.model())
+                row["start_distance"] = start_distance(finished)
                 rows.append(row)
     return {"runs": rows}
 
@@ -70,10 +71,11 @@ def table(figures: dict[str, Any]) -> str:
 
 
 @torch.no_grad()
-def start_distance(model: DDEQ) -> float:
+def start_distance(run: RunFolder) -> float:
     """Relative distance of the equilibria of all test clouds reached from two random starts."""
-    clouds = Digits("test")
-    batch = clouds.__getitems__(list(range(len(clouds)))).map(normaliser("z-score"))
+    clouds, model = Digits("test"), run.model()
+    assert isinstance(model, DDEQ)
+    batch = clouds.__getitems__(list(range(len(clouds)))).map(view(run.config().data))
     context = model.encode(batch.points, batch.weights)
     shape = (model.config.particles, model.config.dim)
     first, second = (

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ddeq_data import Digits, MNISTPointCloud
-from ddeq_models.data import normaliser
+from ddeq_data import Digits, MNISTPointCloud, ZScore
 from ddeq_models.ddeq import DDEQ
 from ddeq_models.presets import PRESETS
 from wgf_solver import Anderson, Euler, Integrator, Measure, equilibrium
@@ -159,12 +158,12 @@ def trained_cell(steps: int, root: str | None) -> tuple[Function, Tensor]:
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(steps):
         batch = train.__getitems__(torch.randint(len(train), (64,)).tolist())
-        batch = batch.map(normaliser("z-score"))
+        batch = batch.map(ZScore())
         loss = functional.cross_entropy(model(batch.points, batch.weights).logits, batch.labels)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
-    batch = test.__getitems__(list(range(64))).map(normaliser("z-score"))
+    batch = test.__getitems__(list(range(64))).map(ZScore())
     model.eval().requires_grad_(False)
     context, marks = model.encode(batch.points, batch.weights), model.marks
     assert marks is not None

@@ -104,7 +104,7 @@ def test_the_configuration_of_a_run_repeats_it(finished: Path, tmp_path: Path) -
             "--set takes SECTION.KEY=VALUE with a section of task, data, model",
         ),
         (["--set", "train.epochs"], "--set takes SECTION.KEY=VALUE"),
-        (["--set", "train.epohcs=3"], "train has no key epohcs; known are epochs, batch_size"),
+        (["--set", "train.epohcs=3"], "train has no key epohcs; known are epochs, steps"),
         (["--set", "model.size=3"], "the model ddeq has no key size; known are kind, point_dim"),
         (["--set", "train.epochs=many"], "train.epochs must be int, got 'many'"),
         (["--set", "train.precision=fp8"], "train.precision must be Literal['float32', 'bf16']"),

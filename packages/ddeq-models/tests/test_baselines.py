@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddeq_data import Digits, collate
+from ddeq_data import Digits, ZScore, collate
 from ddeq_models.baselines import (
     DeepSetsConfig,
     PointNetConfig,
@@ -16,7 +16,6 @@ from ddeq_models.baselines import (
 )
 from ddeq_models.baselines.layers import MeasureBatchNorm
 from ddeq_models.baselines.point_transformer import in_order, sampled
-from ddeq_models.data import normaliser
 from ddeq_models.model import ModelConfig, Output
 from ddeq_models.registry import MODELS, build_model
 
@@ -134,7 +133,7 @@ def test_parameters_are_those_of_the_papers() -> None:
 @EVERY
 def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
     clouds = Digits("train")
-    batch = collate([clouds[i] for i in range(12)]).map(normaliser("z-score"))
+    batch = collate([clouds[i] for i in range(12)]).map(ZScore())
     torch.manual_seed(0)
     changes: dict[str, Any] = {"classes": 10}
     if name == "point transformer":

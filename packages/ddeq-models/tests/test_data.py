@@ -23,9 +23,9 @@ def test_every_preset_has_a_recipe_for_every_data_set() -> None:
 
 def test_normalisers() -> None:
     single = ToFloat32()
-    assert normaliser("z-score") == Compose([single, ZScore()])
-    assert normaliser("unit-sphere") == Compose([single, UnitSphere()])
-    assert normaliser("none") == ToFloat32(centre=False)
+    assert normaliser(DataConfig(normalise="z-score")) == Compose([single, ZScore()])
+    assert normaliser(DataConfig(normalise="unit-sphere")) == Compose([single, UnitSphere()])
+    assert normaliser(DataConfig(normalise="none")) == ToFloat32(centre=False)
 
 
 def test_augmentation_is_off_unless_asked_for() -> None:

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from ddeq_data import DDEQsCrop, Digits, collate
+from ddeq_data import DDEQsCrop, Digits, ZScore, collate
 from ddeq_models.baselines import PCN, PCNConfig
 from ddeq_models.cloud_distances import energy_distance
-from ddeq_models.data import normaliser
 from ddeq_models.errors import UserError
 
 
@@ -99,7 +98,7 @@ def test_the_grid_is_a_square_around_the_coarse_point() -> None:
 
 def test_a_few_digits_are_learnt_by_heart() -> None:
     digits = Digits("train")
-    batch = collate([digits[i] for i in range(4)]).map(normaliser("z-score"))
+    batch = collate([digits[i] for i in range(4)]).map(ZScore())
     cut = DDEQsCrop()(batch, torch.Generator().manual_seed(0))
     visible, missing = cut.visible, cut.missing
     torch.manual_seed(0)

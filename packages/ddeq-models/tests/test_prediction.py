@@ -24,10 +24,11 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_a_file_is_seen_as_the_cloud_of_the_data_set(finished: Path, clouds: list[Path]) -> None:
     model = RunFolder(finished).model()
-    from ddeq_data import ZScore, collate
+    from ddeq_data import collate
+    from ddeq_models.data import view
 
-    test = Digits("test")
-    batch = collate([test[i] for i in range(12)]).map(ZScore())
+    test, seen = Digits("test"), view(RunFolder(finished).config().data)
+    batch = collate([test[i] for i in range(12)]).map(seen)
     expected = model(batch.points, batch.weights).logits.softmax(-1).tolist()
     for prediction, row in zip(predict(finished, clouds), expected, strict=True):
         assert list(prediction.probabilities.values()) == pytest.approx(row, abs=1e-5)

@@ -55,6 +55,7 @@ def _left(run: RunFolder) -> tuple[bytes, list[dict[str, Any]], dict[str, Any]]:
     """What a run leaves, but for times."""
     records = [{k: v for k, v in r.items() if not k.endswith("seconds")} for r in run.metrics()]
     result = {k: v for k, v in run.result().items() if not k.endswith("seconds")}
+    result["peer"] = {k: v for k, v in result["peer"].items() if k != "seconds"}
     return (run.path / "model.safetensors").read_bytes(), records, result
 
 

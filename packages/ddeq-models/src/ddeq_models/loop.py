@@ -78,10 +78,12 @@ def fit(
 
         if not state.epochs:  # it begins
             sampler.load_state_dict({"seed": plan.seed, "epoch": 1, "position": 0})
-            trial = seconds_a_step(task, model, (inputs_of(b, 0) for b in loader), ranks)
-            state.epochs = ranks.of_first(shortened(plan, length, trial))
-            if not quiet:
-                announce(plan, state.epochs, length, trial)
+            state.epochs = plan.epochs
+            if plan.max_minutes or not manner.quiet:
+                trial = seconds_a_step(task, model, (inputs_of(b, 0) for b in loader), ranks)
+                state.epochs = ranks.of_first(shortened(plan, length, trial))
+                if not quiet:
+                    announce(plan, state.epochs, length, trial)
         plan = replace(plan, epochs=state.epochs)
         steps, every = plan.epochs * length, max(1, plan.epochs // VALIDATIONS)
         with Progress(task, plan.epochs, steps, quiet, done=state.step) as progress:

@@ -57,7 +57,13 @@ _TASKS = {
     "classification": ("point-cloud-classification", "Point cloud classification"),
     "completion": ("point-cloud-completion", "Point cloud completion"),
 }
+# What the data decide.
+_DECIDED = {("data", "root"), ("data", "centre"), ("data", "unit")} | {
+    ("model", "point_dim"), ("model", "coordinates")
+}  # fmt: skip
 _NORMALISED = {
+    "set": "seen in the one frame, centre and scale, of the training clouds, so that it must come "
+    "in their unit",
     "z-score": "moved and stretched along each axis to mean 0 and variance 1, so that any unit "
     "will do",
     "unit-sphere": "moved and scaled into the unit sphere, so that any unit will do",
@@ -124,8 +130,11 @@ def train_command(config: RunConfig) -> str:
     usual = RunConfig("", (), recipe.data, recipe.model, recipe.train, task=recipe.task).to_dict()
     for section in ("task", "data", "model", "train"):
         for key, value in values[section].items():
-            decided = (section, key) in {("data", "root"), ("model", "point_dim")}
-            if not decided and key != "classes" and value != usual[section].get(key):
+            if (
+                (section, key) not in _DECIDED
+                and key != "classes"
+                and value != usual[section].get(key)
+            ):
                 text = value if isinstance(value, str) else json.dumps(value)
                 words += ["--set", f"{section}.{key}={text}"]
     return shlex.join(words)

@@ -56,7 +56,7 @@ def add_train(commands: Any) -> Parser:
         "--normalise",
         choices=get_args(Normalisation),
         metavar="NAME",
-        help=f"{listed(get_args(Normalisation))} [set: one centre and scale for all clouds]",
+        help=f"{listed(get_args(Normalisation))} [set]",
     )
     group.add_argument("--points", type=int, metavar="N", help="points of each cloud, 0: all [0]")
     group.add_argument("--out", metavar="DIR", help="the run folder [runs/<date>-<data>-<preset>]")
@@ -70,18 +70,13 @@ def add_train(commands: Any) -> Parser:
     group = parser.add_argument_group("training")
     for option, kind, text in (
         ("--epochs", int, "passes over the training clouds"),
-        ("--steps", int, "more passes, until it is so many steps"),
         ("--max-minutes", float, "that the training may take, 0: any"),
         ("--batch-size", int, "clouds in a step, of all processes"),
         ("--learning-rate", float, "at its peak"),
-        ("--ema", float, "decay of the averaged weights"),
         ("--seed", int, "of everything random"),
     ):
         metavar, default = _METAVARS[kind], _default(option[2:].replace("-", "_"))
         group.add_argument(option, type=kind, metavar=metavar, help=f"{text} [{default}]")
-    group.add_argument(
-        "--precision", choices=("float32", "bf16"), help="of the forward pass [float32]"
-    )
 
     group = parser.add_argument_group("solver [the preset's]")
     add_solver(group)
@@ -107,6 +102,9 @@ def add_train(commands: Any) -> Parser:
     for option, names in SOLVER.items():
         text = f"as --solver: {listed(names)}"
         rare(group, f"--{option}", text, choices=names, metavar="NAME")
+    rare(group, "--steps", "pass on until it is so many steps, at least", type=int, metavar="N")
+    rare(group, "--ema", "decay of the averaged weights", type=float, metavar="X")
+    rare(group, "--precision", "of the forward pass [float32]", choices=("float32", "bf16"))
     rare(group, "--weight-decay", "of the weights of linear maps", type=float, metavar="X")
     rare(
         group,
