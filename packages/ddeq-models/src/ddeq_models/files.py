@@ -96,12 +96,12 @@ def read_owned(folder: Path, name: str, most: int = _MOST_JSON) -> bytes:
     path = owned_file(folder, name)
     handle = os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAIT)
     with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise UserError(f"{path} is not a file; put the file itself there")
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise UserError(f"{path} has more than {most:,} bytes, which no such file has")
-    return content
+        if status.st_size > most:
+            raise UserError(f"{path} has more than {most:,} bytes, which no such file has")
+        return file.read(status.st_size)
 
 
 def open_owned(path: Path, flags: int) -> int:
