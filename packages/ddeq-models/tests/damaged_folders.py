@@ -185,8 +185,9 @@ def use(folder: Path, cloud: Path, out: Path, chance: random.Random) -> None:
             resume_run(folder, quiet=True)
 
 
-def fuzz(root: Path, turns: int, seed: int) -> dict[str, Any]:
-    """So many cases: how many were used, refused, and went wrong."""
+def fuzz(root: Path, turns: int, seed: int, most: float = float("inf")) -> dict[str, Any]:
+    """So many cases, or as many as fit in some seconds: used, refused, and gone wrong."""
+    end = time.monotonic() + most
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     cloud = root / "data" / "a" / "0.npy"
@@ -203,6 +204,8 @@ def fuzz(root: Path, turns: int, seed: int) -> dict[str, Any]:
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for turn in range(turns):
+            if time.monotonic() > end:
+                break
             folder, out = work / f"{turn}", work / f"{turn}-out"
             shutil.copytree(root / chance.choice(("whole", "half")), folder)
             out.mkdir()
@@ -230,4 +233,4 @@ if __name__ == "__main__":
     root = Path(sys.argv[1])
     if not (root / "whole").exists():
         make(root)
-    print(json.dumps(fuzz(root, int(sys.argv[2]), int(sys.argv[3]))))
+    print(json.dumps(fuzz(root, int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:]))))

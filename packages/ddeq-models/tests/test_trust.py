@@ -439,6 +439,21 @@ def test_a_large_cloud_does_not_make_small_ones_large() -> None:
     assert max(map(len, alike([5] * 100, 7))) == 7
 
 
+def test_damaged_folders_are_used_rightly_or_refused(tmp_path: Path) -> None:
+    """A sample of `hatch run bench damage`, in a process with limits of memory and time."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("limits of memory are those of Linux")
+    script = Path(__file__).with_name("damaged_folders.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "120", "5"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (tmp_path / "case").read_text() + done.stderr[-2000:]
+    outcome = json.loads(done.stdout)
+    assert outcome["wrong"] == []
+    assert min(outcome["used"], outcome["refused"]) > 20
+
+
 def test_records_are_read_line_by_line() -> None:
     content = b'{"step": 1}\r\n{"step": 2}\n{"step": 3'
     assert parse_records(content) == ([{"step": 1}, {"step": 2}], 0)

@@ -212,9 +212,12 @@ class RunFolder:
             handle = open_owned(self.path / METRICS, os.O_RDONLY)
         except FileNotFoundError:
             return 0
-        with open(handle, "rb") as file:
-            os.fsync(file.fileno())
-            return os.fstat(file.fileno()).st_size
+        try:
+            with open(handle, "rb") as file:
+                os.fsync(file.fileno())
+                return os.fstat(file.fileno()).st_size
+        except OSError as error:  # which knows no name
+            raise OSError(error.errno, error.strerror, str(self.path / METRICS)) from error
 
     def clear_leftovers(self, size: int) -> None:
         """Undo what a run that was killed did after its checkpoint.
