@@ -29,7 +29,7 @@ from ddeq_models.model_folder import save_pretrained
 from ddeq_models.pictures.confusion_matrix import draw_confusion_matrix
 from ddeq_models.records import checked_result, parse_records
 from ddeq_models.registry import MODELS, build_model
-from ddeq_models.report.page import _in_script
+from ddeq_models.report.markup import in_script
 from ddeq_models.text import in_markdown, shortened, shown
 
 Fails = Callable[..., str]
@@ -79,7 +79,7 @@ def test_a_picture_that_fails_does_not_cost_the_result(
 
 def test_no_name_ends_a_script() -> None:
     text = json.dumps({"a": "</script><!--<script>&\u2028\u2029"}, ensure_ascii=False)
-    hidden = _in_script(text)
+    hidden = in_script(text)
     assert not set("<>&\u2028\u2029") & set(hidden)
     assert json.loads(hidden) == json.loads(text)
 

@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -150,6 +151,17 @@ def json_line(value: Any) -> str:
     except UnicodeEncodeError:
         line = json.dumps(strict, allow_nan=False)
     return line
+
+
+def json_document(value: Any, indent: str = "") -> str:
+    """JSON with a line for each key, and lists on one line."""
+    if not isinstance(value, Mapping) or not value:
+        return json_line(value)
+    lines = [
+        f"{indent}  {json_line(str(k))}: {json_document(v, indent + '  ')}"
+        for k, v in value.items()
+    ]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def _strict(value: Any) -> Any:
