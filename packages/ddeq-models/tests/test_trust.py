@@ -1,7 +1,10 @@
 """Folders and names from somebody else, and files that are damaged: nothing of them is trusted."""
 
+import base64
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -82,6 +85,16 @@ def test_no_name_ends_a_script() -> None:
     hidden = in_script(text)
     assert not set("<>&\u2028\u2029") & set(hidden)
     assert json.loads(hidden) == json.loads(text)
+
+
+def test_a_report_runs_its_own_script_alone(copy: Path, tmp_path: Path) -> None:
+    edit(copy, "config.json", "data", value={"name": "folder", "root": str(tmp_path / "nowhere")})
+    assert main(["report", str(copy), "--out", str(tmp_path / "x.html")]) == 0
+    page = (tmp_path / "x.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src" in page
+    assert f"script-src 'sha256-{digest}'" in page
 
 
 def test_a_report_shows_no_file_of_somebody_else(copy: Path, tmp_path: Path, fails: Fails) -> None:
