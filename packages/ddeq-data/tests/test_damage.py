@@ -161,6 +161,14 @@ def test_names_that_hold_anything(tmp_path):
     assert str(caught.value).startswith(f"{tmp_path}/a#1/\\x1b[2J.npy: expected an array")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes of Unix")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    for name, read in (("a.npy", read_cloud), ("a.idx", read_idx), ("a.off", read_cloud)):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(DataError, match="expected a file, found a pipe or a device"):
+            read(tmp_path / name)
+
+
 @LAW
 @given(text=st.text())
 def test_what_is_shown_moves_no_cursor(text):

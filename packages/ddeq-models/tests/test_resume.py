@@ -257,6 +257,30 @@ def test_only_what_was_begun_is_continued(
     assert not (out / ".lock").exists()
 
 
+def test_a_second_training_into_a_folder_is_refused(
+    tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _left(train(model, data, PLAN, out=tmp_path / "whole", quiet=True))
+    out = tmp_path / "run"
+    stopping = Stopping(monkeypatch, _crash)
+    stopping.at(4)
+    with pytest.raises(Interrupted):
+        train(model, data, PLAN, out=out, checkpoint_every=0, quiet=True)
+    stopping.at(-1)
+    first = RunFolder(out)
+    first.claim()
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    for go_on in (
+        lambda: resume_run(out, quiet=True),
+        lambda: train(model, data, PLAN, out=out, resume=True, quiet=True),
+    ):
+        with pytest.raises(UserError, match="another process is writing to the run folder"):
+            go_on()
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    first.release()
+    assert _left(resume_run(out, quiet=True)) == whole
+
+
 def test_a_full_disk_costs_what_came_after_the_checkpoint(
     tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
