@@ -458,14 +458,14 @@ def test_damaged_folders_are_used_rightly_or_refused(tmp_path: Path) -> None:
         pytest.skip("limits of memory are those of Linux")
     script = Path(__file__).with_name("damaged_folders.py")
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), "120", "5"],
+        [sys.executable, str(script), str(tmp_path), "60", "5"],
         capture_output=True, text=True, check=False,
         env={**os.environ, "DDEQ_FUZZ_SECONDS": "60"},  # machines of tests are busy
     )  # fmt: skip
     assert done.returncode == 0, (tmp_path / "case").read_text() + done.stderr[-2000:]
     outcome = json.loads(done.stdout)
     assert outcome["wrong"] == []
-    assert min(outcome["used"], outcome["refused"]) > 20
+    assert min(outcome["used"], outcome["refused"]) > 10
 
 
 def test_records_are_read_line_by_line() -> None:
