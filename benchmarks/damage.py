@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> str:
     """What came of them."""
-    lines = ["| | cases | used | refused | compared | slowest | wrong |"]
+    lines = ["| | cases | used | refused | compared | slowest (processor) | wrong |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for name, found in figures.items():
         used = found.get("read", found.get("used", 0))
