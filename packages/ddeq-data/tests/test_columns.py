@@ -158,15 +158,27 @@ def test_formats_and_arrays_that_know_their_points(tmp_path):
         ("1,2\n3,4\n", ("x",), "expected a column 'x', found 2 columns without names"),
         ("y,z\n3,4\n", None, "columns that are called x, y"),
         ("x,z\n3,4\n", None, "columns that are called x, y"),
+        ("made,by,X\n1,2,3\n", None, "columns that are called x, y"),
+        ("x,weight\n1,2\n", ("x",), None),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(tmp_path, text, columns, message):
     (tmp_path / "a.csv").write_text(text)
     if message is None:
-        assert read_cloud(tmp_path / "a.csv", columns=columns)[0].tolist() == [[1, 2]]
+        wanted = [[1, 2]] if columns == ("x", "y") else [[1]]
+        assert read_cloud(tmp_path / "a.csv", columns=columns)[0].tolist() == wanted
+        assert read_cloud(tmp_path / "a.csv")[0].tolist() == wanted or "X" in text
         return
     with pytest.raises(DataError, match=message):
         read_cloud(tmp_path / "a.csv", columns=columns)
+
+
+def test_a_title_is_not_taken_for_names(tmp_path):
+    (tmp_path / "a.xyz").write_text("y of X\n1 2 3\n4 5 6\n")
+    with pytest.raises(
+        DataError, match="columns that are called x, y and perhaps z, found the col"
+    ):
+        read_cloud(tmp_path / "a.xyz")
 
 
 def test_names_that_are_none(tmp_path):

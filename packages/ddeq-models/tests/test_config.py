@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddeq_models import DataConfig, DDEQConfig, RunConfig, TrainConfig, UserError
-from ddeq_models.run_folder import _json
+from ddeq_models.files import json_document
 
 CONFIG = RunConfig("ddeq", ("a", "b"), DataConfig("mnist", root="/data"), DDEQConfig())
 
@@ -27,7 +27,7 @@ def test_a_run_comes_back_from_json_as_it_was(
 
     train = TrainConfig(epochs=epochs, learning_rate=rate, betas=betas, keep=keep)
     config = replace(CONFIG, classes=classes, train=train, data=DataConfig(root=root))
-    assert RunConfig.from_dict(json.loads(_json(config.to_dict()))) == config
+    assert RunConfig.from_dict(json.loads(json_document(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,46 @@ def test_half_an_environment_is_an_error(
         join_ranks("cpu").__enter__()
     assert "torchrun --nproc-per-node N -m ddeq_models train" in fails("train", "--out", "x")
     assert list(tiny.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("WORLD_SIZE", "abc", "WORLD_SIZE must be a whole number, got 'abc'"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE must be a whole number"),
+        ("RANK", "5", "RANK is 5 and LOCAL_RANK 0, but they must be below WORLD_SIZE, which is 2"),
+        ("RANK", "-1", "RANK must be a whole number"),
+        ("LOCAL_RANK", "2", "must be below WORLD_SIZE"),
+    ],
+)
+def test_numbers_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    for known, number in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", name: value}.items():
+        monkeypatch.setenv(known, number)
+    with pytest.raises(UserError, match=words):
+        join_ranks("cpu").__enter__()
+
+
+def test_what_fails_on_one_process_fails_on_all_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others: list[object] = []
+
+    def gather(parts: list[object], own: object) -> None:
+        parts[:] = [*others, own] if rank else [own, *others]
+
+    monkeypatch.setattr("torch.distributed.all_gather_object", gather)
+    for rank in (0, 1):
+        ranks = Ranks(torch.device("cpu"), rank, 2)
+        others[:] = [None]
+        assert ranks.together(lambda: 3) == 3
+        with pytest.raises(ZeroDivisionError):
+            ranks.together(lambda: 1 // 0)
+        others[:] = ["no data"]
+        with pytest.raises(UserError, match=f"process {1 - rank} of 2: no data"):
+            ranks.together(lambda: 3)
+        others[:] = [{"data": "a", "configuration": "b"}]
+        ranks.same({"data": "a", "configuration": "b"})
+        with pytest.raises(UserError, match="process 1 of 2 has another data than process 0"):
+            ranks.same({"data": "c", "configuration": "b"})

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ddeq_models import (
     DataConfig,
@@ -215,6 +218,102 @@ def test_a_damaged_checkpoint_is_named(
     (out / CHECKPOINT).write_bytes(whole[:-20])
     with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged or of another model"):
         resume_run(out, quiet=True)
+
+
+@pytest.mark.parametrize("what", ["data", "configuration", "records", "moments"])
+def test_only_what_was_begun_is_continued(
+    tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    out = tmp_path / "run"
+    stopping = Stopping(monkeypatch, _crash)
+    stopping.at(8)
+    with pytest.raises(Interrupted):
+        train(model, data, PLAN, out=out, checkpoint_every=0, quiet=True)
+    stopping.at(-1)
+    words = f"is of a training with other {what}, changed since then"
+    match what:
+        case "data":  # two labels are swapped
+            file = tmp_path / "mnist" / "train-labels-idx1-ubyte"
+            content = bytearray(file.read_bytes())
+            content[8], content[9] = content[9], content[8]
+            file.write_bytes(content)
+        case "configuration":
+            text = (out / "config.json").read_text()
+            assert '"epochs": 3' in text
+            (out / "config.json").write_text(text.replace('"epochs": 3', '"epochs": 2'))
+        case "records":
+            size = (out / "metrics.jsonl").stat().st_size
+            os.truncate(out / "metrics.jsonl", size - 10)
+            words = "it was cut, or copied in part"
+        case _:
+            with safe_open(out / CHECKPOINT, "pt") as file:
+                kept = {n: file.get_tensor(n) for n in file.keys() if "exp_avg_sq" not in n}  # noqa: SIM118
+                save_file(kept, out / CHECKPOINT, file.metadata())
+            words = "another checksum than when it was written"
+    before = (out / "metrics.jsonl").read_bytes()
+    for _ in range(2):
+        with pytest.raises(UserError, match=words):
+            resume_run(out, quiet=True)
+    assert (out / "metrics.jsonl").read_bytes() == before
+    assert not (out / ".lock").exists()
+
+
+def test_a_second_training_into_a_folder_is_refused(
+    tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _left(train(model, data, PLAN, out=tmp_path / "whole", quiet=True))
+    out = tmp_path / "run"
+    stopping = Stopping(monkeypatch, _crash)
+    stopping.at(4)
+    with pytest.raises(Interrupted):
+        train(model, data, PLAN, out=out, checkpoint_every=0, quiet=True)
+    stopping.at(-1)
+    first = RunFolder(out)
+    first.claim()
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    for go_on in (
+        lambda: resume_run(out, quiet=True),
+        lambda: train(model, data, PLAN, out=out, resume=True, quiet=True),
+    ):
+        with pytest.raises(UserError, match="another process is writing to the run folder"):
+            go_on()
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    first.release()
+    assert _left(resume_run(out, quiet=True)) == whole
+
+
+def test_a_full_disk_costs_what_came_after_the_checkpoint(
+    tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _left(train(model, data, PLAN, out=tmp_path / "whole", quiet=True))
+    out, sync = tmp_path / "run", os.fsync
+
+    def full(handle: int) -> None:
+        full.left -= 1  # type: ignore[attr-defined]
+        if full.left <= 0:  # type: ignore[attr-defined]
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    for writes in (2, 5, 9):
+        full.left = writes  # type: ignore[attr-defined]
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises((OSError, UserError), match=r"No space left on device") as error:
+            train(model, data, PLAN, out=out, resume=True, checkpoint_every=0, quiet=True)
+        assert "run" in str(error.value)  # the file is named
+        monkeypatch.setattr(os, "fsync", sync)
+    assert _left(train(model, data, PLAN, out=out, resume=True, quiet=True)) == whole
+    assert not list(out.glob(".*"))
+
+
+def test_a_folder_that_is_removed_is_named(
+    tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    Stopping(monkeypatch, lambda: shutil.rmtree(out)).at(4)
+    with pytest.raises(OSError, match=r"No such file or directory: '.*run") as error:
+        train(model, data, PLAN, out=out, checkpoint_every=0, quiet=True)
+    assert isinstance(error.value, FileNotFoundError)
+    assert not out.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")

@@ -1,7 +1,10 @@
 """Folders and names from somebody else, and files that are damaged: nothing of them is trusted."""
 
+import base64
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,7 +32,7 @@ from ddeq_models.model_folder import save_pretrained
 from ddeq_models.pictures.confusion_matrix import draw_confusion_matrix
 from ddeq_models.records import checked_result, parse_records
 from ddeq_models.registry import MODELS, build_model
-from ddeq_models.report.page import _in_script
+from ddeq_models.report.markup import in_script
 from ddeq_models.text import in_markdown, shortened, shown
 
 Fails = Callable[..., str]
@@ -79,9 +82,19 @@ def test_a_picture_that_fails_does_not_cost_the_result(
 
 def test_no_name_ends_a_script() -> None:
     text = json.dumps({"a": "</script><!--<script>&\u2028\u2029"}, ensure_ascii=False)
-    hidden = _in_script(text)
+    hidden = in_script(text)
     assert not set("<>&\u2028\u2029") & set(hidden)
     assert json.loads(hidden) == json.loads(text)
+
+
+def test_a_report_runs_its_own_script_alone(copy: Path, tmp_path: Path) -> None:
+    edit(copy, "config.json", "data", value={"name": "folder", "root": str(tmp_path / "nowhere")})
+    assert main(["report", str(copy), "--out", str(tmp_path / "x.html")]) == 0
+    page = (tmp_path / "x.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src" in page
+    assert f"script-src 'sha256-{digest}'" in page
 
 
 def test_a_report_shows_no_file_of_somebody_else(copy: Path, tmp_path: Path, fails: Fails) -> None:
@@ -326,7 +339,7 @@ def test_any_name_makes_a_model_card(name: str) -> None:
     assert values["license"] == shown(name)
     assert values["model-index"][0]["name"] == shown(name)
     assert "<script>" not in in_markdown(f"<script>{name}")
-    assert all(line.isprintable() for line in body.split("\n"))
+    assert all(shown(line) == line for line in body.split("\n"))
 
 
 @pytest.mark.parametrize("name", ["null", "no", "x $(touch pwned)", "`a`", "<b>", '"'])
@@ -437,6 +450,22 @@ def test_a_large_cloud_does_not_make_small_ones_large() -> None:
     assert [len(batch) for batch in alike(sizes, 64)] == [63, 1]
     assert sorted(i for batch in alike(list(range(100)), 7) for i in batch) == list(range(100))
     assert max(map(len, alike([5] * 100, 7))) == 7
+
+
+def test_damaged_folders_are_used_rightly_or_refused(tmp_path: Path) -> None:
+    """A sample of `hatch run bench damage`, in a process with limits of memory and time."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("limits of memory are those of Linux")
+    script = Path(__file__).with_name("damaged_folders.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "60", "5"],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "DDEQ_FUZZ_SECONDS": "60"},  # machines of tests are busy
+    )  # fmt: skip
+    assert done.returncode == 0, (tmp_path / "case").read_text() + done.stderr[-2000:]
+    outcome = json.loads(done.stdout)
+    assert outcome["wrong"] == []
+    assert min(outcome["used"], outcome["refused"]) > 10
 
 
 def test_records_are_read_line_by_line() -> None:

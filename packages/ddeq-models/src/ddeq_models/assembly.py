@@ -14,6 +14,7 @@ from typing import Any
 
 from ddeq_models.config import RunConfig
 from ddeq_models.errors import UserError
+from ddeq_models.files import parse_json
 from ddeq_models.recipes import DEFAULT_PRESETS, RECIPES
 
 SECTIONS = ("task", "data", "model", "train")
@@ -96,7 +97,7 @@ def _file(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        text = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = parse_json(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"cannot read --config {path}: {reason}") from error
@@ -134,7 +135,7 @@ def _set(values: dict[str, Any], pair: str) -> None:
     _known(values, section, key)
     try:
         values[section][key] = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values[section][key] = text  # a word needs no quotes
 
 

@@ -31,6 +31,10 @@ class Board:
         check_board()
         from torch.utils.tensorboard import SummaryWriter
 
+        if (path / "tensorboard").is_symlink():
+            raise UserError(
+                f"{path / 'tensorboard'} is a link, which a run does not write to; remove it"
+            )
         # A resumed run replays the steps after its checkpoint.
         self.writer: Any = SummaryWriter(
             str(path / "tensorboard"), purge_step=step + 1 if step else None

@@ -4,19 +4,20 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ddeq_data import DataError
+from ddeq_data import CloudDataset, DataError, PointCloudFolder
 from ddeq_models.arguments import parse
-from ddeq_models.config import Release, RunConfig, differences
+from ddeq_models.config import Release, RunConfig, check_columns, differences
 from ddeq_models.errors import UserError
 from ddeq_models.files import json_line
 from ddeq_models.metrics import SOLVER_FIGURES
 from ddeq_models.ranks import is_first
 from ddeq_models.run_folder import RunFolder
 from ddeq_models.text import shown
+from ddeq_models.wording import diagnosis_table, summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,9 +95,9 @@ def _train(options: argparse.Namespace) -> None:
         _check_diagnose(options, _check_resumed(options))
         run = resume_run(options.resume, **manner)
     if is_first():
-        print(_summary(run))
+        print(summary(run))
         if options.diagnose:
-            print(_diagnosis(diagnose(run.path, device=options.device)))
+            print(diagnosis_table(diagnose(run.path, device=options.device)))
 
 
 def _check_diagnose(options: argparse.Namespace, config: RunConfig) -> None:
@@ -118,39 +119,6 @@ def _check_resumed(options: argparse.Namespace) -> RunConfig:
             "another run with --out"
         )
     return config
-
-
-def _summary(run: RunFolder) -> str:
-    result = run.result()
-    of_run = f"({_told(result, 'parameters', ',')} parameters, {_told(result, 'seconds', '.0f')} s)"
-    clouds = _told(result, "test_clouds", ",")
-    if "test_accuracy" in result:
-        accuracy = _told(result, "test_accuracy", ".2%")
-        lines = [f"test accuracy {accuracy} on {clouds} clouds {of_run}"]
-    else:
-        figures = (n for n in result if n.startswith("test_") and n != "test_clouds")
-        said = ", ".join(f"{n.removeprefix('test_')} {_told(result, n, '.4g')}" for n in figures)
-        lines = [f"test on {clouds} clouds: {said} {of_run}"]
-    if "solver_steps_mean" in result:
-        lines.append(
-            f"solver: {_told(result, 'solver_steps_mean', '.1f')} steps on average, "
-            f"{_told(result, 'solver_failures', '')} failures, relative spread of the particles "
-            f"{_told(result, 'spread', '.2f')}"
-        )
-    if peer := result.get("peer"):
-        lines.append(
-            f"beside it: {shown(peer['name'])}, {peer['accuracy']:.2%} "
-            f"({peer['train_clouds']:,} clouds, {peer['seconds']:.1f} s)"
-        )
-    if note := result.get("note"):
-        lines.append(f"note: {shown(note)}")
-    return "\n".join([*lines, f"run folder: {shown(str(run.path))}"])
-
-
-def _told(result: Mapping[str, Any], name: str, form: str) -> str:
-    """A figure, if it is known."""
-    value = result.get(name)
-    return "unknown" if value is None else format(value, form)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -228,34 +196,7 @@ def _diagnose(options: argparse.Namespace) -> None:
     if options.json:
         print(json_line(result))
         return
-    print(_diagnosis(result))
-
-
-def _diagnosis(result: dict[str, Any]) -> str:
-    lines = [
-        f"{result['data']}, {result['split']}: the equilibria of {len(result['clouds'])} clouds",
-        "solver              adjoint             phantom  eigenvalues of the cell's Jacobian,",
-        "steps  residual     products  residual  angle    the largest first (error)",
-    ]
-    for cloud in result["clouds"]:
-        values = "  ".join(
-            f"{x:.3f}{y:+.3f}i" if y else f"{x:.3f}" for x, y in cloud["eigenvalues"]
-        )
-        lines.append(
-            f"{cloud['steps']:5}  {cloud['residual']:8.1e}{' ' if cloud['converged'] else '!'}    "
-            f"{cloud['adjoint_steps']:8}  {cloud['adjoint_residual']:7.1e}"
-            f"{' ' if cloud['adjoint_converged'] else '!'} {cloud['angle']:6.1f}°   {values} "
-            f"({cloud['eigenvalue_error']:.0e})"
-        )
-    lines.append(
-        f"between the phantom and the exact gradient of all these clouds: {result['angle']:.1f}°, "
-        f"cosine {result['cosine']:.4f}"
-    )
-    if not all(cloud["converged"] and cloud["adjoint_converged"] for cloud in result["clouds"]):
-        lines.append(
-            "! the tolerance was not reached: that row is not of an equilibrium, or not exact"
-        )
-    return "\n".join(lines)
+    print(diagnosis_table(result))
 
 
 def _datasets(options: argparse.Namespace) -> None:
@@ -287,7 +228,16 @@ def _datasets(options: argparse.Namespace) -> None:
     out = Path(options.out or f"{chosen.name}.png")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder for the picture; make it first")
-    clouds = chosen.open(root, options.split, release)
+    columns, features = options.columns or (), options.features or ()
+    if chosen.name == "folder":
+        check_columns(columns, features)
+        clouds: CloudDataset = PointCloudFolder(
+            root, options.split, columns=columns or None, features=features
+        )
+    elif columns or features:
+        raise UserError(f"{chosen.name} has columns of its own; leave --columns and --features out")
+    else:
+        clouds = chosen.open(root, options.split, release)
     name = f"{chosen.name} ({release})" if chosen.releases else chosen.name
     title = f"{name}, {options.split}: {len(clouds):,} clouds"
     write_output(out, draw_clouds(clouds, title, "z" if release == "meshes" else "y"))

@@ -15,7 +15,7 @@ from ddeq_models.model import ModelConfig
 from ddeq_models.task import TaskConfig
 from ddeq_models.text import shortened
 
-_LARGEST = 1e300
+_LARGEST, _LONGEST = 1e300, 4096
 
 T = TypeVar("T")
 
@@ -101,6 +101,8 @@ def _value(hint: Any, value: object, place: str) -> Any:
             return None
     elif hint is int and (isinstance(value, bool) or (isinstance(value, int) and _long(value))):
         pass  # bool is a subclass of int, and true is no count
+    elif isinstance(value, str) and len(value) > _LONGEST:
+        pass  # no name is as long, nor any path
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

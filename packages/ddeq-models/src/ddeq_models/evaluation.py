@@ -146,5 +146,5 @@ def forward_only(figures: dict[str, float | None]) -> dict[str, float | None]:
 def _data_of(config: DataConfig, name: DataName | None, root: str | None) -> DataConfig:
     """The run's data set, or another one, with its folder."""
     if name is not None and name != config.name:
-        return replace(config, name=name, root=root)
+        return replace(config, name=name, root=root, columns=(), features=())
     return replace(config, root=root or config.root)

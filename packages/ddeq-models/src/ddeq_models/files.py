@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,12 +97,12 @@ def read_owned(folder: Path, name: str, most: int = _MOST_JSON) -> bytes:
     path = owned_file(folder, name)
     handle = os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAIT)
     with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise UserError(f"{path} is not a file; put the file itself there")
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise UserError(f"{path} has more than {most:,} bytes, which no such file has")
-    return content
+        if status.st_size > most:
+            raise UserError(f"{path} has more than {most:,} bytes, which no such file has")
+        return file.read(status.st_size)
 
 
 def open_owned(path: Path, flags: int) -> int:
@@ -150,6 +151,17 @@ def json_line(value: Any) -> str:
     except UnicodeEncodeError:
         line = json.dumps(strict, allow_nan=False)
     return line
+
+
+def json_document(value: Any, indent: str = "") -> str:
+    """JSON with a line for each key, and lists on one line."""
+    if not isinstance(value, Mapping) or not value:
+        return json_line(value)
+    lines = [
+        f"{indent}  {json_line(str(k))}: {json_document(v, indent + '  ')}"
+        for k, v in value.items()
+    ]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def _strict(value: Any) -> Any:

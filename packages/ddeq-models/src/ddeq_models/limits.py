@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from typing import Any
 
@@ -29,6 +28,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("max_steps", "adjoint_steps"), (1, 1_000_000)),
 }
 # Numbers that are above 0, and shares that are below 1.
+_LARGEST = 1e30  # float32 goes to 3e38
 _POSITIVE = ("damping", "step", "step_decay", "rtol", "adjoint_rtol", "ratio", "patch")
 _SHARES = ("dropout", "hiding", "summary_dropout")
 _NOT_NEGATIVE = ("orthogonality",)
@@ -50,11 +50,12 @@ def check_bounds(config: Any) -> None:
                 fits, range_ = low <= number <= high, f"between {low} and {high:,}"
                 range_ = f"at least {low}" if number < low else range_
             elif name in _POSITIVE:
-                fits, range_ = 0 < number < math.inf, "finite" if number > 0 else "above 0"
+                fits = 0 < number <= _LARGEST
+                range_ = f"finite and at most {_LARGEST:g}" if number > 0 else "above 0"
             elif name in _SHARES:
                 fits, range_ = 0 <= number < 1, "at least 0 and below 1"
             elif name in _NOT_NEGATIVE:
-                fits, range_ = 0 <= number < math.inf, "at least 0 and finite"
+                fits, range_ = 0 <= number <= _LARGEST, f"at least 0 and at most {_LARGEST:g}"
             else:
                 fits, range_ = abs(number) < 2**53, "finite and below 2^53"
             if not fits:

@@ -21,7 +21,7 @@ _LARGEST = 2**53  # the largest count that every reader of JSON reads alike
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and len(value) <= 4096
 
 
 def _count(value: Any) -> bool:
@@ -39,7 +39,7 @@ def _figure(value: Any) -> bool:
 
 
 def _versions(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_text, value.values()))
+    return isinstance(value, dict) and all(map(_text, [*value, *value.values()]))
 
 
 def _peer(value: Any) -> bool:
@@ -56,7 +56,7 @@ def _confusion(value: Any) -> bool:
 
 
 _KINDS: dict[_Check, str] = {
-    _text: "text",
+    _text: "text of at most 4096 characters",
     _count: "a whole number of at least 0",
     _ordinal: "a whole number of at least 1",
     _figure: "a number or null",

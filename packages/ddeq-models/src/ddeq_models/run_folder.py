@@ -20,7 +20,6 @@ a prediction nor an evaluation.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -34,6 +33,7 @@ from ddeq_data.locks import Lock
 from ddeq_models.config import RunConfig, differences
 from ddeq_models.errors import UserError
 from ddeq_models.files import (
+    json_document,
     json_line,
     open_owned,
     owned_file,
@@ -43,45 +43,22 @@ from ddeq_models.files import (
 )
 from ddeq_models.records import checked_result, parse_records
 from ddeq_models.registry import build_model
+from ddeq_models.run_places import (
+    CHECKPOINT,
+    CONFIG,
+    LOCK,
+    METRICS,
+    RESULT,
+    WEIGHTS,
+    check_out,
+    is_leftover,
+    new_folder,
+)
 from ddeq_models.weights_file import load_weights
 
-CONFIG, METRICS, WEIGHTS, RESULT = (
-    "config.json",
-    "metrics.jsonl",
-    "model.safetensors",
-    "result.json",
-)
-CHECKPOINT, LOCK = "checkpoint.safetensors", ".lock"
+__all__ = ["CHECKPOINT", "RunFolder", "check_out"]
+
 _MOST_METRICS = 1 << 30  # bytes: some million records
-
-
-def _is_leftover(path: Path) -> bool:
-    """Whether a process that was killed left this file: a lock, or half of a file."""
-    return path.name == LOCK or _PARTIAL.fullmatch(path.name) is not None
-
-
-# `mkstemp` adds some letters; a file of another name this program did not make.
-_PARTIAL = re.compile(
-    rf"\.({'|'.join(map(re.escape, (CONFIG, WEIGHTS, RESULT, CHECKPOINT)))})\.[a-z0-9_]{{1,8}}"
-)
-
-
-def check_out(path: Path) -> None:
-    """See that a run can be written to `path`, without writing anything.
-
-    Raises:
-        UserError: There is something in the way.
-    """
-    if path.is_dir():
-        if any(not _is_leftover(inside) for inside in path.iterdir()):
-            raise UserError(
-                f"the run folder {path} is not empty; give another --out or remove it first"
-            )
-    elif path.exists() or path.is_symlink():
-        raise UserError(f"{path} exists and is not a folder; give another --out")
-    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UserError(f"cannot create the run folder {path}: {parent} is not a writable folder")
 
 
 class RunFolder:
@@ -132,7 +109,7 @@ class RunFolder:
             return folder
         try:
             if path is None:
-                path = _new_folder(f"{date.today():%Y%m%d}-{config.data.name}-{config.preset}")
+                path = new_folder(f"{date.today():%Y%m%d}-{config.data.name}-{config.preset}")
             else:
                 check_out(Path(path))
                 Path(path).mkdir(parents=True, exist_ok=True)
@@ -212,9 +189,12 @@ class RunFolder:
             handle = open_owned(self.path / METRICS, os.O_RDONLY)
         except FileNotFoundError:
             return 0
-        with open(handle, "rb") as file:
-            os.fsync(file.fileno())
-            return os.fstat(file.fileno()).st_size
+        try:
+            with open(handle, "rb") as file:
+                os.fsync(file.fileno())
+                return os.fstat(file.fileno()).st_size
+        except OSError as error:  # which knows no name
+            raise OSError(error.errno, error.strerror, str(self.path / METRICS)) from error
 
     def clear_leftovers(self, size: int) -> None:
         """Undo what a run that was killed did after its checkpoint.
@@ -226,7 +206,7 @@ class RunFolder:
             UserError: There are fewer: records are missing.
         """
         for path in self.path.iterdir():
-            if _is_leftover(path) and path.name != LOCK:
+            if is_leftover(path) and path.name != LOCK:
                 path.unlink()
         there = self.sync_metrics()
         if there < size:
@@ -341,35 +321,12 @@ class RunFolder:
             raise UserError(f"cannot read {self.path / RESULT}: {_reason(error)}") from error
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        write_atomically(self.path / name, (_json(content) + "\n").encode())
+        write_atomically(self.path / name, (json_document(content) + "\n").encode())
 
     def write_picture(self, name: str, png: bytes) -> None:
         """Write a picture."""
         write_atomically(self.path / name, png)
 
 
-def _json(value: Any, indent: str = "") -> str:
-    """JSON with a line for each key, and lists on one line."""
-    if not isinstance(value, Mapping) or not value:
-        return json_line(value)
-    lines = [f"{indent}  {json_line(str(k))}: {_json(v, indent + '  ')}" for k, v in value.items()]
-    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
-
-
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _new_folder(name: str) -> Path:
-    """A folder that did not exist before, also when several runs start in the same moment."""
-    root = Path("runs")
-    root.mkdir(exist_ok=True)
-    number = 1
-    while True:
-        path = root / (name if number == 1 else f"{name}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return path

@@ -10,6 +10,7 @@ checkpoint as if it had not been stopped, to the bit.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -162,6 +163,7 @@ def _whole(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise ValueError("no checksum: of an older version, perhaps")
         if numbers.pop("digest") != _digest(numbers, tensors):
             raise ValueError("another checksum than when it was written")
+        _check_numbers(numbers)
     except (
         SafetensorError,
         OSError,
@@ -173,6 +175,25 @@ def _whole(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     ) as error:
         raise _damaged(path, str(error)) from error
     return numbers, tensors
+
+
+def _check_numbers(numbers: Mapping[str, Any]) -> None:
+    # Whoever makes a checksum anew must at least have written what it is a checksum of.
+    for name in ("step", "metrics_size", "kept_epoch", "best_epoch"):
+        if type(numbers[name]) is not int or not 0 <= numbers[name] < 2**53:
+            raise ValueError(f"{name} is no whole number")
+    if type(numbers["seconds"]) is not float or not 0 <= numbers["seconds"] < math.inf:
+        raise ValueError("seconds is no number")
+    for name in ("kept", "best"):
+        values = numbers[name]
+        if not isinstance(values, dict) or any(
+            type(v) not in (int, float) for v in values.values()
+        ):
+            raise ValueError(f"{name} is not an object of numbers")
+        if numbers[f"{name}_epoch"] and not values:
+            raise ValueError(f"{name} is empty")
+    if not isinstance(numbers["identity"], dict):
+        raise ValueError("identity is no object")
 
 
 def _digest(numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

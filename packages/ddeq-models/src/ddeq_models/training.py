@@ -105,6 +105,8 @@ def train(
             return sets, config, job
 
         sets, config, job = ranks.together(prepare)
+        if ranks.count > 1:  # before anything is written
+            ranks.same(identity(config, sets))
         path = ranks.together(
             lambda: RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         )
@@ -158,10 +160,10 @@ def _complete(
     task: Task, sets: Sequence[CloudDataset], run: RunFolder, ranks: Ranks, manner: Manner
 ) -> RunFolder:
     """What is still to be done of a run: the training, the test, the pictures."""
-    run.identity = identity(task.config, sets)
-    ranks.same(run.identity)
     if ranks.any(run.is_complete())[0]:
         return run
+    run.identity = identity(task.config, sets)
+    ranks.same(run.identity)
     ranks.together(run.claim)
     config, (train_set, validation_set, test_set) = task.config, sets
     named: dict[str, CloudDataset] = dict(zip(SPLITS, sets, strict=True))

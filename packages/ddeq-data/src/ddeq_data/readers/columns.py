@@ -121,7 +121,9 @@ def _default(found: Columns, dim: int | None, extra: tuple[int, ...]) -> tuple[i
     if found.names is not None:
         lower = [name.lower() for name in found.names]
         axes = [axis for axis in "xyz" if axis in lower]
-        if axes == list("xyz"[: len(axes)]) and axes:
+        # An x by itself might be any word of a title.
+        least = found.leading or (1 if len([n for n in lower if n not in _WEIGHTS]) == 1 else 2)
+        if axes == list("xyz"[: len(axes)]) and len(axes) >= least:
             return tuple(i for axis in axes for i in _find(found, axis))
         # Columns that are numbered are as good as columns without names.
         plain = [i for i, name in enumerate(found.names) if _NUMBER.fullmatch(name)]

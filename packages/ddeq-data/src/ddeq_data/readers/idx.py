@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
+from ddeq_data.readers.source import refuse_special
 
 __all__ = ["read_idx"]
 
@@ -44,6 +45,7 @@ def read_idx(path: str | PathLike[str]) -> NDArray[Any]:
         DataError: If the file cannot be read, is cut short, has bytes to spare, or is not IDX;
             naming the byte, counted in the decompressed content.
     """
+    refuse_special(path)
     try:
         with open(path, "rb") as file:
             zipped = file.peek(2)[:2] == b"\x1f\x8b"

@@ -15,6 +15,7 @@ from ddeq_data.readers.tokens import NUMBER, Tokens
 
 __all__ = [
     "NumberStream",
+    "header_end",
     "line_feeds",
     "token_floats",
     "token_integers",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 
+_LONGEST = 1 << 20  # bytes of a line of a header
 # A sign within a word is part of it: "1.#QNAN" is no 1 with a remark.
 _COMMENT = re.compile(rb"(?<![^\s])#[^\n]*")
 
@@ -31,6 +33,18 @@ def line_feeds(content: bytes) -> bytes:
     if b"\r" not in content:
         return content
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def header_end(content: bytes) -> bytes:
+    """Return what ends the lines of a header ahead of binary data, told by its first line.
+
+    A file may be ended by carriage returns alone and its data begin with the byte of a line feed:
+    then these two are not one end.
+    """
+    window = content[:_LONGEST]
+    first = min((at for at in (window.find(b"\n"), window.find(b"\r")) if at >= 0), default=0)
+    lone = window[first : first + 1] == b"\r" and window[first : first + 2] != b"\r\n"
+    return b"\r" if lone else b"\n"
 
 
 def uncommented(content: bytes) -> bytes:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ddeq_data.errors import DataError
 from ddeq_data.readers.columns import Columns, choose_columns, stacked
 from ddeq_data.readers.mesh import finite_vertices
-from ddeq_data.readers.numbers import NumberStream, line_feeds
+from ddeq_data.readers.numbers import NumberStream, header_end, line_feeds
 from ddeq_data.readers.source import read_source
 
 __all__ = ["pcd_columns", "read_pcd"]
@@ -132,10 +132,11 @@ def _header(
 ) -> tuple[dict[str, list[str]], str, int, int]:
     # The entries, the form of the data, where they begin and how many lines are ahead of them.
     entries: dict[str, list[str]] = {}
+    mark = header_end(content)
     position = number = 0
     while True:
         number += 1
-        end = content.find(b"\n", position, position + (1 << 20))
+        end = content.find(mark, position, position + (1 << 20))
         if end < 0:
             found, words = "the end", []
         else:

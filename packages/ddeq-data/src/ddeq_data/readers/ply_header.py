@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 
 from ddeq_data.errors import DataError
+from ddeq_data.readers.numbers import header_end
 
 __all__ = ["Element", "Header", "Property", "parse_header"]
 
@@ -93,7 +94,7 @@ def parse_header(path: str | PathLike[str], content: bytes) -> Header:
     order: str | None = None
     elements: list[tuple[str, int, list[Property]]] = []
     seen: set[tuple[int, str]] = set()
-    end = _line_end(content)
+    end = header_end(content)
     position = number = 0
     while True:
         number += 1
@@ -137,15 +138,6 @@ def parse_header(path: str | PathLike[str], content: bytes) -> Header:
     if len({table.name for table in tables}) != len(tables):
         raise refuse(number, "elements of different names", ", ".join(t.name for t in tables))
     return Header(order, tables, position, number)
-
-
-def _line_end(content: bytes) -> bytes:
-    # How the first line ends. A file may be ended by "\r" alone and its data begin with the byte
-    # of "\n": then these two are not one end.
-    window = content[:_LONGEST]
-    first = min((at for at in (window.find(b"\n"), window.find(b"\r")) if at >= 0), default=0)
-    lone = window[first : first + 1] == b"\r" and window[first : first + 2] != b"\r\n"
-    return b"\r" if lone else b"\n"
 
 
 def _line(content: bytes, start: int, end: bytes) -> tuple[str | None, int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.numbers import token_integers
+from ddeq_data.readers.source import refuse_special
 from ddeq_data.readers.tokens import Tokens
 
 __all__ = ["read_point_csv"]
@@ -39,6 +40,7 @@ def read_point_csv(
     Raises:
         DataError: If it cannot be read or is another table, naming the line.
     """
+    refuse_special(path)
     try:
         with open(path, "rb") as file:
             head = file.readline(_LONGEST)

@@ -7,7 +7,23 @@ from pathlib import Path
 
 from ddeq_data.errors import DataError
 
-__all__ = ["read_source"]
+__all__ = ["read_source", "refuse_special"]
+
+
+def refuse_special(path: str | PathLike[str]) -> None:
+    """See that nothing stands in the place of a file that would be waited for, or never ends.
+
+    Raises:
+        DataError: It is a pipe or a device.
+    """
+    file = Path(path)
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise DataError.at(
+            path,
+            expected="a file",
+            found="a pipe or a device",
+            remedy="put the file itself there",
+        )
 
 
 def read_source(path: str | PathLike[str], what: str) -> bytes:
@@ -21,6 +37,7 @@ def read_source(path: str | PathLike[str], what: str) -> bytes:
         DataError: If there is no such file, it cannot be read, or it is empty.
     """
     file = Path(path)
+    refuse_special(path)
     if not file.is_file():
         folder = file.is_dir()
         raise DataError.at(

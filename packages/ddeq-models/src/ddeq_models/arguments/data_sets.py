@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, get_args
 
-from ddeq_models.arguments.parser import Parser, add_command, add_split
+from ddeq_models.arguments.parser import Parser, add_columns, add_command, add_split
 from ddeq_models.config import Release
 
 
@@ -46,5 +46,6 @@ def add_datasets(commands: Any) -> Parser:
             + ("[the one that is there]" if action is show else "[meshes]"),
         )
     add_split(show, "train")
+    add_columns(show)
     show.add_argument("--out", metavar="FILE", help="the picture [NAME.png]")
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -37,14 +36,6 @@ class PCNConfig(ModelConfig):
     side: int = 2
     patch: float = 0.05
     frame: Literal["visible", "given"] = "visible"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.coarse < 1 or self.side < 1 or not 0 < self.patch < math.inf:
-            raise ValueError(
-                "coarse and side must be at least 1 and patch above 0, got "
-                f"{self.coarse}, {self.side} and {self.patch}"
-            )
 
 
 class PCN(nn.Module):

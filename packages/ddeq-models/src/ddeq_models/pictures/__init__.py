@@ -89,7 +89,7 @@ def record_flows(
         best = int(probabilities[i].argmax())
         flows.append(
             Flow(
-                points=cloud.points.numpy(),
+                points=cloud.points[:, : dataset.coordinates].numpy(),
                 weights=cloud.weights.numpy(),
                 trajectory=trajectory[: int(solution.steps[i]), i],
                 truth=config.classes[cloud.label],

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ddeq_models.report.completions import completions, worst
+from ddeq_models.report.markup import in_html, in_script, in_words, sha256_of
 from ddeq_models.report.story import Failure, Flow, Story
 from ddeq_models.report.svg import Series, cloud, fitted, line_chart
 from ddeq_models.text import shown
@@ -56,7 +55,7 @@ def render(stories: Sequence[Story]) -> str:
     contents = ""
     if len(stories) > 1:
         links = "".join(
-            f'<a href="#run-{i}">{_text(story.name)}</a>' for i, story in enumerate(stories)
+            f'<a href="#run-{i}">{in_html(story.name)}</a>' for i, story in enumerate(stories)
         )
         contents = f'<nav aria-label="Runs">{links}</nav>'
     return (
@@ -65,7 +64,7 @@ def render(stories: Sequence[Story]) -> str:
         '<meta name="color-scheme" content="light dark">\n'
         # No script but this page's own, whatever the files of a run hold.
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        f"img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_sha256(script)}'\">\n"
+        f"img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{sha256_of(script)}'\">\n"
         f"<title>ddeq: {escape(names)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         f"<header><h1>{'Report' if len(stories) == 1 else 'Runs side by side'}</h1>{contents}"
         f"</header>\n{_results(stories)}\n{sections}\n</main>\n<script>{script}</script>\n"
@@ -108,8 +107,8 @@ def _table(stories: Mapping[int, Story]) -> str:
         kind, preset = story.config["model"]["kind"], story.config["preset"]
         words = [*dict.fromkeys((kind, preset)), story.config["data"]["name"]]
         rows.append(
-            f'<tr><th scope="row"><a href="#run-{i}">{_text(story.name)}</a><small>'
-            f"{_text(', '.join(words))}, seed {_text(str(story.result.get('seed', '–')))}"
+            f'<tr><th scope="row"><a href="#run-{i}">{in_html(story.name)}</a><small>'
+            f"{in_html(', '.join(words))}, seed {in_html(str(story.result.get('seed', '–')))}"
             f"</small></th>{''.join(cells)}</tr>"
         )
     return (
@@ -129,7 +128,7 @@ def _section(number: int, story: Story) -> str:
         _configuration(story),
     ]
     return (
-        f'<section class="run" id="run-{number}"><h2>{_text(story.name)}</h2>'
+        f'<section class="run" id="run-{number}"><h2>{in_html(story.name)}</h2>'
         f"{''.join(parts)}</section>\n"
     )
 
@@ -187,7 +186,7 @@ def _solver(story: Story) -> str:
             f"{step:.3f}, of which {solver:.3f} in the solver, without its adjoint"
         )
     cells = "".join(
-        f'<tr><th scope="row">{title}</th><td>{_text(text)}</td></tr>'
+        f'<tr><th scope="row">{title}</th><td>{in_html(text)}</td></tr>'
         for title, text in rows.items()
     )
     return f'<h3>Solver</h3><div class="wide"><table class="facts">{cells}</table></div>'
@@ -201,7 +200,7 @@ def _confusion(story: Story) -> str:
     counts = story.result.get("confusion")
     if not counts:
         return ""
-    classes = [_text(str(name)) for name in story.config["classes"]]
+    classes = [in_html(str(name)) for name in story.config["classes"]]
     head = "".join(f'<th scope="col">{name}</th>' for name in classes)
     rows = []
     for i, (name, row) in enumerate(zip(classes, counts, strict=True)):
@@ -221,10 +220,10 @@ def _confusion(story: Story) -> str:
 
 def _flows(number: int, story: Story) -> str:
     if story.note:
-        return f'<p class="note">{_text(story.note)}</p>'
+        return f'<p class="note">{in_html(story.note)}</p>'
     if not story.flows:
         return ""
-    data = _in_script(json.dumps([_flow(f) for f in story.flows], separators=(",", ":")))
+    data = in_script(json.dumps([_flow(f) for f in story.flows], separators=(",", ":")))
     return (
         "<h3>Flow to the equilibrium</h3><p>The particles of one test cloud, evaluation by "
         "evaluation, in the plane of the two largest principal components of all flows shown. "
@@ -307,7 +306,7 @@ def _configuration(story: Story) -> str:
     for name in ("task", "data", "model", "train"):
         rows = "".join(
             f"<tr><th scope='row'>{escape(key.replace('_', ' '))}</th>"
-            f"<td>{_text(_plain(value))}</td></tr>"
+            f"<td>{in_html(in_words(value))}</td></tr>"
             for key, value in story.config[name].items()
         )
         groups.append(f"<div><h4>{name}</h4><table>{rows}</table></div>")
@@ -317,33 +316,5 @@ def _configuration(story: Story) -> str:
     return (
         "<details><summary>Configuration</summary>"
         f'<div class="configuration">{"".join(groups)}</div>'
-        f"<p>{_text(place)}; {_text(versions)}</p></details>"
+        f"<p>{in_html(place)}; {in_html(versions)}</p></details>"
     )
-
-
-def _text(text: str) -> str:
-    """A text of a user's: as it is shown, and no markup."""
-    return escape(shown(text))
-
-
-def _in_script(text: str) -> str:
-    """JSON within a script element, which no name in it can end or turn into something else.
-
-    ``<!--<script>`` does the latter: HTML then looks for the end of another script.
-    """
-    hidden = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-    return text.translate(hidden)
-
-
-def _sha256(text: str) -> str:
-    return b64encode(sha256(text.encode()).digest()).decode()
-
-
-def _plain(value: Any) -> str:
-    if value is None or value is False:
-        return "none" if value is None else "no"
-    if value is True:
-        return "yes"
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(v) for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -206,7 +206,7 @@ def _with_clouds(
     worst = wrong[best[wrong].argsort(descending=True, stable=True)][:FAILURES]
     failures = tuple(
         Failure(
-            cloud=_shown(test_set[i])[0],
+            cloud=_shown(test_set[i], test_set.coordinates)[0],
             index=i,
             truth=config.classes[int(labels[i])],
             predicted=config.classes[int(predicted[i])],
@@ -238,7 +238,7 @@ def _flows(
     for i, cloud in enumerate(clouds):
         path = trajectory[: int(solution.steps[i]), i]
         best = int(probabilities[i].argmax())
-        shown, chosen = _shown(cloud)
+        shown, chosen = _shown(cloud, test_set.coordinates)
         gaps = np.sqrt(np.square(path - path[-1]).sum((1, 2)))
         flows.append(
             Flow(
@@ -256,13 +256,13 @@ def _flows(
     return tuple(flows)
 
 
-def _shown(cloud: Cloud) -> tuple[Array, torch.Tensor]:
-    """The points of a cloud that are drawn, ``(m, 3)``, and their indices."""
+def _shown(cloud: Cloud, coordinates: int) -> tuple[Array, torch.Tensor]:
+    """The points of a cloud that are drawn, ``(m, 3)``, and their indices; without features."""
     count = len(cloud.points)
     chosen = torch.arange(count)
     if count > SHOWN_POINTS:
         chosen = torch.linspace(0, count - 1, SHOWN_POINTS).round().long()
-    points = cloud.points.numpy()
+    points = cloud.points[:, :coordinates].numpy()
     plane = points if points.shape[1] == 2 else principal_plane(points)[0](points)
     weights = cloud.weights.numpy()
     weights = weights / max(float(weights.max()), 1e-30)
