@@ -199,7 +199,7 @@ def test_evaluate_by_another_tolerance(
     finished: Path, capsys: pytest.CaptureFixture[str], fails: Fails
 ) -> None:
     results = []
-    for words in ([], ["--rtol", "1e-4", "--max-steps", "90"], ["--max-steps", "2"]):
+    for words in ([], ["--rtol", "1e-4", "--max-steps", "400"], ["--max-steps", "2"]):
         assert main(["evaluate", str(finished), "--split", "validation", "--json", *words]) == 0
         results.append(json.loads(capsys.readouterr().out))
     usual, exact, cut = results
@@ -207,7 +207,7 @@ def test_evaluate_by_another_tolerance(
     assert cut["solver_failures"] == 180
     assert exact["residual_max"] <= 1e-4 < usual["residual_max"]
     words = ["evaluate", str(finished), "--split", "validation", "--json"]
-    words += ["--solver", "euler", "--step", "0.5", "--rtol", "1e-4", "--max-steps", "90"]
+    words += ["--solver", "euler", "--step", "0.5", "--rtol", "1e-4", "--max-steps", "400"]
     assert main(words) == 0
     plain = json.loads(capsys.readouterr().out)
     assert plain["solver_steps_mean"] > exact["solver_steps_mean"]
