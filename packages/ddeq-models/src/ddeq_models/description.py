@@ -54,6 +54,11 @@ def describe(points: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (B, F), `description_size` (d) numbers a cloud.
     """
+    if not points.shape[-2]:  # a row of padding, so that there is something to reduce
+        points, weights = (
+            points.new_zeros(len(points), 1, points.shape[-1]),
+            weights.new_zeros(len(points), 1),
+        )
     inside = weights > 0
     rows = inside.unsqueeze(-1)
     mass = torch.where(inside, weights, 0)

@@ -207,7 +207,7 @@ class _Lift(nn.Module):
 def _unpacked(rows: Tensor, place: Tensor, inside: Tensor) -> Tensor:
     """Rows (N, k) of points back at their places (B, n, k), 0 in padding."""
     whole = rows.new_zeros(inside.numel(), rows.shape[-1]).index_copy(0, place, rows)
-    return whole.view(*inside.shape, -1)
+    return whole.view(*inside.shape, rows.shape[-1])
 
 
 def _whole(

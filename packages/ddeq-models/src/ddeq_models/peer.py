@@ -51,7 +51,7 @@ def cheap_peer(train_set: CloudDataset, test_set: CloudDataset, normalise: Trans
     """
     start = time.perf_counter()
     stride = max(1, -(-len(train_set) // CLOUDS))
-    chosen = torch.arange(len(train_set))[::stride]
+    chosen = torch.arange(0, len(train_set), stride)
     x, y = _described(train_set, chosen, normalise), train_set.labels[chosen].numpy()
     test = _described(test_set, torch.arange(len(test_set)), normalise)
     if find_spec("sklearn") is not None:

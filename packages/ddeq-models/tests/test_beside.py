@@ -1,0 +1,145 @@
+"""What is said beside a result: the cheap peer, advice, the time, and what is refused before."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ddeq_data import Cloud, CloudDataset, PackedClouds
+from ddeq_models import DataConfig, DDEQConfig, RunFolder, TrainConfig, UserError, train
+from ddeq_models.advice import advice
+from ddeq_models.config import passes
+from ddeq_models.data import framed, normaliser, open_split
+from ddeq_models.forecast import duration, shortened
+from ddeq_models.peer import cheap_peer
+
+
+def sizes_tell(count: int, seed: int) -> CloudDataset:
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for i in range(count):
+        n = (10, 20, 40)[i % 3] + int(torch.randint(5, (), generator=generator))
+        made.append(Cloud(torch.randn(n, 2, generator=generator), torch.full((n,), 1 / n), i % 3))
+    return CloudDataset(PackedClouds.from_clouds(made), ["few", "some", "many"])
+
+
+def same(points: torch.Tensor, weights: torch.Tensor, generator: object = None) -> tuple:
+    return points, weights
+
+
+@pytest.mark.parametrize("trees", [True, False])
+def test_a_cheap_peer_tells_what_moments_tell(monkeypatch: pytest.MonkeyPatch, trees: bool) -> None:
+    if not trees:
+        monkeypatch.setattr("ddeq_models.peer.find_spec", lambda name: None)
+    peer = cheap_peer(sizes_tell(90, 0), sizes_tell(30, 1), same)
+    assert peer.accuracy > (0.9 if trees else 0.6)
+    assert peer.name.startswith("extra trees" if trees else "nearest class mean")
+    assert peer.train_clouds == 90
+    assert json.loads(json.dumps(peer.to_dict()))["accuracy"] == peer.accuracy
+
+
+def test_a_peer_learns_from_some_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ddeq_models.peer.CLOUDS", 40)
+    assert cheap_peer(sizes_tell(90, 0), sizes_tell(30, 1), same).train_clouds == 30
+
+
+def test_advice() -> None:
+    counts = [50, 50]
+    record = {"split": "train", "step": 40, "epoch": 2, "accuracy": 0.5}
+    assert advice(0.8, counts, [record]) is None
+    assert advice(0.65, counts, [record]) is None
+    few = advice(0.55, counts, [record])
+    assert few is not None
+    assert "learned nothing: 55.0% of the validation clouds" in few
+    assert "tells 50.0%" in few
+    assert "only 40 steps: give --epochs 10" in few
+    heart = advice(0.5, counts, [{**record, "accuracy": 0.99}])
+    assert heart is not None
+    assert "99% of the training clouds by heart" in heart
+    long = advice(0.5, counts, [{**record, "step": 4000}])
+    assert long is not None
+    assert "smaller --learning-rate" in long
+    assert advice(0.5, [0, 0], []) is None
+    # 90 % is chance where one class has 90 % of the clouds.
+    assert advice(0.9, [90, 10], [record]) is not None
+
+
+def test_times() -> None:
+    plan = TrainConfig(epochs=100, max_minutes=1.0)
+    assert shortened(plan, 10, 0.001) == 100
+    assert shortened(plan, 10, 0.1) == 60
+    assert shortened(plan, 10, 100.0) == 1
+    assert shortened(replace(plan, max_minutes=0.0), 10, 100.0) == 100
+    assert [duration(s) for s in (40, 180, 9000)] == ["40 s", "3 min", "2.5 h"]
+
+
+def test_few_clouds_are_passed_through_more_often() -> None:
+    plan = TrainConfig(epochs=20, steps=600, batch_size=32)
+    assert passes(plan, 60).epochs == 300
+    assert passes(plan, 640).epochs == 30
+    assert passes(plan, 100_000).epochs == 20
+    assert passes(passes(plan, 60), 60) == passes(plan, 60)
+    assert passes(replace(plan, steps=0), 60).epochs == 20
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes that differ in nothing but the number of points."""
+    root = tmp_path / "clouds"
+    rng = np.random.default_rng(0)
+    for name, low in (("few", 10), ("some", 20), ("many", 40)):
+        (root / name).mkdir(parents=True)
+        for i in range(12):
+            np.save(root / name / f"{i}.npy", rng.normal(size=(low + i % 4, 2)))
+    return root
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_says_how_long_it_takes_and_keeps_to_it(
+    folder: Path, tmp_path: Path, tiny_config: DDEQConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = DataConfig("folder", root=str(folder), normalise="set")
+    plan = TrainConfig(epochs=100_000, batch_size=8, max_minutes=0.02)
+    run = train(tiny_config, data, plan, out=tmp_path / "run")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("clouds: 26 train, 3 validation, 7 test; 3 classes; all about (")
+    assert "--max-minutes; about " in said[1]
+    assert run.result()["seconds"] < 20
+    config = run.config()
+    assert config.data.unit > 0
+    assert len(config.data.centre) == 2
+    assert config.data == framed(data, open_split(data, "train"))
+    assert run.result()["peer"]["accuracy"] > 0.6
+    # At most some fifty validations, however many epochs there are.
+    assert 1 <= sum(r["split"] == "validation" for r in run.metrics()) <= 110
+
+
+def test_a_frame_must_be_known_and_whole() -> None:
+    with pytest.raises(UserError, match=r"data\.centre and data\.unit are missing"):
+        normaliser(DataConfig("digits", normalise="set"))
+    with pytest.raises(UserError, match="give both, or leave both out"):
+        DataConfig("digits", normalise="set", unit=2.0)
+    known = DataConfig("digits", normalise="set", centre=(1.0, 2.0), unit=2.0)
+    assert framed(known, open_split(known, "train")) is known
+
+
+def test_one_class_or_an_empty_split_is_refused_before_the_training(
+    folder: Path, tmp_path: Path, tiny_config: DDEQConfig
+) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (folder / "few").rename(alone / "few")
+    with pytest.raises(UserError, match="all clouds to train on are of one class, few"):
+        train(tiny_config, DataConfig("folder", root=str(alone)), TrainConfig(), out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_at_chance_says_so(tmp_path: Path, tiny_config: DDEQConfig) -> None:
+    plan = TrainConfig(epochs=1, learning_rate=1e-9)
+    run: RunFolder = train(tiny_config, DataConfig(), plan, out=tmp_path / "run", quiet=True)
+    assert "learned nothing" in run.result()["note"]
+    assert "only 20 steps: give --epochs 10" in run.result()["note"]

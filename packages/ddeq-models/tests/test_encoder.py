@@ -1,0 +1,149 @@
+"""The encoder of points: laws, features beside coordinates, thinning, and what it is fitted to."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddeq_models import DDEQ, PRESETS, DDEQConfig
+from ddeq_models.encoder import PointEncoder
+
+
+def clouds(count: int = 5, n: int = 9, d: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(count, n, d, generator=generator).double()
+    weights = torch.rand(count, n, generator=generator).double() + 0.1
+    weights[0, 4:] = 0
+    points[0, 4:] = math.nan
+    return points, weights / weights.sum(-1, keepdim=True), torch.arange(count) % 2
+
+
+def encoder(d: int = 2, **settings: object) -> PointEncoder:
+    torch.manual_seed(0)
+    made = PointEncoder(d, 0, 16, pooled=24, **settings).double()
+    made.fit(*clouds(d=d))
+    return made.eval()
+
+
+def test_laws():
+    points, weights, _ = clouds()
+    module = encoder()
+    rows, masses, summary = module(points, weights)
+    assert rows.shape == (5, 9, 16)
+    assert summary.shape == (5, 16)
+    assert torch.equal(masses, weights)
+    order = torch.randperm(9)
+    again, _, same = module(points[:, order], weights[:, order])
+    inside = weights[:, order] > 0
+    torch.testing.assert_close(again[inside], rows[:, order][inside])
+    torch.testing.assert_close(same, summary)
+    for i in range(5):  # a batch is its clouds
+        real = weights[i] > 0
+        alone, _, told = module(points[i : i + 1, real], weights[i : i + 1, real])
+        torch.testing.assert_close(alone[0], rows[i, real])
+        torch.testing.assert_close(told[0], summary[i])
+    assert module(points[:, :0], weights[:, :0])[2].isfinite().all()
+
+
+def test_without_the_description_it_is_a_function_of_the_measure():
+    points, weights, _ = clouds()
+    module = encoder(description=False)
+    split = torch.cat([weights[1:2, :1] / 2, weights[1:2, :1] / 2, weights[1:2, 1:]], 1)
+    double = torch.cat([points[1:2, :1], points[1:2]], 1)
+    torch.testing.assert_close(
+        module(double, split)[2], module(points[1:2], weights[1:2])[2], rtol=1e-6, atol=1e-6
+    )
+
+
+def test_a_set_in_another_unit_and_place_is_encoded_alike():
+    points, weights, labels = clouds()
+    torch.manual_seed(0)
+    other = PointEncoder(2, 0, 16, pooled=24).double()
+    moved = 40 * points + torch.tensor([3.0, -8.0])
+    other.fit(moved, weights, labels)
+    torch.testing.assert_close(other.eval()(moved, weights)[2], encoder()(points, weights)[2])
+
+
+def test_the_frame_of_the_set_is_hidden_in_training_alone():
+    points, weights, _ = clouds()
+    module = encoder(hiding=0.5, dropout=0.0, description=False)
+    module.train()
+    torch.manual_seed(1)
+    first = module(points, weights)[2]
+    assert not torch.allclose(first, module(points, weights)[2])
+    module.eval()
+    assert torch.equal(module(points, weights)[2], module(points, weights)[2])
+
+
+def test_features_have_no_geometry():
+    points, weights, labels = clouds(d=3)
+    torch.manual_seed(0)
+    module = PointEncoder(3, 2, 16, pooled=24, description=False).double()
+    module.fit(points, weights, labels)
+    module.eval()
+    assert module.local is not None
+    assert module.local.dim == 2
+    before = module._views(torch.cat([points, torch.ones_like(points[..., :1])], -1), weights)
+    shifted = points.clone()
+    shifted[..., 2] += torch.randn(9).double()
+    after = module._views(torch.cat([shifted, torch.ones_like(points[..., :1])], -1), weights)
+    assert not torch.allclose(before[..., 2], after[..., 2])
+    torch.testing.assert_close(before[..., 3:], after[..., 3:])
+
+
+def test_large_clouds_are_thinned_the_same_way_in_any_order():
+    points, weights, _ = clouds(n=40)
+    module = encoder(rows=12)
+    rows, masses, summary = module(points, weights)
+    assert rows.shape == (5, 12, 16)
+    torch.testing.assert_close(masses.sum(-1), torch.ones(5).double())
+    order = torch.randperm(40)
+    torch.testing.assert_close(module(points[:, order], weights[:, order])[2], summary)
+    more = torch.cat([points, torch.full((5, 3, 2), math.nan).double()], 1)
+    padded = torch.cat([weights, torch.zeros(5, 3).double()], 1)
+    torch.testing.assert_close(module(more, padded)[2], summary)
+    module.train()
+    assert not torch.equal(module(points, weights)[0], module(points, weights)[0])
+    # The description is that of all points.
+    whole = encoder()
+    whole.load_state_dict(module.state_dict())
+    assert torch.equal(module._described(points, weights), whole._described(points, weights))
+    summaries = [each.eval()(points, weights)[2] for each in (module, whole)]
+    assert not torch.allclose(*summaries)
+
+
+@pytest.mark.parametrize("change", [{}, {"description": False, "scales": 0}, {"rows": 6}])
+def test_the_classifier_on_it(change):
+    config = replace(PRESETS["ddeq"], dim=16, heads=2, hidden=16, pooled=24, classes=2, **change)
+    assert isinstance(config, DDEQConfig)
+    torch.manual_seed(0)
+    model = DDEQ(config).double()
+    points, weights, labels = clouds()
+    model.fit(points, weights, labels)
+    model.eval()
+    logits = model(points, weights).logits
+    order = torch.randperm(9)
+    torch.testing.assert_close(
+        model(points[:, order], weights[:, order]).logits, logits, rtol=1e-4, atol=1e-4
+    )
+    state = model.state_dict()
+    torch.manual_seed(1)
+    again = DDEQ(config).double()
+    again.load_state_dict(state)  # units and quantiles are part of it
+    assert torch.equal(again.eval()(points, weights).logits, logits)
+
+
+def test_damping_makes_a_stronger_contraction():
+    torch.manual_seed(0)
+    points, weights, labels = clouds()
+    steps = []
+    for damping in (1.0, 0.2):
+        torch.manual_seed(0)
+        model = DDEQ(replace(PRESETS["ddeq"], dim=16, heads=2, hidden=16, damping=damping)).double()
+        model.fit(points, weights, labels)
+        solution = model.eval()(points, weights).solution
+        assert solution is not None
+        steps.append(float(solution.steps.double().mean()))
+    assert steps[1] < steps[0]
