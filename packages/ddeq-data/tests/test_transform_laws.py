@@ -12,6 +12,7 @@ from ddeq_data import (
     DropPoints,
     Frame,
     Jitter,
+    OnCoordinates,
     RandomRotation,
     RandomScale,
     RandomShear,
@@ -33,7 +34,8 @@ PER_CLOUD = [  # one draw for a whole cloud: nothing depends on the order of the
 ]
 PER_POINT = [Jitter(0.3), DropPoints(0.4)]
 MIXED = Compose([DropPoints(0.3), ZScore(), RandomRotation(40), Jitter(0.1), UnitSphere()])
-ALL = [*NORMALISING, FRAME, *PER_CLOUD, *PER_POINT, MIXED]
+BESIDE = OnCoordinates(Compose([ZScore(), DropPoints(0.4)]), 1)
+ALL = [*NORMALISING, FRAME, BESIDE, *PER_CLOUD, *PER_POINT, MIXED]
 SIZES = st.lists(st.integers(0, 6), min_size=1, max_size=5)
 each = pytest.mark.parametrize("transform", ALL, ids=repr)
 

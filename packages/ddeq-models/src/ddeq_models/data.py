@@ -21,6 +21,7 @@ from ddeq_data import (
     MNISTPointCloud,
     ModelNet10,
     ModelNet40,
+    OnCoordinates,
     PointBatch,
     PointCloudFolder,
     RandomRotation,
@@ -134,11 +135,23 @@ def normaliser(config: DataConfig) -> Transform:
                 )
             return Compose([Frame(config.centre, config.unit), ToFloat32(centre=False)])
         case "z-score":
-            return Compose([ToFloat32(), ZScore()])
+            return Compose([_single(config), _geometric(ZScore(), config)])
         case "unit-sphere":
-            return Compose([ToFloat32(), UnitSphere()])
+            return Compose([_single(config), _geometric(UnitSphere(), config)])
         case "none":
             return ToFloat32(centre=False)
+
+
+def _single(config: DataConfig) -> Transform:
+    """Centred in float64 and then in float32; features are not centred."""
+    if not config.features:
+        return ToFloat32()
+    return Compose([OnCoordinates(ToFloat32(), len(config.features)), ToFloat32(centre=False)])
+
+
+def _geometric(transform: Transform, config: DataConfig) -> Transform:
+    """A transform that features beside the coordinates have no part in."""
+    return OnCoordinates(transform, len(config.features)) if config.features else transform
 
 
 def view(config: DataConfig) -> Transform:
@@ -152,8 +165,6 @@ def view(config: DataConfig) -> Transform:
 def augmentation(config: DataConfig) -> Transform:
     """The random changes of normalised training clouds; the identity where all are off."""
     steps: list[Transform] = []
-    if config.points:
-        steps.append(RandomSample(config.points))
     if config.rotate:
         steps.append(RandomRotation(config.rotate))
     if config.scale:
@@ -168,7 +179,8 @@ def augmentation(config: DataConfig) -> Transform:
         steps.append(Jitter(config.jitter))
     if config.drop:
         steps.append(DropPoints(config.drop))
-    return Compose(steps)
+    moved = [_geometric(step, config) for step in steps]
+    return Compose([RandomSample(config.points), *moved] if config.points else moved)
 
 
 def batches(

@@ -6,6 +6,7 @@ part, whatever it holds, and comes out as the point 0. Random ones need a `torch
 
 from ddeq_data.transforms.base import RandomTransform, Transform, is_random
 from ddeq_data.transforms.compose import Compose
+from ddeq_data.transforms.coordinates import OnCoordinates
 from ddeq_data.transforms.frame import Frame
 from ddeq_data.transforms.motions import RandomRotation, RandomScale, RandomShear, RandomShift
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
@@ -19,6 +20,7 @@ __all__ = [
     "FarthestSample",
     "Frame",
     "Jitter",
+    "OnCoordinates",
     "RandomRotation",
     "RandomSample",
     "RandomScale",
