@@ -1,0 +1,63 @@
+"""`hatch run bench unseen`: its sets, its splits, and one whole round of it in seconds."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.unseen import driver
+from benchmarks.unseen.sets import GENERATED, SETS
+from benchmarks.unseen.split import split
+
+
+@pytest.mark.parametrize("name", [one.name for one in GENERATED])
+def test_a_generated_set_is_what_it_should_be(name: str) -> None:
+    clouds = SETS[name].make(0)
+    assert 60 <= len(clouds.points) == len(clouds.labels) <= 2000
+    assert set(clouds.labels) == set(range(len(clouds.classes)))
+    assert all(np.isfinite(cloud).all() and cloud.ndim == 2 for cloud in clouds.points)
+    if clouds.weights is not None:
+        assert all(np.isclose(w.sum(), 1) and (w > 0).all() for w in clouds.weights)
+    first, other = (split(clouds, seed) for seed in (0, 1))
+    assert sorted(np.concatenate(first)) == list(range(len(clouds.labels)))
+    assert set(first[2]) != set(other[2])
+    for part in first:  # every class is in every part, in proportion
+        counts = np.bincount(clouds.labels[part], minlength=len(clouds.classes))
+        whole = np.bincount(clouds.labels)
+        assert np.abs(counts / len(part) - whole / len(clouds.labels)).max() < 0.05
+
+
+def test_a_set_whose_package_is_absent_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmarks.unseen.packaged.find_spec", lambda name: None)
+    assert driver.run(_options(["--sets", "vowels", "--seeds", "0"]))["records"] == []
+    assert "vowels is left out: " in (said := capsys.readouterr().err)
+    assert "pip install --no-deps aeon" in said
+
+
+def test_a_round_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ddeq_models.pictures.draw_run", lambda *_: None)
+    monkeypatch.setattr("benchmarks.unseen.driver.keep_freed_memory", lambda: None)
+    records = tmp_path / "records.jsonl"
+    words = ["--sets", "size", "--seeds", "0", "1", "--epochs", "1", "--records", str(records)]
+    figures = driver.run(_options([*words, "--competitors", "ddeq", "pointnet-60", "trees", "svc"]))
+    assert len(figures["records"]) == len(records.read_text().splitlines()) == 8
+    monkeypatch.setattr("benchmarks.unseen.driver.train", None)  # what is there is not done again
+    assert driver.run(_options(words))["records"] == figures["records"]
+    text = driver.table(figures)
+    assert "| set | ddeq | pointnet-60 | trees | svc | s |" in text
+    assert text.count("\n| size | ") == 1
+    assert "| mean, all | " in text
+
+
+def test_the_interval_is_that_of_the_differences() -> None:
+    gap, half = driver.interval({0: 0.9, 1: 0.8, 2: 1.0}, {0: 0.8, 1: 0.8, 2: 0.8, 3: 0.1})
+    assert gap == pytest.approx(0.1)
+    assert half == pytest.approx(4.30 * 0.1 / 3**0.5)
+
+
+def _options(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    driver.add_arguments(parser)
+    return parser.parse_args(words)
