@@ -83,7 +83,7 @@ class Implicit:
             )
             report.solution, report.residual, report.steps, report.status = result
             lost = ~(result.residual < 0.5) & (g != 0).flatten(-2).any(-1)
-            if bool((result.status != LinearStatus.CONVERGED).any()):
+            if bool((result.status != int(LinearStatus.CONVERGED)).any()):
                 _warn(report, lost, precision)
             return torch.where(lost[..., None, None], step * g, result.solution)
 
@@ -94,7 +94,7 @@ def _warn(report: AdjointReport, lost: Tensor, precision: torch.dtype) -> None:
     """Say which measures' gradients are approximate, how far off, and what was done."""
     assert report.residual is not None
     assert report.status is not None
-    bad = report.status != LinearStatus.CONVERGED
+    bad = report.status != int(LinearStatus.CONVERGED)
     names = sorted({LinearStatus(code).name for code in report.status[bad].tolist()})
     half = ""
     if precision in (torch.bfloat16, torch.float16):
