@@ -39,7 +39,7 @@ class Implicit:
 
     Args:
         linear_solver: `GMRES`, or your own `LinearSolver`. Where the map computes in half
-            precision, within autocast say, the default tolerance of GMRES is that of half precision.
+            precision, within autocast say, its default tolerance is that of half precision.
         start: ``u`` of a similar solve, such as that of the last training step
             (`AdjointReport.solution`), from which the linear solver starts; ``(..., n, d)``, the
             shape of the equilibrium. What it cannot know, it need not: the length of ``u`` is
