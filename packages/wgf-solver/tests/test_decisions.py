@@ -175,15 +175,15 @@ def test_a_minimum_met_loosely_is_no_saddle():
 
 
 def test_rounding_between_equal_measures_is_no_height_to_fall_from():
-    torch.manual_seed(3)
-    points = torch.randn(40, 2)
+    # From beside the root one step of this flow leads to D = 0, which is below any rounding.
+    points = torch.randn(16, 40, 2)
     order = torch.randperm(40)
-    field = Descent(MMD(Gaussian(0.5) + Gaussian(1.0)))
-    mu = Measure(points)
-    solution = equilibrium(lambda m: Measure(points[order]), mu, velocity=field)
-    assert solution.converged
-    assert solution.steps == 1
-    assert solution.probe_steps <= 50
+    flow = {"velocity": Descent(MMD(SquaredDistance())), "integrator": Euler(1.0)}
+    solution = equilibrium(lambda m: Measure(points[:, order]), Measure(points), **flow)
+    assert solution.converged.all()
+    assert (solution.probe_steps > 0).any()
+    assert (solution.steps <= 2).all()
+    assert (solution.probe_steps <= 50).all()
 
 
 def test_gmres_keeps_its_basis_orthogonal():
