@@ -107,6 +107,81 @@ def test_attention_gallery() -> None:
     assert accuracies["DDEQ, digits 0 and 1"] > 0.85
 
 
+def test_kuramoto() -> None:
+    example = runpy.run_path(str(EXAMPLES / "kuramoto.py"))
+    # Right values by hand, from r = I₁(Kr/D)/I₀(Kr/D).
+    right = torch.tensor([0.413389, 0.589708, 0.724159, 0.831462], dtype=torch.float64)
+    true, slopes = example["exact"](torch.tensor([2.2, 2.5, 3.0, 4.0], dtype=torch.float64))
+    torch.testing.assert_close(true, right, atol=1e-6, rtol=0)
+    errors = []
+    for atoms in (25, 100, 400):
+        _, slope, error = example["main"](atoms)
+        errors.append(float(error.max()))
+    assert errors[2] < 3e-4
+    assert errors[0] > 4 * errors[1] > 16 * errors[2]  # n⁻¹ at least
+    torch.testing.assert_close(slope, slopes, rtol=2e-3, atol=0)  # of 400 atoms
+    incoherent = example["rest"](torch.tensor([1.0, 1.8], dtype=torch.float64)).measure
+    assert example["order"](incoherent).abs().max() < 1e-3  # below the onset
+
+
+def test_double_well() -> None:
+    example = runpy.run_path(str(EXAMPLES / "double_well.py"))
+    means, radius = example["main"]()
+    right = torch.tensor([0, 0, 0.447106, 0.637324, 0.787550, 0.851479], dtype=torch.float64)
+    torch.testing.assert_close(means, right, atol=2e-6, rtol=0)
+    assert pytest.approx(2.188440, abs=1e-6) == example["CRITICAL"]
+    assert (radius[:2] < 1).all()
+    assert (radius[2:] > 1).all()
+    # At β_c the middle is neutral: ρ = β Var = 1.
+    beta = torch.tensor(example["CRITICAL"], dtype=torch.float64)
+    middle = example["rest"](beta, 400, mean=0.0).measure
+    assert float(beta * middle.spread() ** 2) == pytest.approx(1, abs=1e-3)
+    # From samples, the error falls with the step.
+    coarse, fine = (example["sampled"](3.0, 200, dt) - 0.637324 for dt in (0.1, 0.05))
+    assert abs(fine) < 0.5 * abs(coarse) < 0.05
+    assert abs(2 * fine - coarse) < 0.01  # of first order, and gone by extrapolation
+
+
+def test_quicksort() -> None:
+    example = runpy.run_path(str(EXAMPLES / "quicksort.py"))
+    errors = []
+    for atoms in (16, 64):
+        mean, variance = example["main"](atoms)
+        assert abs(mean) < 1e-9
+        errors.append(0.420264 - variance)
+    assert 0 < errors[1] < 0.3 * errors[0]
+    assert errors[1] < 0.01
+    rates = example["rates"](32, 64)
+    assert max(rates) <= (2 / 3) ** 0.5 + 1e-6  # the bound of the theorem
+    assert len(rates) > 5
+
+
+def test_ldpc() -> None:
+    example = runpy.run_path(str(EXAMPLES / "ldpc.py"))
+    assert example["main"]() == pytest.approx(0.429440, abs=1e-6)
+    assert example["messages"](0.40) < 0.01  # decoded, but for a few short cycles
+    noise = torch.tensor(0.47, dtype=torch.float64)
+    expected = float(example["evolution"](noise).measure.points)
+    assert example["messages"](0.47) == pytest.approx(expected, abs=0.02)
+
+
+def test_mean_field_game() -> None:
+    example = runpy.run_path(str(EXAMPLES / "mean_field_game.py"))
+    error, slope = example["main"]()
+    assert error < 1e-10
+    marks = example["starts"](50)
+    up, down = (float(example["exact"](0.8 + h, marks).mean(0)[-1]) for h in (1e-6, -1e-6))
+    assert slope == pytest.approx((up - down) / 2e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ldpc", "mean_field_game"])
+def test_pictures_of_known_answers(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    out = tmp_path / f"{name}.png"
+    runpy.run_path(str(EXAMPLES / f"{name}.py"))["draw"](out)
+    assert out.stat().st_size > 5_000
+
+
 def test_every_example_is_tested() -> None:
     mine = Path(__file__).read_text()
     for path in EXAMPLES.glob("*.py"):

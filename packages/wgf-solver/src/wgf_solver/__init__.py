@@ -15,6 +15,7 @@ from wgf_solver.adjoints import (
     AdjointWarning,
     Implicit,
     LinearSolution,
+    LinearSolver,
     LinearStatus,
     Phantom,
     Unrolled,
@@ -24,6 +25,7 @@ from wgf_solver.discrepancies import (
     Discrepancy,
     Pull,
     Sinkhorn,
+    SinkhornWarning,
     SlicedMMD,
     SlicedWasserstein,
     Wasserstein,
@@ -62,7 +64,9 @@ from wgf_solver.kernels import (
     SquaredDistance,
 )
 from wgf_solver.measure import Measure
+from wgf_solver.projections import Quantiles, Quantisation, Systematic
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
+from wgf_solver.stability import spectral_radius
 from wgf_solver.velocities import (
     Descent,
     Evaluation,
@@ -105,6 +109,7 @@ __all__ = [
     "Kernel",
     "Laplacian",
     "LinearSolution",
+    "LinearSolver",
     "LinearStatus",
     "Map",
     "Measure",
@@ -114,19 +119,24 @@ __all__ = [
     "PolynomialDecay",
     "Potential",
     "Pull",
+    "Quantiles",
+    "Quantisation",
     "RadialKernel",
     "Residual",
     "Sinkhorn",
+    "SinkhornWarning",
     "SlicedMMD",
     "SlicedWasserstein",
     "Slope",
     "Solution",
     "SquaredDistance",
     "Status",
+    "Systematic",
     "Transport",
     "Unrolled",
     "VelocityField",
     "Wasserstein",
     "equilibrium",
     "gradient_flow",
+    "spectral_radius",
 ]

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
-from wgf_solver.equilibrium import Callback, _check, _report, _run, _with_gradient
+from wgf_solver.driver import (
+    Callback,
+    OnFailure,
+    Options,
+    bring_to_rest,
+    check_choice,
+    check_start,
+    integrator_for,
+    left_alone,
+    ordinary,
+    outside_inference_mode,
+    report,
+    with_gradient,
+)
 from wgf_solver.functionals import Functional, FunctionalLike, as_functional
 from wgf_solver.integrators.base import Integrator
-from wgf_solver.integrators.euler import Euler
+from wgf_solver.integrators.quasi_newton import LBFGS
 from wgf_solver.iteration import Iteration
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
@@ -22,16 +34,18 @@ from wgf_solver.velocities.base import Evaluation, Map
 from wgf_solver.watch import depends_beyond
 
 
+@left_alone
 def gradient_flow(
     functional: FunctionalLike,
     mu0: Measure,
     *,
-    integrator: Integrator = Euler(),  # noqa: B008 (a frozen value)
-    adjoint: Adjoint = Implicit(),  # noqa: B008
+    integrator: Integrator | None = None,
+    adjoint: Adjoint = Implicit(),  # noqa: B008 (a frozen value)
     rtol: float = 1e-4,
+    atol: float = 0.0,
     max_steps: int = 1000,
     check_every: int | None = None,
-    on_failure: Literal["warn", "raise", "ignore"] = "warn",
+    on_failure: OnFailure = "warn",
     callback: Callback | None = None,
     progress: bool = False,
     trajectory: bool = False,
@@ -39,8 +53,9 @@ def gradient_flow(
     r"""Follow ``dz_i/dt = −(1/w_i) ∂_{z_i} 𝓕(μ)`` from ``μ_0`` until it rests, with a gradient.
 
     Along the flow ``d𝓕/dt = −Σ_i w_i ‖v_i‖²``. The measures of a batch do not influence each other
-    and each has its own stop test: ``‖v‖ ≤ rtol · max(‖v(Z_0)‖, scale)`` in the weighted RMS norm,
-    where the scale of a sum of functionals is the size of the parts that balance each other.
+    and each has its own stop test: ``‖v‖ ≤ max(rtol · max(‖v(Z_0)‖, scale), atol)`` in the weighted
+    RMS norm, where the scale of a sum of functionals is the size, at the start, of the parts that
+    balance each other.
 
     Where the flow rests, ``v(Z*; θ) = 0`` for all ``θ`` that the functional closes over (a target,
     the parameters of a potential), and the adjoints of `wgf_solver.equilibrium` differentiate that:
@@ -53,14 +68,15 @@ def gradient_flow(
             any function from a `Measure` to one number for each measure, such as
             ``lambda mu: mu.spread().square()``.
         mu0: the start, any batch shape; its points receive no gradient.
-        integrator: how the flow is followed. Euler's step is the time step; it is stable below 2
-            over the largest curvature. An energy kernel's pull does not fade near its target: let
-            the step decay (`GeometricDecay`). Where it is the end that matters and not the way,
-            `BarzilaiBorwein` and `LBFGS` choose lengths themselves and are there in a fifth of the
-            steps or less. `Anderson` finds any point of rest, also a saddle.
+        integrator: how the flow is followed. None is `LBFGS`, which chooses directions and lengths
+            by itself and goes downhill, for where it is the end that matters. For the way itself
+            take ``Euler(step)``, whose step is the time step; it is stable below 2 over the largest
+            curvature, and an energy kernel's pull, which does not fade near its target, wants a
+            step that decays (`GeometricDecay`). `Anderson` finds any point of rest, also a saddle.
         adjoint: `Implicit`, `Unrolled` or ``Phantom(velocity=None)``; used if gradients are on and
             anything asks for them.
         rtol: relative tolerance.
+        atol: absolute tolerance on ``‖v‖``; see `equilibrium`.
         max_steps: evaluations of the functional's velocity, at most.
         check_every: see `equilibrium`.
         on_failure: what to do if a measure did not come to rest. A flow that is followed for a
@@ -92,11 +108,13 @@ def gradient_flow(
         >>> gradient_flow(0.1 * to_three + 0.2 * to_zero, start).measure.points.round(decimals=3)
         tensor([[1.]])
     """
-    _check(mu0, {"integrator": integrator, "adjoint": adjoint}, rtol, max_steps, check_every)
-    if on_failure not in ("warn", "raise", "ignore"):
-        raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore'; got {on_failure!r}")
-    if check_every is None:
-        check_every = 1 if mu0.points.device.type == "cpu" else 8
+    check_start(mu0)
+    functional = as_functional(functional)
+    integrator = integrator_for(_Gradient(functional), integrator)
+    check_choice("adjoint", adjoint, "attach", "Implicit() or Unrolled(steps)")
+    options = Options(
+        rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory
+    )
     energies: list[Tensor] = []
 
     def observe(step: int, mu: Measure, evaluation: Evaluation) -> None:
@@ -105,20 +123,22 @@ def gradient_flow(
             callback(step, mu, evaluation)
 
     recording = torch.is_grad_enabled()
-    with full_precision(mu0.points.device):
-        mu0 = mu0.zero_padding()
-        field = _Gradient(as_functional(functional).prepared(mu0))
+    with full_precision(mu0.points.device), outside_inference_mode():
+        mu0 = ordinary(mu0).zero_padding()
+        field = _Gradient(functional.prepared(mu0))
         with torch.no_grad():
             iteration = Iteration(
-                _no_map, mu0, field, integrator, rtol,
+                _no_map, mu0, field, integrator, rtol, atol,
                 callback=observe, trajectory=trajectory, watch=False,
             )  # fmt: skip
-            _run(iteration, max_steps, check_every, progress)
-            solution = replace(iteration.solution(), energies=torch.stack(energies))
+            bring_to_rest(iteration, options, escape=False)
+            solution = replace(
+                iteration.solution(), energies=torch.stack(energies), of_functional=True
+            )
         if recording and _wants_gradient(field, mu0):
             step = integrator.step_size(0)
-            solution = _with_gradient(solution, _no_map, field, mu0, adjoint, step)
-    _report(solution, on_failure)
+            solution = with_gradient(solution, _no_map, field, mu0, adjoint, step)
+    report(solution, on_failure)
     return solution
 
 
@@ -131,6 +151,9 @@ class _Gradient:
     @property
     def descends(self) -> bool:
         return True
+
+    def default_integrator(self) -> Integrator:
+        return LBFGS()
 
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         velocity, scale, energy, rounding = self.functional.slope(mu)

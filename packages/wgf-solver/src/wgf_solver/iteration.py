@@ -9,10 +9,14 @@ from torch import Tensor
 
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import where_measure
+from wgf_solver.norms import may_look, weighted_rms, where_measure
 from wgf_solver.solution import Solution, Status
-from wgf_solver.velocities.base import Evaluation, Map, VelocityField, size_of
-from wgf_solver.watch import depends_beyond
+from wgf_solver.velocities.base import Evaluation, Map, VelocityField, image_of
+from wgf_solver.watch import depends_beyond, holds_a_parameter
+from wgf_solver.yardstick import Yardstick, frobenius, yardstick_at
+
+# Plain numbers: a tensor that is compared with a member of an enum cannot be compiled.
+RUNNING, CONVERGED, STATIONARY, MAX_STEPS, NONFINITE, EMPTY = map(int, Status)
 
 
 class Iteration:
@@ -29,15 +33,18 @@ class Iteration:
         velocity: VelocityField,
         integrator: Integrator,
         rtol: float,
+        atol: float = 0.0,
         *,
         callback: Callable[[int, Measure, Evaluation], None] | None,
         trajectory: bool,
         watch: bool,
     ) -> None:
-        self.f, self.velocity, self.integrator, self.rtol = f, velocity, integrator, rtol
+        self.f, self.velocity, self.integrator = f, velocity, integrator
+        self.rtol, self.atol = rtol, atol
         self.callback = callback
         self.start = mu0
-        self.mu = mu0.detach()
+        # A copy, so that a map that writes into its argument (an error) spoils no tensor of others.
+        self.mu = mu0.with_points(mu0.points.clone()).detach()
         self.state = integrator.start(self.mu)
         self.k = 0
         self.depends_on_something = False
@@ -45,15 +52,16 @@ class Iteration:
         batch, points = self.mu.batch_shape, self.mu.points
         alive = self.mu.mask.any(-1)
         infinite = points.new_full(batch, torch.inf)
-        self.status = torch.where(alive, int(Status.RUNNING), int(Status.EMPTY))
+        self.status = torch.where(alive, RUNNING, EMPTY)
         broken = ~self.mu.weights.isfinite().all(-1)
-        self.status = torch.where(broken, int(Status.NONFINITE), self.status)
+        self.status = torch.where(broken, NONFINITE, self.status)
         self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
         self.best_points = points
         self._best_size = torch.where(alive | broken, infinite, 0)
-        self._best_reference = torch.ones_like(infinite)
+        self._yardstick: Yardstick | None = None
+        self._fresh: Tensor | None = torch.ones_like(alive)  # whose start is not measured yet
+        self._far = frobenius(points)
         self.discrepancy = self._best_size
-        self.first_size = points.new_zeros(batch)
         self.first_discrepancy = points.new_zeros(batch)
         self._best_merit = infinite
         self._evaluation: Evaluation | None = None
@@ -63,32 +71,34 @@ class Iteration:
         self._perturb = getattr(integrator, "perturb", None)  # few integrators have it
         self._clock = 0
         self._times = [0.0]
-        self._resumed = False
 
     def evaluate(self) -> None:
         """Evaluate the field; judge and record every measure that still runs."""
         perturbed = None if self._perturb is None else self._perturb(self.state, self.mu)
         evaluation = self._field(self.mu if perturbed is None else perturbed)
-        size = size_of(evaluation, self.mu)
+        # Measured here and not taken from the field, which may be somebody's variant of another.
+        size = weighted_rms(evaluation.velocity, self.mu.weights, self.mu.full)
         evaluation = evaluation._replace(size=size)
         if self.k == 0:
-            self.first_size, self.first_discrepancy = size, evaluation.discrepancy
+            self.first_discrepancy = evaluation.discrepancy
         self.k += 1
-        reference = torch.fmax(self.first_size, evaluation.scale)
-        running = self.status == Status.RUNNING
+        yardstick = self._measured(evaluation, size)
+        running = self.status == RUNNING
         if perturbed is None:
-            small = size <= torch.fmax(self.rtol * reference, evaluation.rounding)
+            small = (size <= yardstick.tolerance) | (
+                (size <= evaluation.rounding) & (evaluation.rounding <= yardstick.rounding)
+            )
+            resolved = self._far <= yardstick.reach
             # An infinite velocity is not small, even beside an infinite scale.
-            good = small & (size < torch.inf)
+            good = small & resolved & (size < torch.inf)
             # Not the relative size: of a solve that diverges, the start is the best.
             merit = evaluation.discrepancy if self.velocity.descends else size
-            record = running & (good | (merit < self._best_merit))
+            record = running & resolved & (good | (merit < self._best_merit))
             self.best_points = where_measure(record, self.mu.points, self.best_points)
             self._best_size = torch.where(record, size, self._best_size)
-            self._best_reference = torch.where(record, reference, self._best_reference)
             self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
             self._best_merit = torch.where(record, merit, self._best_merit)
-            self.status = self.status.masked_fill(running & good, int(Status.CONVERGED))
+            self.status = self.status.masked_fill(running & good, CONVERGED)
         self.steps = self.steps + running
         self._evaluation = evaluation
         self._wanted.append(running.any())
@@ -103,20 +113,55 @@ class Iteration:
         proposal = self.integrator.propose(
             self.state, self.mu, self._evaluation, self.velocity.descends
         )
+        running = self.status == RUNNING
+        far = frobenius(proposal)
+        leaps = running & (far > self.yardstick.reach)
+        if not (may_look(leaps) and not bool(leaps.any())):
+            # To where floating point does not resolve the problem no step leads but a plain one.
+            step = self.plain_step(self._clock)[..., None, None]
+            plain = self.mu.points + step * self._evaluation.velocity
+            proposal = where_measure(leaps & (far < torch.inf), plain, proposal)
+            far = frobenius(proposal)
         # Points whose squares overflow have no distances: kernels of them are 0, not small.
-        finite = torch.linalg.vector_norm(proposal, dim=(-2, -1)) < torch.inf
-        running = self.status == Status.RUNNING
-        self.status = self.status.masked_fill(running & ~finite, int(Status.NONFINITE))
-        points = where_measure(running & finite, proposal, self.mu.points)
+        finite = far < torch.inf
+        self.status = self.status.masked_fill(running & ~finite, NONFINITE)
+        moves = running & finite
+        points = where_measure(moves, proposal, self.mu.points)
+        self._far = torch.where(moves, far, self._far)
         self.mu = self.mu.with_points(points)
         self._times.append(self._times[-1] + self.integrator.step_size(self._clock))
         self._clock += 1
 
+    def plain_step(self, k: int) -> Tensor:
+        """``τ_k (...)``, the integrator's step of plain descent; some learn each measure's own."""
+        own = getattr(self.integrator, "plain_step", None)
+        if own is not None:
+            step: Tensor = own(self.state)
+            return step
+        return self.discrepancy.new_full((), self.integrator.step_size(k))
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """What sizes are relative to; there is none before the first evaluation."""
+        assert self._yardstick is not None
+        return self._yardstick
+
+    def _measured(self, evaluation: Evaluation, size: Tensor) -> Yardstick:
+        """The yardstick, read off anew for measures that have just started."""
+        if self._fresh is None:
+            return self.yardstick
+        step = self.integrator.step_size(0)
+        new = yardstick_at(evaluation, self.mu, size, step, self.rtol, self.atol)
+        if self._yardstick is not None:
+            new = self._yardstick.renewed(self._fresh, new)
+        self._yardstick, self._fresh = new, None
+        return new
+
     @property
     def residual(self) -> Tensor:
-        """``‖v‖`` of the iterate to be returned, relative to what the tolerance is relative to."""
+        """``‖v‖`` of the iterate to be returned, relative to what ``rtol`` is relative to."""
         size = self._best_size
-        return torch.where(size > 0, size / self._best_reference, size)
+        return torch.where(size > 0, size / self.yardstick.reference, size)
 
     def image(self) -> Measure:
         """``F`` of the present measures, which for those that are done are the ones to return."""
@@ -126,8 +171,8 @@ class Iteration:
     def refuse_overflow(self) -> None:
         """Take back the verdict on measures so far out that no distance of theirs is finite."""
         lost = ~(torch.linalg.vector_norm(self.best_points, dim=(-2, -1)) < torch.inf)
-        lost = lost & (self.status == Status.CONVERGED)
-        self.status = self.status.masked_fill(lost, int(Status.NONFINITE))
+        lost = lost & (self.status == CONVERGED)
+        self.status = self.status.masked_fill(lost, NONFINITE)
 
     def in_doubt(self) -> Tensor:
         """``(...)`` bool: converged, with more discrepancy than the tolerance explains.
@@ -137,7 +182,7 @@ class Iteration:
         """
         eps = torch.finfo(self.discrepancy.dtype).eps
         clear = max(self.rtol**2, 64 * eps) * self.first_discrepancy
-        return (self.status == Status.CONVERGED) & (self.discrepancy > clear)
+        return (self.status == CONVERGED) & (self.discrepancy > clear)
 
     def resume(self, chosen: Tensor, points: Tensor) -> None:
         """Let the chosen measures run on from ``points``, each within what is left of its budget.
@@ -145,28 +190,30 @@ class Iteration:
         Evaluations after the last that was wanted do not count: how often the driver looks changes
         no result.
         """
-        self.k = int(torch.stack(self._wanted).sum())
-        self._resumed = True
-        self.status = torch.where(chosen, int(Status.RUNNING), self.status)
+        wanted = torch.stack(self._wanted)
+        self.k = int(wanted.sum())
+        last = int(wanted.nonzero().max())
+        self.status = torch.where(chosen, RUNNING, self.status)
         rows = chosen[..., None, None]
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
+        self._far = frobenius(self.mu.points)
+        self._fresh = chosen
         self.state = self.integrator.start(self.mu)
         self._clock = 0
-        self._times.append(self._times[-1])  # a jump takes no time
+        self._times.append(self._times[last])  # a jump takes no time
 
     def stop_spent(self, max_steps: int) -> None:
-        """End measures that have used up their budget, which is not the same for all any more."""
-        if self._resumed:
-            spent = (self.status == Status.RUNNING) & (self.steps >= max_steps)
-            self.status = self.status.masked_fill(spent, int(Status.MAX_STEPS))
+        """End measures that have used up their budget."""
+        spent = (self.status == RUNNING) & (self.steps >= max_steps)
+        self.status = self.status.masked_fill(spent, MAX_STEPS)
 
     def call_stationary(self, saddles: Tensor) -> None:
         """Give up on these measures, which rest at a saddle still."""
-        self.status = torch.where(saddles, int(Status.STATIONARY), self.status)
+        self.status = torch.where(saddles, STATIONARY, self.status)
 
     def solution(self) -> Solution:
         """What was reached; whoever still runs has used up the budget."""
-        ended = torch.where(self.status == Status.RUNNING, int(Status.MAX_STEPS), self.status)
+        ended = torch.where(self.status == RUNNING, MAX_STEPS, self.status)
         return Solution(
             measure=self.mu.with_points(self.best_points),
             residual=self.residual,
@@ -176,6 +223,7 @@ class Iteration:
             probe_steps=self.probe_steps,
             trajectory=self._trajectory(),
             times=self._selected_times(),
+            at_rounding=(ended == CONVERGED) & (self._best_size > self.yardstick.tolerance),
         )
 
     def _trajectory(self) -> Tensor | None:
@@ -203,9 +251,10 @@ class Iteration:
 
         def watched(mu: Measure) -> Measure:
             with torch.enable_grad():
-                image = self.f(mu)
+                image = image_of(self.f, mu)
             seen = (image.points, image.weights, self.start.weights, self.start.marks)
             self.depends_on_something |= any(depends_beyond(t, mu.points) for t in seen)
+            self.depends_on_something |= holds_a_parameter(self.velocity)
             # A field that differentiates through F has asked for a gradient at the points.
             return image if mu.points.requires_grad else image.detach()
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgf_solver.constants import constant, hold_constants
+
 
 class Kernel(ABC):
     """What `MMD` takes: a sum of terms, each a radial kernel with or without a kernel on marks."""
@@ -55,6 +57,7 @@ class Kernel(ABC):
         )
 
     def __rmul__(self, factor: float) -> Kernel:
+        factor = constant(factor, "a multiple of a kernel", "factor")
         if not factor >= 0:
             raise ValueError(f"a negative multiple of a kernel is no kernel; got factor {factor}")
         return Combination(tuple(Term(factor * t.factor, t.mark, t.point) for t in self.terms))
@@ -133,6 +136,7 @@ class Energy(RadialKernel):
     power: float = 1.0
 
     def __post_init__(self) -> None:
+        hold_constants(self, "power")
         if not 0 < self.power < 2:
             raise ValueError(f"Energy needs 0 < power < 2; got {self.power}")
 
@@ -158,6 +162,7 @@ class Gaussian(RadialKernel):
     bandwidth: float
 
     def __post_init__(self) -> None:
+        hold_constants(self, "bandwidth")
         if not self.bandwidth > 0:
             raise ValueError(f"Gaussian needs bandwidth > 0; got {self.bandwidth}")
 
@@ -186,6 +191,7 @@ class Laplacian(RadialKernel):
     bandwidth: float
 
     def __post_init__(self) -> None:
+        hold_constants(self, "bandwidth")
         if not self.bandwidth > 0:
             raise ValueError(f"Laplacian needs bandwidth > 0; got {self.bandwidth}")
 
@@ -212,6 +218,7 @@ class InverseMultiquadric(RadialKernel):
     c: float = 1.0
 
     def __post_init__(self) -> None:
+        hold_constants(self, "c")
         if not self.c > 0:
             raise ValueError(f"InverseMultiquadric needs c > 0; got {self.c}")
 

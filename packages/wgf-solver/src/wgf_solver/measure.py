@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from wgf_solver.arrays import Array, from_array, tensors_of
 from wgf_solver.norms import safe_sqrt
 
 
@@ -17,6 +18,8 @@ class Measure:
 
     Padding is weight 0. Nothing here or elsewhere in the package guesses padding from the values
     of a point, and what stands in a padded row (even NaN) reaches no result and no gradient.
+
+    NumPy arrays are accepted where tensors are, and share their memory with the measure.
 
     Args:
         points: ``z (..., n, d)``, floating point.
@@ -42,8 +45,12 @@ class Measure:
     full: bool = field(init=False)
 
     def __init__(
-        self, points: Tensor, weights: Tensor | None = None, marks: Tensor | None = None
+        self,
+        points: Tensor | Array,
+        weights: Tensor | Array | None = None,
+        marks: Tensor | Array | None = None,
     ) -> None:
+        points, weights, marks = from_array(points), from_array(weights), from_array(marks)
         if not isinstance(points, Tensor) or not points.is_floating_point():
             came = points.dtype if isinstance(points, Tensor) else type(points).__name__
             raise TypeError(f"points must be a floating-point tensor (..., n, d); got {came}")
@@ -69,9 +76,9 @@ class Measure:
 
     @staticmethod
     def from_ragged(
-        clouds: Sequence[Tensor],
-        weights: Sequence[Tensor] | None = None,
-        marks: Sequence[Tensor] | None = None,
+        clouds: Sequence[Tensor | Array],
+        weights: Sequence[Tensor | Array] | None = None,
+        marks: Sequence[Tensor | Array] | None = None,
     ) -> Measure:
         """One measure a cloud, padded to the largest with weight 0.
 
@@ -86,27 +93,13 @@ class Measure:
         Raises:
             ValueError: there is no cloud, or the clouds do not fit together.
         """
-        if len(clouds) == 0:
-            raise ValueError("from_ragged needs at least one cloud; got an empty sequence")
-        if weights is None:
-            weights = [cloud.new_ones(cloud.shape[0]) for cloud in clouds]
-        for name, rows in (("weights", weights), ("marks", marks)):
-            if rows is not None and [len(r) for r in rows] != [len(c) for c in clouds]:
-                raise ValueError(
-                    f"{name} must have one row for each point: clouds have "
-                    f"{[len(c) for c in clouds]} points, {name} {[len(r) for r in rows]} rows"
-                )
-        if len({cloud.shape[1:] for cloud in clouds}) != 1 or clouds[0].dim() != 2:
+        if isinstance(clouds, Tensor) and clouds.dim() == 2:
             raise ValueError(
-                "all clouds must be (n_b, d) with one d; got "
-                f"{[tuple(cloud.shape) for cloud in clouds]}"
+                "from_ragged takes a sequence of clouds; got one tensor of shape "
+                f"{tuple(clouds.shape)}: Measure(points), or from_ragged([points])"
             )
-        pad = torch.nn.utils.rnn.pad_sequence
-        return Measure(
-            pad(list(clouds), batch_first=True),
-            pad(list(weights), batch_first=True),
-            None if marks is None else pad(list(marks), batch_first=True),
-        )
+        parts = [tensors_of(rows) for rows in (clouds, weights, marks)]
+        return _padded(parts[0] or [], parts[1], parts[2])
 
     @property
     def mask(self) -> Tensor:
@@ -135,6 +128,10 @@ class Measure:
                 f"{tuple(points.shape)}. For another number of atoms build a Measure(points, ...)"
             )
         return _unchecked(points, self.weights, self.marks, self.full)
+
+    def replaced(self, points: Tensor, weights: Tensor, marks: Tensor | None) -> Measure:
+        """The same measure on other tensors of the same shapes and values: nothing is checked."""
+        return _unchecked(points, weights, marks, self.full)
 
     def expand(self, batch_shape: Sequence[int]) -> Measure:
         """The same measure for each index of a batch: views, no copies.
@@ -235,6 +232,39 @@ class Measure:
             f"Measure(batch {batch}, {self.points.shape[-2]} atoms in dimension {self.dim}{marks}, "
             f"{self.points.dtype}, {self.points.device})"
         )
+
+
+def _padded(
+    clouds: list[Tensor], weights: list[Tensor] | None, marks: list[Tensor] | None
+) -> Measure:
+    """See `Measure.from_ragged`."""
+    if len(clouds) == 0:
+        raise ValueError("from_ragged needs at least one cloud; got an empty sequence")
+    if weights is None:
+        weights = [cloud.new_ones(cloud.shape[:1]) for cloud in clouds]
+    for name, rows in (("weights", weights), ("marks", marks)):
+        if rows is not None and [len(r) for r in rows] != [len(c) for c in clouds]:
+            raise ValueError(
+                f"{name} must have one row for each point: clouds have "
+                f"{[len(c) for c in clouds]} points, {name} {[len(r) for r in rows]} rows"
+            )
+    if len({cloud.shape[1:] for cloud in clouds}) != 1 or clouds[0].dim() != 2:
+        raise ValueError(
+            "all clouds must be (n_b, d) with one d; got "
+            f"{[tuple(cloud.shape) for cloud in clouds]}"
+        )
+    pad = torch.nn.utils.rnn.pad_sequence
+    return Measure(
+        pad(clouds, batch_first=True),
+        pad(weights, batch_first=True),
+        None if marks is None else pad(marks, batch_first=True),
+    )
+
+
+def extent(mu: Measure, nu: Measure) -> Tensor:
+    """``(...)``: how far two measures reach, alone and from one another, in the unit of points."""
+    apart = torch.linalg.vector_norm(mu.mean() - nu.mean(), dim=-1)
+    return torch.hypot(torch.hypot(mu.spread(), nu.spread()), apart)
 
 
 def _set(

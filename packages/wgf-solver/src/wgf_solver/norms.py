@@ -70,4 +70,9 @@ def where_measure(chosen: Tensor, rows: Tensor, others: Tensor) -> Tensor:
 
 def may_look(tensor: Tensor) -> bool:
     """Whether reading values stops nothing: on the CPU, and not on a device that works ahead."""
-    return tensor.device.type == "cpu"
+    return tensor.device.type == "cpu" and has_values(tensor)
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether there is anything to read: not while torch compiles or exports."""
+    return not torch.compiler.is_compiling()

@@ -50,8 +50,8 @@ def descend_from(iteration: Iteration) -> Fallen:
     size = (
         torch.where(spread > 0, spread, iteration.image().spread())[..., None, None] / mu.dim**0.5
     )
-    generator = torch.Generator().manual_seed(0)
-    push = torch.randn(root.shape[-2:], generator=generator).to(root)
+    generator = torch.Generator("cpu").manual_seed(0)
+    push = torch.randn(root.shape[-2:], generator=generator, device="cpu").to(root)
     points = torch.where(mu.mask[..., None], root + _PUSH * size * push, 0)
     best, lowest, zero, jumping = root, level, torch.zeros_like(level), True
     for k in range(PROBE_STEPS):
@@ -61,7 +61,7 @@ def descend_from(iteration: Iteration) -> Fallen:
         better = evaluation.discrepancy < lowest
         best = torch.where(better[..., None, None], points, best)
         lowest = torch.where(better, evaluation.discrepancy, lowest)
-        ahead = points + iteration.integrator.step_size(k) * evaluation.velocity
+        ahead = points + iteration.plain_step(k)[..., None, None] * evaluation.velocity
         if jumping and k < _JUMPS and evaluation.relocated is not None:
             elsewhere = evaluation.relocated()
             jumps = (elsewhere != points).flatten(-2).any(-1)

@@ -28,9 +28,17 @@ class Status(IntEnum):
         return _SENTENCES[self]
 
 
+_BELOW = "The velocity fell below the tolerance:"
+_AT_ROUNDING = (
+    "The velocity is down to the rounding of {dtype}, which is above the tolerance that was asked "
+    "for (a larger rtol, or float64, would meet it):"
+)
+_EQUILIBRIUM = "this is an equilibrium."
+_RESTS = "the flow rests here, at a stationary point of the functional."
+
 _SENTENCES = {
     Status.RUNNING: "The solve has not ended.",
-    Status.CONVERGED: "The velocity fell below the tolerance: this is an equilibrium.",
+    Status.CONVERGED: f"{_BELOW} {_EQUILIBRIUM}",
     Status.STATIONARY: (
         "The velocity fell below the tolerance, but a small push, or an atom put elsewhere, lets "
         "the discrepancy fall further: this is a saddle of D, a plateau, or a slope too flat for "
@@ -39,7 +47,8 @@ _SENTENCES = {
     ),
     Status.MAX_STEPS: (
         "The tolerance was not reached within max_steps; the best iterate is returned. Raise "
-        "max_steps or rtol, take a smaller or decaying step, or make the map more contractive."
+        "max_steps or rtol, take a smaller or decaying step, or make the map more contractive; if "
+        "the iterates run away, it has no equilibrium, or one so far out that only float64 sees it."
     ),
     Status.NONFINITE: (
         "The velocity became NaN or infinite, or the points so large that their squares overflow; "
@@ -86,6 +95,9 @@ class Solution:
             steps themselves a count of nominal ones. A measure that is done rests from then on.
         adjoint: how the backward solve went; filled in when the backward pass has run, None if no
             gradient was to be recorded.
+        at_rounding: ``(...)`` bool: the converged measures whose velocity is down to what floating
+            point leaves of it, and not to the tolerance that was asked for, which is below that.
+        of_functional: whether this is where a `wgf_solver.gradient_flow` led, which has no map.
     """
 
     measure: Measure
@@ -98,38 +110,55 @@ class Solution:
     energies: Tensor | None = None
     probe_steps: Tensor | None = None
     adjoint: AdjointReport | None = None
+    at_rounding: Tensor | None = None
+    of_functional: bool = False
 
     @property
     def converged(self) -> Tensor:
         """``(...)`` bool: the measures that reached an equilibrium."""
-        return self.status == Status.CONVERGED
+        return self.status == int(Status.CONVERGED)
 
     @property
     def failed(self) -> Tensor:
         """``(...)`` bool: the measures that did not, the empty ones left out."""
-        return ~(self.converged | (self.status == Status.EMPTY))
+        return ~(self.converged | (self.status == int(Status.EMPTY)))
 
     def message(self, index: int | tuple[int, ...] = ()) -> str:
         """What happened to one measure, in a sentence; reads values, so it waits for the device.
 
         Args:
-            index: of the measure in the batch shape; ``()`` if there is none.
+            index: of the measure in the batch shape, or its number in a flat count, as `summary`
+                prints it; ``()`` if there is no batch.
         """
+        if isinstance(index, int) and self.status.dim() > 1:
+            place = torch.unravel_index(torch.tensor(index, device="cpu"), self.status.shape)
+            index = tuple(int(i) for i in place)
         status = Status(int(self.status[index]))
+        what = "energy" if self.of_functional else "discrepancy"
+        sentence = status.sentence
+        if status is Status.CONVERGED:
+            limited = self.at_rounding is not None and bool(self.at_rounding[index])
+            sentence = " ".join(
+                [
+                    _AT_ROUNDING.format(dtype=self.residual.dtype) if limited else _BELOW,
+                    _RESTS if self.of_functional else _EQUILIBRIUM,
+                ]
+            )
         return (
             f"{status.name} after {int(self.steps[index])} evaluations (relative residual "
-            f"{float(self.residual[index]):.1e}, discrepancy {float(self.discrepancy[index]):.1e})."
-            f" {status.sentence}"
+            f"{float(self.residual[index]):.1e}, {what} {float(self.discrepancy[index]):.1e})."
+            f" {sentence}"
         )
 
     def summary(self) -> str:
         """All failed measures in one paragraph; reads values, so it waits for the device."""
         failed = self.failed.reshape(-1)
         count, total = int(failed.sum()), failed.numel()
-        lines = [f"{count} of {total} measures reached no equilibrium."]
+        what = "did not come to rest" if self.of_functional else "reached no equilibrium"
+        lines = [f"{count} of {total} measures {what}."]
         status = self.status.reshape(-1)
         for code in Status:
-            where = (failed & (status == code)).nonzero()[:, 0]
+            where = (failed & (status == int(code))).nonzero()[:, 0]
             if len(where):
                 worst = where[self.residual.reshape(-1)[where].nan_to_num(nan=torch.inf).argmax()]
                 lines.append(

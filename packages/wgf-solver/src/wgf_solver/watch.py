@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -26,6 +26,19 @@ def depends_beyond(tensor: Tensor | None, points: Tensor) -> bool:
         if leaf is not None and leaf is not points:
             return True
     return False
+
+
+def holds_a_parameter(value: object, depth: int = 4) -> bool:
+    """Whether a tensor that wants a gradient is among the attributes of ``value``, or of theirs."""
+    if isinstance(value, Tensor):
+        return value.requires_grad
+    if isinstance(value, (list, tuple)):
+        parts: Iterable[object] = value
+    elif isinstance(value, dict):
+        parts = value.values()
+    else:
+        parts = getattr(value, "__dict__", {}).values()
+    return depth > 0 and any(holds_a_parameter(part, depth - 1) for part in list(parts))
 
 
 def lowest_precision(tensor: Tensor) -> torch.dtype:

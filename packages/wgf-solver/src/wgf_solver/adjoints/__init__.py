@@ -1,7 +1,7 @@
 """Adjoints: how the equilibrium is differentiated."""
 
 from wgf_solver.adjoints.base import Adjoint, AdjointReport, AdjointWarning
-from wgf_solver.adjoints.gmres import GMRES, LinearSolution, LinearStatus
+from wgf_solver.adjoints.gmres import GMRES, LinearSolution, LinearSolver, LinearStatus
 from wgf_solver.adjoints.implicit import Implicit
 from wgf_solver.adjoints.phantom import Phantom
 from wgf_solver.adjoints.unrolled import Unrolled
@@ -13,6 +13,7 @@ __all__ = [
     "AdjointWarning",
     "Implicit",
     "LinearSolution",
+    "LinearSolver",
     "LinearStatus",
     "Phantom",
     "Unrolled",

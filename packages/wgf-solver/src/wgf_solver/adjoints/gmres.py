@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +35,28 @@ class LinearSolution(NamedTuple):
     residual: Tensor
     steps: Tensor
     status: Tensor
+
+
+class LinearSolver(Protocol):
+    """What `wgf_solver.Implicit` takes: `GMRES`, or your own."""
+
+    def solve(
+        self,
+        product: Callable[[Tensor], Tensor],
+        right: Tensor,
+        *,
+        start: Tensor | None = None,
+        precision: torch.dtype | None = None,
+    ) -> LinearSolution:
+        """Solve ``A u = b`` for every measure of a batch.
+
+        Args:
+            product: ``u ↦ A u``, block-diagonal over the batch.
+            right: ``b (..., n, d)``.
+            start: a guess of the direction of ``u``, or None.
+            precision: the type in which ``product`` computes inside, if it is known.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.adjoints.base import AdjointReport, AdjointWarning, with_cotangent
-from wgf_solver.adjoints.gmres import GMRES, LinearStatus
+from wgf_solver.adjoints.gmres import GMRES, LinearSolver, LinearStatus
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.watch import lowest_precision
@@ -38,15 +38,15 @@ class Implicit:
     it shares with the others may still receive ``0 · NaN``; keep such data out of a batch.)
 
     Args:
-        linear_solver: see `GMRES`. Where the map computes in half precision, within autocast say,
-            its default tolerance is that of half precision.
+        linear_solver: `GMRES`, or your own `LinearSolver`. Where the map computes in half
+            precision, within autocast say, its default tolerance is that of half precision.
         start: ``u`` of a similar solve, such as that of the last training step
             (`AdjointReport.solution`), from which the linear solver starts; ``(..., n, d)``, the
             shape of the equilibrium. What it cannot know, it need not: the length of ``u`` is
             fitted, and a useless start costs one product.
     """
 
-    linear_solver: GMRES = field(default_factory=GMRES)
+    linear_solver: LinearSolver = field(default_factory=GMRES)
     start: Tensor | None = field(default=None, compare=False, repr=False)
 
     def attach(
@@ -83,7 +83,7 @@ class Implicit:
             )
             report.solution, report.residual, report.steps, report.status = result
             lost = ~(result.residual < 0.5) & (g != 0).flatten(-2).any(-1)
-            if bool((result.status != LinearStatus.CONVERGED).any()):
+            if bool((result.status != int(LinearStatus.CONVERGED)).any()):
                 _warn(report, lost, precision)
             return torch.where(lost[..., None, None], step * g, result.solution)
 
@@ -94,7 +94,7 @@ def _warn(report: AdjointReport, lost: Tensor, precision: torch.dtype) -> None:
     """Say which measures' gradients are approximate, how far off, and what was done."""
     assert report.residual is not None
     assert report.status is not None
-    bad = report.status != LinearStatus.CONVERGED
+    bad = report.status != int(LinearStatus.CONVERGED)
     names = sorted({LinearStatus(code).name for code in report.status[bad].tolist()})
     half = ""
     if precision in (torch.bfloat16, torch.float16):

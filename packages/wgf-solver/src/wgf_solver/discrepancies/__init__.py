@@ -2,7 +2,7 @@
 
 from wgf_solver.discrepancies.base import Discrepancy, Pull
 from wgf_solver.discrepancies.mmd import MMD
-from wgf_solver.discrepancies.sinkhorn import Sinkhorn
+from wgf_solver.discrepancies.sinkhorn import Sinkhorn, SinkhornWarning
 from wgf_solver.discrepancies.sliced_mmd import SlicedMMD
 from wgf_solver.discrepancies.sliced_wasserstein import SlicedWasserstein
 from wgf_solver.discrepancies.wasserstein import Wasserstein
@@ -12,6 +12,7 @@ __all__ = [
     "Discrepancy",
     "Pull",
     "Sinkhorn",
+    "SinkhornWarning",
     "SlicedMMD",
     "SlicedWasserstein",
     "Wasserstein",

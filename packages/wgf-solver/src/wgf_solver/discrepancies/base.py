@@ -59,12 +59,29 @@ def value_and_pull(discrepancy: Discrepancy, mu: Measure, nu: Measure) -> tuple[
         return discrepancy(mu, nu), pull
 
 
+def device_of(mu: Measure, who: str) -> torch.device:
+    """Where ``μ`` is.
+
+    Raises:
+        TypeError: it is no measure.
+    """
+    if not isinstance(mu, Measure):
+        raise TypeError(
+            f"{who} compares measures; got {type(mu).__name__}. Make one of points (..., n, d): "
+            "Measure(points)"
+        )
+    return mu.points.device
+
+
 def checked_pair(mu: Measure, nu: Measure, who: str) -> tuple[Measure, Measure]:
     """Both measures without their padding's values.
 
     Raises:
+        TypeError: one of them is no measure.
         ValueError: they have different batch shapes or dimensions.
     """
+    for one in (mu, nu):
+        device_of(one, who)
     if mu.dim != nu.dim or mu.batch_shape != nu.batch_shape:
         raise ValueError(
             f"{who} compares measures of one batch shape and one dimension; got {mu!r} and {nu!r}"

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from wgf_solver import keops
-from wgf_solver.discrepancies.base import Pull, balance, centred, checked_pair, lifted
+from wgf_solver.discrepancies.base import Pull, balance, centred, checked_pair, device_of, lifted
 from wgf_solver.discrepancies.relocation import relocated
 from wgf_solver.kernels import Kernel, RadialKernel, by_mark
 from wgf_solver.measure import Measure
 from wgf_solver.pairwise import force, force_and_potential, pair_factors, potential
 from wgf_solver.precision import full_precision
+from wgf_solver.watch import holds_a_parameter
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,16 @@ class MMD:
 
     def __post_init__(self) -> None:
         if not isinstance(self.kernel, Kernel):
-            raise TypeError(f"MMD takes a kernel such as Energy(); got {self.kernel!r}")
+            raise TypeError(
+                "MMD takes a kernel such as Energy(), and then two measures, "
+                f"MMD(Energy())(mu, nu); got {self.kernel!r}"
+            )
+        if holds_a_parameter(self.kernel):
+            raise TypeError(
+                "MMD differentiates by closed forms with respect to measures, and not with respect "
+                f"to what a kernel holds; a tensor in {type(self.kernel).__name__} wants a "
+                "gradient. Detach it, or write a discrepancy of your own by torch operations"
+            )
         if self.keops:
             keops.require()
             if not all(keops.has_formula(k) for pair in by_mark(self.kernel) for k in pair if k):
@@ -62,7 +72,7 @@ class MMD:
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``½ MMD²(μ, ν)``, shape ``(...)``, in float rounding never below 0."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "MMD")):
             mu, nu = centred(mu, nu, "MMD")
             total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
             for mark, point in by_mark(self.kernel):
@@ -73,7 +83,7 @@ class MMD:
 
     def pull(self, mu: Measure, nu: Measure) -> Pull:
         """The velocity ``v`` above, and the RMS size of its two sums."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "MMD")):
             mu, nu = centred(mu, nu, "MMD")
             attraction = repulsion = torch.zeros_like(mu.points)
             for mark, point in by_mark(self.kernel):
@@ -101,7 +111,7 @@ class MMD:
             target_energy: `self_energy` of ``ν``, where it is known; else the pairs of ``ν`` take a
                 pass of their own.
         """
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "MMD")):
             mu, nu = centred(mu, nu, "MMD")
             attraction = repulsion = torch.zeros_like(mu.points)
             total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
@@ -124,7 +134,7 @@ class MMD:
         See `wgf_solver.discrepancies.relocation`. A kernel that reads marks ties an atom to its
         partners, whom it cannot leave: there no point is moved.
         """
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "MMD")):
             mu, nu = checked_pair(mu, nu, "MMD")
             groups = by_mark(self.kernel)
             if len(groups) != 1 or groups[0][0] is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull, centred
+from wgf_solver.constants import hold_constants
+from wgf_solver.discrepancies.base import Pull, centred, device_of
 from wgf_solver.discrepancies.sinkhorn_iteration import potentials
 from wgf_solver.discrepancies.transport_plans import (
     costs,
@@ -17,10 +19,15 @@ from wgf_solver.discrepancies.transport_plans import (
     with_envelope,
 )
 from wgf_solver.measure import Measure
+from wgf_solver.norms import has_values
 from wgf_solver.precision import full_precision
 
 # Pairs of atoms in one go: 128 MB a matrix of them.
 _CHUNK_PAIRS = 2**24
+
+
+class SinkhornWarning(UserWarning):
+    """The plans of some pairs miss their marginals: the iteration ended before they settled."""
 
 
 class EntropicMatching(NamedTuple):
@@ -32,6 +39,9 @@ class EntropicMatching(NamedTuple):
         within_nu: ``(..., m, m)``, from ``ν`` to itself.
         potentials: of the divergence, ``(..., n)`` and ``(..., m)``; 0 in padding.
         value: ``(...)``; NaN where a measure holds NaN.
+        error: ``(...)``: by how much an atom receives too much or too little, at most, relative to
+            its mass, in the worst of the three plans; 0 where there was nothing to solve.
+        settled: ``(...)`` bool: whether that is within the tolerance.
     """
 
     across: Tensor
@@ -39,6 +49,8 @@ class EntropicMatching(NamedTuple):
     within_nu: Tensor
     potentials: tuple[Tensor, Tensor]
     value: Tensor
+    error: Tensor
+    settled: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,9 +58,12 @@ class Sinkhorn:
     r"""``S_ε(μ, ν) = OT_ε(μ, ν) − ½ OT_ε(μ, μ) − ½ OT_ε(ν, ν)`` with cost ``‖x − y‖^p / p``.
 
     Feydy et al. 2019 (what geomloss computes), ``ε = blur^p``: between ``(1/p) W_p^p`` (blur → 0)
-    and a kernel discrepancy (blur → ∞), never negative and 0 between equal measures. Solved in the
-    log domain, the blur annealed from the diameter down and the iteration then run until the
-    potentials of each pair settle; in O(n²) memory, in float64, on the device of the points.
+    and a kernel discrepancy (blur → ∞), never negative and 0 between equal measures. The blur is
+    annealed from the diameter down, and the iteration, updates first and then Newton steps, run
+    until the plans of each pair have their marginals; in O(n²) memory, in float64, on the device
+    of the points. The three problems of a pair are solved by the same steps, so that what is
+    unfinished cancels between equal measures. Where the steps do not suffice, `SinkhornWarning`
+    says how far off the plans are, and `EntropicMatching.settled` says it of each pair.
     The velocity is, with the entropic plans ``P`` from ``μ`` to ``ν``, ``Q`` from ``μ`` to itself,
 
         v_i = Σ_j P_ij ‖y_j − z_i‖^{p−2} (y_j − z_i) − Σ_j Q_ij ‖z_j − z_i‖^{p−2} (z_j − z_i):
@@ -59,14 +74,15 @@ class Sinkhorn:
     weights. Velocity and gradient are differentiated again with the plans held fixed. That leaves
     out how the entropic plans respond, so it is an *approximate* second derivative: good for
     blurs below the distance of neighbours, where plans do not move; for an exact implicit gradient
-    take `Wasserstein`, or `MMD` with a smooth kernel. All of this as far as the potentials have
-    settled: small blurs beside the size of the measures take many steps.
+    take `Wasserstein`, or `MMD` with a smooth kernel.
 
     Args:
         blur: length below which mass is not told apart, in the unit of the points.
         p: 1 or 2.
-        tolerance: the iteration ends when no potential moves by more than this times ``ε``.
-        max_steps: or after so many steps at the final blur, whatever the potentials do.
+        tolerance: the iteration ends when no atom receives too much or too little by more than this
+            part of its mass.
+        max_steps: or after so many updates at the final blur and, up to 2048 atoms, as many Newton
+            steps, with a warning.
     """
 
     blur: float
@@ -75,6 +91,7 @@ class Sinkhorn:
     max_steps: int = 1000
 
     def __post_init__(self) -> None:
+        hold_constants(self, "blur")
         if not self.blur > 0:
             raise ValueError(f"Sinkhorn needs blur > 0; got {self.blur}")
         if self.p not in (1, 2):
@@ -87,7 +104,7 @@ class Sinkhorn:
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``S_ε(μ, ν)``, shape ``(...)``."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "Sinkhorn")):
             mu, nu = centred(mu, nu, "Sinkhorn")
             plans = self.matching(mu, nu)
             w, v = mu.weights.detach(), nu.weights.detach()
@@ -104,7 +121,7 @@ class Sinkhorn:
 
     def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
         """``S_ε(μ, ν)``, without a gradient, and the pull, from one solve."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "Sinkhorn")):
             mu, nu = centred(mu, nu, "Sinkhorn")
             plans = self.matching(mu, nu)
             velocity = drift(plans.across, mu.points, nu.points, self.p)
@@ -130,40 +147,73 @@ class Sinkhorn:
         ]
         for result in results:
             result[nothing] = 0
-        pairs = max(1, max(n, m) ** 2)
+        error = torch.zeros_like(a[:, :1].sum(-1))
+        pairs = 3 * max(1, max(n, m) ** 2)
         solvable = known.nonzero()[:, 0]
         for some in torch.split(solvable, max(1, _CHUNK_PAIRS // pairs)) if len(solvable) else ():
             with torch.no_grad():
-                solved = self._solved(*(rows[some] for rows in (x, a, y, b)))
+                *solved, missed = self._solved(*(rows[some] for rows in (x, a, y, b)))
+            error[some] = missed
             for result, part in zip(results, solved, strict=True):
                 result[some] = part.to(result)
+        settled = error <= 2 * self.tolerance
+        if has_values(settled) and not bool(settled.all()):
+            self._warn(error[~settled], len(settled))
         across, within_mu, within_nu, f, g, value = (
             result.reshape((*batch, *result.shape[1:])) for result in results
         )
-        return EntropicMatching(across, within_mu, within_nu, (f, g), value)
+        return EntropicMatching(
+            across, within_mu, within_nu, (f, g), value,
+            error.reshape(batch).to(value), settled.reshape(batch),
+        )  # fmt: skip
+
+    def _warn(self, errors: Tensor, total: int) -> None:
+        worst = float(errors.max())
+        warnings.warn(
+            f"Sinkhorn(blur={self.blur}) ended after max_steps={self.max_steps} before the plans "
+            f"of {len(errors)} of {total} pairs settled: an atom receives up to {worst:.1e} of its "
+            "mass too much or too little. Raise max_steps, or blur, or tolerance",
+            SinkhornWarning,
+            stacklevel=4,
+        )
 
     def _solved(self, x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         """The fields of `EntropicMatching` of finite measures ``(B, n, d)`` that are not empty."""
         a, b = a / a.sum(-1, keepdim=True), b / b.sum(-1, keepdim=True)
+        n, m, most = x.shape[-2], y.shape[-2], max(x.shape[-2], y.shape[-2])
+        (x, a), (y, b) = _padded(x, a, most), _padded(y, b, most)
+        # Across, within μ and within ν, one after another for each pair.
+        first, second = torch.stack([x, x, y], 1), torch.stack([y, x, y], 1)
+        sends, receives = torch.stack([a, a, b], 1), torch.stack([b, a, b], 1)
+        cost = costs(first.flatten(0, 1), second.flatten(0, 1), self.p)
         epsilon = self.blur**self.p
-        how = (epsilon, self.tolerance, self.max_steps)
-        across, within_mu, within_nu = (costs(*z, self.p) for z in ((x, y), (x, x), (y, y)))
-        f, g = potentials(across, a, b, *how)
-        f_self, _ = potentials(within_mu, a, a, *how, symmetric=True)
-        g_self, _ = potentials(within_nu, b, b, *how, symmetric=True)
-
-        def plan(cost: Tensor, a: Tensor, b: Tensor, potential: Tensor) -> Tensor:
-            """``P_ij ∝ b_j exp((g_j − c_ij)/ε)``, each row summing to 1, 0 in padding."""
-            rows = (b.log() + (potential / epsilon))[..., None, :] - cost / epsilon
-            return torch.where(a[..., None] > 0, rows.softmax(-1), 0)
-
-        plans = (
-            plan(across, a, b, g),
-            _symmetric(a, plan(within_mu, a, a, f_self)),
-            _symmetric(b, plan(within_nu, b, b, g_self)),
+        f, g, error = potentials(
+            cost, sends.flatten(0, 1), receives.flatten(0, 1), epsilon, self.tolerance,
+            self.max_steps, group=3,
+        )  # fmt: skip
+        # P_ij ∝ b_j exp((g_j − c_ij)/ε), each row summing to 1, 0 in padding.
+        rows = (receives.flatten(0, 1).log() + g / epsilon)[..., None, :] - cost / epsilon
+        plans = torch.where(sends.flatten(0, 1)[..., None] > 0, rows.softmax(-1), 0)
+        plans, f, g, error = (t.reshape(-1, 3, *t.shape[1:]) for t in (plans, f, g, error))
+        # Within a measure both potentials are one; their mean is nearer to it than either.
+        f_self, g_self = 0.5 * (f[:, 1] + g[:, 1]), 0.5 * (f[:, 2] + g[:, 2])
+        dual = (sends * f + receives * g).sum(-1)  # (B, 3)
+        return (
+            plans[:, 0, :n, :m],
+            plans[:, 1, :n, :n],
+            plans[:, 2, :m, :m],
+            (f[:, 0] - f_self)[:, :n],
+            (g[:, 0] - g_self)[:, :m],
+            (dual[:, 0] - 0.5 * (dual[:, 1] + dual[:, 2])).clamp_min(0),  # rounding: −1e-18
+            error.amax(-1),
         )
-        f, g = f - f_self, g - g_self
-        return *plans, f, g, (a * f).sum(-1) + (b * g).sum(-1)
+
+
+def _padded(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Points and weights ``(B, n, ...)`` with padding up to ``count`` atoms."""
+    more = count - points.shape[-2]
+    pad = torch.nn.functional.pad
+    return pad(points, (0, 0, 0, more)), pad(weights, (0, more))
 
 
 def _flat(mu: Measure) -> tuple[Tensor, Tensor]:
@@ -171,12 +221,6 @@ def _flat(mu: Measure) -> tuple[Tensor, Tensor]:
     count = mu.batch_shape.numel()
     points = mu.points.to(torch.float64).reshape(count, *mu.points.shape[-2:])
     return points, mu.weights.to(torch.float64).reshape(count, mu.points.shape[-2])
-
-
-def _symmetric(a: Tensor, rows: Tensor) -> Tensor:
-    """The plan of a measure with itself is symmetric; the one of a finite iteration is made so."""
-    plan = a[..., None] * rows
-    return 0.5 * (plan + plan.mT) / torch.where(a > 0, a, 1)[..., None]
 
 
 def _cost(rows: Tensor, weights: Tensor, x: Tensor, y: Tensor, p: float) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull, balance, centred
+from wgf_solver.discrepancies.base import Pull, balance, centred, device_of
 from wgf_solver.discrepancies.slices import chunks, directions, project, sort
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
@@ -53,7 +53,7 @@ class SlicedMMD:
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``D(μ, ν)``, shape ``(...)``, never below 0."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "SlicedMMD")):
             mu, nu = centred(mu, nu, "SlicedMMD")
             theta = directions(self.slices, mu.dim, self.seed, mu.points)
             tensors = (mu.points, mu.weights, nu.points, nu.weights)
@@ -69,7 +69,7 @@ class SlicedMMD:
         return self._sums(mu, nu, values=True)
 
     def _sums(self, mu: Measure, nu: Measure, *, values: bool) -> tuple[Tensor, Pull]:
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "SlicedMMD")):
             mu, nu = centred(mu, nu, "SlicedMMD")
             theta = directions(self.slices, mu.dim, self.seed, mu.points)
             tensors = (mu.points, mu.weights, nu.points, nu.weights)

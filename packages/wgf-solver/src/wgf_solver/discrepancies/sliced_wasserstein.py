@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from wgf_solver.discrepancies.base import Pull, centred
+from wgf_solver.discrepancies.base import Pull, centred, device_of
 from wgf_solver.discrepancies.slices import argsort, chunks, directions, project
 from wgf_solver.discrepancies.transport_plans import transport_pull
 from wgf_solver.measure import Measure
@@ -68,7 +68,7 @@ class SlicedWasserstein:
 
     def _sums(self, mu: Measure, nu: Measure) -> tuple[Tensor, Tensor]:
         """The value and the velocity, before padding is taken out of it."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "SlicedWasserstein")):
             mu, nu = centred(mu, nu, "SlicedWasserstein")
             theta = directions(self.slices, mu.dim, self.seed, mu.points)
             tensors = (mu.points, mu.weights, nu.points, nu.weights)

@@ -27,8 +27,9 @@ def directions(count: int, dim: int, seed: int, like: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _directions(count: int, dim: int, seed: int) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad():
-        generator = torch.Generator().manual_seed(seed)
+    # The result is kept for all devices, so it is made on the CPU, whatever the default device is.
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+        generator = torch.Generator("cpu").manual_seed(seed)
 
         def rotations(number: int) -> Tensor:
             normal = torch.randn(number, dim, dim, generator=generator, dtype=torch.float64)
@@ -123,7 +124,7 @@ def _numpy() -> ModuleType | None:
     try:
         import numpy
 
-        torch.zeros(1).numpy()
+        torch.zeros(1, device="cpu").numpy()
     except (ImportError, RuntimeError):  # absent, or torch was built for another version of it
         return None
     return numpy

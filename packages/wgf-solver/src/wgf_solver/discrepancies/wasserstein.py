@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull, centred
+from wgf_solver.constants import hold_constants
+from wgf_solver.discrepancies.base import Pull, centred, device_of
 from wgf_solver.discrepancies.transport_plans import (
     costs,
     drift,
@@ -63,12 +64,13 @@ class Wasserstein:
     p: float = 2.0
 
     def __post_init__(self) -> None:
+        hold_constants(self, "p")
         if not 1 <= self.p < float("inf"):
             raise ValueError(f"Wasserstein needs a finite p >= 1; got {self.p}")
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``D(μ, ν)``, shape ``(...)``."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "Wasserstein")):
             mu, nu = centred(mu, nu, "Wasserstein")
             return self._value(mu, nu, self.matching(mu, nu))
 
@@ -78,7 +80,7 @@ class Wasserstein:
 
     def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
         """``D(μ, ν)``, without a gradient, and the pull, from one plan."""
-        with full_precision(mu.points.device):
+        with full_precision(device_of(mu, "Wasserstein")):
             mu, nu = centred(mu, nu, "Wasserstein")
             matching = self.matching(mu, nu)
             mass = torch.where(mu.mask, mu.weights, 1).detach()[..., None]

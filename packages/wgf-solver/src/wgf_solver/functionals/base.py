@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms
+from wgf_solver.norms import has_values, weighted_rms
 
 FunctionalLike: TypeAlias = "Functional | Callable[[Measure], Tensor]"
 
@@ -59,8 +59,15 @@ class Functional(ABC):
 
         Raises:
             TypeError: the functional does not return a tensor.
-            ValueError: the functional does not return one number for each measure.
+            ValueError: the functional does not return one number for each measure, or its value
+                does not lead back to the points.
+            RuntimeError: within `torch.inference_mode`, where there is nothing to differentiate.
         """
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "the slope of a functional is found by autograd, which torch.inference_mode() "
+                "forbids; use torch.no_grad() instead, or gradient_flow, which leaves it"
+            )
         tracked = torch.is_grad_enabled()
         with torch.enable_grad():
             if not mu.points.requires_grad:
@@ -72,11 +79,24 @@ class Functional(ABC):
                 (gradient,) = torch.autograd.grad(
                     energy.sum(), mu.points, create_graph=tracked, materialize_grads=True
                 )
+            else:
+                self._check_constant(mu, energy)
             mass = torch.where(mu.mask, mu.weights, 1)[..., None]
             velocity = torch.where(mu.mask[..., None], -gradient / mass, 0)
         if not tracked:
             velocity = velocity.detach()
         return Slope(velocity, torch.zeros_like(energy).detach(), energy.detach())
+
+    def _check_constant(self, mu: Measure, energy: Tensor) -> None:
+        """Raise if a value that autograd takes for a constant is none: its slope would be a lie."""
+        with torch.no_grad():
+            elsewhere = self(mu.with_points(1.25 * mu.points + 0.125))
+        if has_values(energy) and not bool(torch.isclose(energy, elsewhere, equal_nan=True).all()):
+            raise ValueError(
+                "the value of a functional must lead back to the points by torch operations, and "
+                "this one does not, though it changes with them: is there no_grad, detach, item or "
+                "numpy on the way?"
+            )
 
     def prepared(self, mu: Measure) -> Functional:
         """An equal functional for measures like ``mu``: what will not change is computed once."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.measure import Measure
-from wgf_solver.norms import may_look, where_measure
+from wgf_solver.norms import has_values, may_look, where_measure
 from wgf_solver.velocities.base import Evaluation, size_of
 
 # By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
@@ -192,8 +192,12 @@ class Anderson:
         if state.plain is not None:
             j = (state.k - 1) % self.memory
             du, dv = (rows[..., j, :].view(plain.shape) for rows in (state.du, state.dv))
-            torch.sub(velocity, last, out=dv)
-            torch.sub(plain, state.plain, out=du)
+            if has_values(velocity):
+                torch.sub(velocity, last, out=dv)
+                torch.sub(plain, state.plain, out=du)
+            else:  # an exported program may run where gradients are on, and `out=` has none
+                dv.copy_(velocity - last)
+                du.copy_(plain - state.plain)
         if rejected is not None:
             self._drop(state, rejected)
         last.copy_(velocity)

@@ -18,8 +18,9 @@ class Integrator(Protocol):
     """Proposes the next points; the driver owns the loop, the stop test and the freezing.
 
     An integrator keeps what it remembers in a state of its own, one entry for each measure, so
-    that no measure of a batch is changed by another. One more member is used where it exists:
-    ``perturb(state, mu)``, where to evaluate the field, see `NoiseInjection`.
+    that no measure of a batch is changed by another. Two more members are used where they exist:
+    ``perturb(state, mu)``, where to evaluate the field, see `NoiseInjection`, and
+    ``plain_step(state)``, the ``τ (...)`` of each measure where they differ, see `LBFGS`.
     """
 
     def step_size(self, k: int) -> float:

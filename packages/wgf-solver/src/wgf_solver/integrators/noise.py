@@ -70,10 +70,10 @@ class NoiseInjection:
             return None
         # On the CPU, so that every device draws the same; a new generator for each step, so that
         # a draw does not depend on how many were made before.
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + state.k)
+        generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + state.k)
         shape = mu.points.shape[-2:]
-        draw = torch.randn(shape, generator=generator, dtype=torch.float64).to(mu.points)
-        return mu.with_points(mu.points + beta * draw).zero_padding()
+        draw = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+        return mu.with_points(mu.points + beta * draw.to(mu.points)).zero_padding()
 
     def propose(self, state: _Noisy, mu: Measure, evaluation: Evaluation, descends: bool) -> Tensor:
         """The integrator's next points, by a field that was evaluated at perturbed ones."""

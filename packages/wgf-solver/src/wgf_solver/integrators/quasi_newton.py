@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wgf_solver.measure import Measure
-from wgf_solver.norms import where_measure
+from wgf_solver.measure import Measure, extent
+from wgf_solver.norms import may_look, where_measure
 from wgf_solver.velocities.base import Evaluation, size_of
 
 # How many of the last merits a step is judged by, and by how much it may exceed the largest.
@@ -16,6 +16,9 @@ _WINDOW = 10
 _RISE = 1e-4
 # A refused step is tried again at this part of its length.
 _SHRINK = 0.25
+# The first step along the field where nobody chose one: it would move atoms by this part of the
+# extent of μ and F(μ) if nothing balanced the pull. And where there is no extent or pull to tell.
+_FIRST = 0.3
 # Steps along the field itself are between these multiples of the first one.
 _SHORTEST, _LONGEST = 0.05, 3000.0
 # No atom moves farther in a step than this part of the extent of μ and F(μ): where a kernel is
@@ -31,7 +34,8 @@ class _Past:
     s: Tensor  # (..., m, N)  differences of points
     y: Tensor  # (..., m, N)  minus those of velocities
     rho: Tensor  # (..., m)  1/⟨s, y⟩, or 0 for a pair that does not count
-    scale: Tensor  # (...)  the step along the field itself
+    first: Tensor  # (...)  the first step along the field itself
+    scale: Tensor  # (...)  the present one
     length: Tensor  # (...)  part of the direction to go
     merits: Tensor  # (..., window)  of the last accepted points, in a ring
     budget: Tensor  # (...)  steps with the image held
@@ -69,12 +73,14 @@ class LBFGS:
 
     Args:
         memory: ``m``. Smooth kernels tell atoms apart poorly, and few pairs do not resolve that.
-        step: ``τ``, the first step along the field.
+        step: ``τ``, the first step along the field. None: each measure's own, ``0.3 L/s`` with the
+            extent ``L`` of ``μ`` and ``F(μ)`` and the field's scale ``s``, so that neither the unit
+            of the points nor the bandwidth of a kernel matters.
         inner_steps: steps for each evaluation of ``F``.
     """
 
     memory: int = 40
-    step: float = 0.3
+    step: float | None = None
     inner_steps: int = 20
 
     def __post_init__(self) -> None:
@@ -86,8 +92,12 @@ class LBFGS:
         _check(self.step)
 
     def step_size(self, k: int) -> float:
-        """``τ``."""
-        return self.step
+        """``τ``, or 0.3 where each measure has its own."""
+        return _FIRST if self.step is None else self.step
+
+    def plain_step(self, state: _Past) -> Tensor:
+        """``τ (...)`` of each measure."""
+        return state.first
 
     def start(self, mu: Measure) -> _Past:
         """No pairs."""
@@ -108,11 +118,11 @@ class BarzilaiBorwein:
     are judged, taken back and bounded as in `LBFGS`, of which this is the one without memory.
 
     Args:
-        step: ``τ_0``.
+        step: ``τ_0``; None: see `LBFGS`.
         inner_steps: steps for each evaluation of ``F``; see `LBFGS`.
     """
 
-    step: float = 0.3
+    step: float | None = None
     inner_steps: int = 1
 
     def __post_init__(self) -> None:
@@ -121,8 +131,12 @@ class BarzilaiBorwein:
         _check(self.step)
 
     def step_size(self, k: int) -> float:
-        """``τ_0``."""
-        return self.step
+        """``τ_0``, or 0.3 where each measure has its own."""
+        return _FIRST if self.step is None else self.step
+
+    def plain_step(self, state: _Past) -> Tensor:
+        """``τ_0 (...)`` of each measure."""
+        return state.first
 
     def start(self, mu: Measure) -> _Past:
         """The first step."""
@@ -133,20 +147,22 @@ class BarzilaiBorwein:
         return _propose(state, mu, evaluation, descends, self.step)
 
 
-def _check(step: float) -> None:
-    if not step > 0:
+def _check(step: float | None) -> None:
+    if step is not None and not step > 0:
         raise ValueError(f"step must be positive; got {step!r}")
 
 
-def _start(mu: Measure, memory: int, step: float, inner_steps: int) -> _Past:
+def _start(mu: Measure, memory: int, step: float | None, inner_steps: int) -> _Past:
     batch, size = mu.batch_shape, mu.points.shape[-2] * mu.dim
     new = mu.points
+    first = new.new_full(batch, _FIRST if step is None else step)
     return _Past(
         inner_steps=inner_steps,
         s=new.new_zeros(*batch, memory, size),
         y=new.new_zeros(*batch, memory, size),
         rho=new.new_zeros(*batch, memory),
-        scale=new.new_full(batch, step),
+        first=first,
+        scale=first,
         length=new.new_ones(batch),
         merits=new.new_full((*batch, _WINDOW), -torch.inf),
         budget=torch.full(batch, inner_steps, dtype=torch.int64, device=new.device),
@@ -156,7 +172,7 @@ def _start(mu: Measure, memory: int, step: float, inner_steps: int) -> _Past:
 
 
 def _propose(
-    state: _Past, mu: Measure, evaluation: Evaluation, descends: bool, step: float
+    state: _Past, mu: Measure, evaluation: Evaluation, descends: bool, step: float | None
 ) -> Tensor:
     """Judge the last step, learn from it, and make the next one, or several at the held image."""
     if mu.points.numel() == 0:
@@ -166,10 +182,12 @@ def _propose(
     count = state.budget
     if state.points is None or state.velocity is None or state.merit is None:
         state.rounding = 64 * torch.finfo(merit.dtype).eps * merit.abs()
+        if step is None:
+            state.first = state.scale = _first_step(mu, evaluation)
     else:
         highest = state.merits.amax(-1)  # of energies that may be negative
         accepted = merit <= highest + _RISE * highest.abs() + state.rounding  # not if NaN
-        _learn(state, points - state.points, state.velocity - velocity, mu, state.alone, step)
+        _learn(state, points - state.points, state.velocity - velocity, mu, state.alone)
         points = where_measure(accepted, points, state.points)
         velocity = where_measure(accepted, velocity, state.velocity)
         merit = torch.where(accepted, merit, state.merit)
@@ -181,26 +199,35 @@ def _propose(
     state.merits[..., state.k % _WINDOW] = merit
     state.k += 1
 
-    extent = _extent(mu.with_points(points), evaluation.image)
+    reach = extent(mu.with_points(points), evaluation.image)
     if state.inner_steps == 1 or evaluation.held is None:
-        return _step(state, points, velocity, mu, extent)
-    for j in range(state.inner_steps):
-        ahead = _step(state, points, velocity, mu, extent)
+        return _step(state, points, velocity, mu, reach)
+    most = int(count.max()) if may_look(count) and count.numel() else state.inner_steps
+    for j in range(most):
+        ahead = _step(state, points, velocity, mu, reach)
         ahead = where_measure(j < count, ahead, points)
-        if j == state.inner_steps - 1:
+        if j == most - 1:
             break
         # A measure whose last step this was goes there unseen; its next evaluation is a whole one.
         within = j < count - 1
         new_velocity, new_merit = evaluation.held(ahead)
         accepted = within & (new_merit <= merit + state.rounding)
-        _learn(state, ahead - points, velocity - new_velocity, mu, within, step)
+        _learn(state, ahead - points, velocity - new_velocity, mu, within)
         points = where_measure(accepted | ~within, ahead, points)
         velocity = where_measure(accepted, new_velocity, velocity)
         merit = torch.where(accepted, new_merit, merit)
-        refused = within & ~accepted
-        state.length = torch.where(refused, _SHRINK * state.length, 1)
+        # A refused step is tried again, shorter; one that was not tried keeps its length.
+        state.length = torch.where(within & ~accepted, _SHRINK * state.length, state.length)
+        state.length = torch.where(accepted, 1, state.length)
     state.alone = count == 1
     return ahead
+
+
+def _first_step(mu: Measure, evaluation: Evaluation) -> Tensor:
+    """``0.3 L/s (...)``, see `LBFGS`; 0.3 where one of them is 0 or not finite."""
+    strength = torch.where(evaluation.scale > 0, evaluation.scale, size_of(evaluation, mu))
+    step = _FIRST * extent(mu, evaluation.image) / (strength * max(mu.dim, 1) ** 0.5)
+    return torch.where((step > 0) & (step < torch.inf), step, _FIRST)
 
 
 def _step(state: _Past, points: Tensor, velocity: Tensor, mu: Measure, extent: Tensor) -> Tensor:
@@ -236,9 +263,7 @@ def _direction(state: _Past, velocity: Tensor, mu: Measure) -> Tensor:
     return q.reshape(velocity.shape)
 
 
-def _learn(
-    state: _Past, moved: Tensor, turned: Tensor, mu: Measure, counts: Tensor, step: float
-) -> None:
+def _learn(state: _Past, moved: Tensor, turned: Tensor, mu: Measure, counts: Tensor) -> None:
     """Take in what one step says of the curvature, of the measures for which it ``counts``."""
     s, y = moved.flatten(-2), turned.flatten(-2)
     sy, ss, yy = _inner(s, y, mu), _inner(s, s, mu), _inner(y, y, mu)
@@ -250,7 +275,7 @@ def _learn(
     if memory == 0:
         flat = counts & ~curved & (ss > 0) & yy.isfinite()
         length = torch.where(flat, 2 * length, length)
-    state.scale = length.clamp(_SHORTEST * step, _LONGEST * step)
+    state.scale = length.clamp(_SHORTEST * state.first, _LONGEST * state.first)
     if memory > 0:
         j = state.pairs % memory
         state.s[..., j, :] = torch.where(curved[..., None], s, 0)
@@ -262,9 +287,3 @@ def _learn(
 def _inner(a: Tensor, b: Tensor, mu: Measure) -> Tensor:
     """``Σ_i w_i a_i · b_i`` of flat rows ``(..., N)``."""
     return ((a * b).reshape(mu.points.shape).sum(-1) * mu.weights).sum(-1)
-
-
-def _extent(mu: Measure, image: Measure) -> Tensor:
-    """``(...)``: how far ``μ`` and ``F(μ)`` reach, alone and from one another."""
-    apart = torch.linalg.vector_norm(mu.mean() - image.mean(), dim=-1)
-    return torch.hypot(torch.hypot(mu.spread(), image.spread()), apart)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+import torch
 from torch import Tensor
 
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
+
+if TYPE_CHECKING:
+    from wgf_solver.integrators.base import Integrator
 
 Map: TypeAlias = Callable[[Measure], Measure]
 """``F``: takes a measure and returns one, of the same batch shape and dimension."""
@@ -27,7 +31,8 @@ class Evaluation(NamedTuple):
         held: for a field that descends ``D(·, ν)`` at ``ν = F(μ)`` held, what it is at other points
             ``(..., n, d)`` with the same ``ν``, at no evaluation of ``F``: velocity and ``D``. None
             for others.
-        size: ``(...)``: `wgf_solver.norms.weighted_rms` of `velocity`; the driver fills it in.
+        size: ``(...)``: `wgf_solver.norms.weighted_rms` of `velocity`, which the driver measures;
+            what a field puts here is not read.
         relocated: for a field that descends and knows: the points ``(..., n, d)`` with those atoms
             elsewhere that rest where no force reaches them (see `wgf_solver.MMD.relocated`).
     """
@@ -43,7 +48,7 @@ class Evaluation(NamedTuple):
 
 
 class VelocityField(Protocol):
-    """A velocity field; write these two members and every integrator and adjoint works.
+    """A velocity field; write the first two members and every integrator and adjoint works.
 
     A field is a function of the measure and of what ``F`` closes over, by torch operations.
     Called while gradients are recorded, with points that require one, it returns a velocity that
@@ -63,6 +68,14 @@ class VelocityField(Protocol):
         """Evaluate at ``mu``, whose padded rows hold zeros."""
         ...
 
+    def default_integrator(self) -> Integrator | None:
+        """What follows this field where nobody chose; None leaves it to the driver.
+
+        A field that does not have this member is followed by `wgf_solver.LBFGS` if it descends and
+        by `wgf_solver.Anderson` if it does not.
+        """
+        return None
+
 
 def size_of(evaluation: Evaluation, mu: Measure) -> Tensor:
     """``‖v‖ (...)``, computed if the evaluation does not have it."""
@@ -71,14 +84,24 @@ def size_of(evaluation: Evaluation, mu: Measure) -> Tensor:
     return weighted_rms(evaluation.velocity, mu.weights)
 
 
+class WritesInPlaceError(ValueError):
+    """The map wrote into the measure that it was given."""
+
+
 def image_of(f: Map, mu: Measure) -> Measure:
     """``F(μ)``, checked and without what its padding holds, in the floating-point type of ``μ``.
 
     Raises:
         TypeError: ``F`` does not return a `Measure`.
-        ValueError: ``F`` changes the batch shape or the dimension.
+        ValueError: ``F`` changes the batch shape or the dimension, or writes into its argument.
     """
+    before = _versions(mu)
     image = f(mu)
+    if _versions(mu) != before:
+        raise WritesInPlaceError(
+            "the map wrote into the measure that it was given (mul_, add_, copy_, x[...] = ...): "
+            "the solver still needs it. Make a new tensor: mu.with_points(0.5 * mu.points + 1)"
+        )
     if not isinstance(image, Measure):
         raise TypeError(
             f"the map must return a Measure; got {type(image).__name__}. "
@@ -94,3 +117,11 @@ def image_of(f: Map, mu: Measure) -> Measure:
         if not image.full:  # weights that were rounded no longer sum to 1
             image = Measure(image.points, image.weights, image.marks)
     return image.zero_padding()
+
+
+def _versions(mu: Measure) -> list[int]:
+    """How often each tensor of the measure was written to; nothing where torch does not count."""
+    if torch.compiler.is_compiling():
+        return []
+    parts = (mu.points, mu.weights, mu.marks)
+    return [rows._version for rows in parts if rows is not None and not rows.is_inference()]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.discrepancies.base import Discrepancy, Pull, value_and_pull
+from wgf_solver.integrators.quasi_newton import LBFGS
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Evaluation, Map, image_of
 
@@ -53,6 +54,10 @@ class Descent:
         """True."""
         return True
 
+    def default_integrator(self) -> LBFGS:
+        """`LBFGS`."""
+        return LBFGS()
+
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """Evaluate; gradients are recorded if they are on, and not otherwise.
 
@@ -79,6 +84,11 @@ class Descent:
             raise RuntimeError(
                 "Descent(..., 'through') differentiates the map, which torch.inference_mode() "
                 "forbids; use torch.no_grad() instead, or target='frozen'"
+            )
+        if torch.compiler.is_compiling():
+            raise RuntimeError(
+                "Descent(..., 'through') differentiates the map at each step, which torch.export "
+                "does not record; use target='frozen'"
             )
         tracked = torch.is_grad_enabled()
         with torch.enable_grad():

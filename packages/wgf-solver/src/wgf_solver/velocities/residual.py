@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms
+from wgf_solver.norms import may_look, weighted_rms
 from wgf_solver.velocities.base import Evaluation, Map, image_of
 
 
@@ -34,11 +36,17 @@ class Residual:
         """False: nothing is promised to fall along the way."""
         return False
 
+    def default_integrator(self) -> Anderson:
+        """`Anderson`."""
+        return Anderson()
+
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """One evaluation of ``F``.
 
         Raises:
-            ValueError: ``F`` returned another number of atoms.
+            ValueError: ``F`` returned another number of atoms, or other weights. On a device that
+                is not the CPU, where a look at the values would wait for it, other weights make the
+                velocity of their measure NaN instead.
         """
         image = image_of(f, mu)
         if image.points.shape != mu.points.shape:
@@ -49,6 +57,8 @@ class Residual:
                 "the adjoint is a phantom gradient"
             )
         velocity = image.points - mu.points
+        if image.weights is not mu.weights:
+            velocity = _of_equal_weights(velocity, mu, image)
         mask = None if mu.full else mu.mask[..., None]
         if mask is not None:
             velocity = torch.where(mask, velocity, 0)
@@ -64,4 +74,21 @@ class Residual:
             far = weighted_rms(y, mu.weights, mu.full)
             rounding = far * (4 * torch.finfo(velocity.dtype).eps)
             discrepancy = size.square() * (0.5 * mu.dim)
-        return Evaluation(velocity, scale, rounding, discrepancy, image, size=size)
+        return Evaluation(velocity, scale, rounding, discrepancy, image)
+
+
+def _of_equal_weights(velocity: Tensor, mu: Measure, image: Measure) -> Tensor:
+    """``velocity``; raises, or is NaN, where ``F(μ)`` has other weights than ``μ``."""
+    apart = (image.weights - mu.weights).detach().abs().amax(-1) if mu.weights.numel() else None
+    if apart is None:
+        return velocity
+    other = apart > torch.finfo(apart.dtype).eps ** 0.5 * mu.weights.detach().amax(-1)
+    if not may_look(other):
+        return torch.where(other[..., None, None], torch.nan, velocity)
+    if bool(other.any()):
+        raise ValueError(
+            "Residual moves atoms and keeps their weights, but the map returned other weights, by "
+            f"up to {float(apart.max()):.1e}: its root would be no fixed point of measures. "
+            "Let the map keep them (mu.with_points), or take velocity=Descent(MMD(kernel))"
+        )
+    return velocity

@@ -8,6 +8,7 @@ import torch
 
 from wgf_solver.discrepancies.sinkhorn import Sinkhorn
 from wgf_solver.discrepancies.wasserstein import Wasserstein
+from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
 from wgf_solver.velocities.base import Evaluation, Map, image_of
@@ -48,6 +49,10 @@ class Transport:
     def descends(self) -> bool:
         """False: unit steps are Picard iteration, along which nothing is promised to fall."""
         return False
+
+    def default_integrator(self) -> Anderson:
+        """`Anderson`."""
+        return Anderson()
 
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """One evaluation of ``F`` and one transport problem a measure."""

@@ -1,0 +1,159 @@
+r"""Projections of a measure on ``n`` atoms: ``F`` may return many more than it was given.
+
+An iterated function system doubles the atoms and a convolution squares them; a fixed-point
+iteration wants ``n`` again. Each projection here is a function from `Measure` to `Measure`, the
+same in every call, and differentiable in the points of its argument:
+
+    F = lambda mu: project(many_atoms(mu))
+
+`Quantiles` is exact on the line; `Systematic` draws atoms with a fixed draw, in any dimension;
+`Quantisation` descends a discrepancy to the ``n`` atoms nearest to the measure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from wgf_solver.discrepancies.base import Discrepancy
+from wgf_solver.discrepancies.mmd import MMD
+from wgf_solver.functionals import DistanceTo
+from wgf_solver.gradient_flow import gradient_flow
+from wgf_solver.kernels import Energy
+from wgf_solver.measure import Measure
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    r"""The nearest measure of ``n`` equal atoms on the line in the Wasserstein-2 distance.
+
+    With the quantile function ``Q`` of ``μ``, the atoms are its means over equal cells,
+
+        z_i = n ∫_{i/n}^{(i+1)/n} Q(u) du,       i = 0, ..., n−1,
+
+    which minimise ``W_2(μ, 1/n Σ δ_{z_i})`` (on the line ``W_2² = ∫ (Q − Q')²``) and keep the mean.
+    ``∫_0^t Q`` is piecewise linear between the cumulative weights, with the cumulative sums of
+    ``w_j y_j`` at them; so the cost is one sort, and the derivatives with respect to points and
+    weights are exact wherever no two atoms of ``μ`` meet.
+
+    Args:
+        count: ``n``.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+
+    def __call__(self, mu: Measure) -> Measure:
+        """The projection of each measure of the batch, its atoms in increasing order.
+
+        Raises:
+            ValueError: the measures are not on the line.
+        """
+        if mu.dim != 1:
+            raise ValueError(
+                f"Quantiles projects measures on the line; got dimension {mu.dim}. Take "
+                "Quantisation(count) or Systematic(count) there"
+            )
+        mu = mu.zero_padding()
+        y, order = mu.points[..., 0].sort(-1)
+        w = mu.weights.gather(-1, order)
+        upto, total = w.cumsum(-1), (w * y).cumsum(-1)
+        edges = torch.arange(self.count + 1, device=y.device, dtype=y.dtype) / self.count
+        edges = edges.expand(*mu.batch_shape, self.count + 1).contiguous()
+        # The atom within which each edge falls; the last edge is in the last atom that has mass.
+        inside = torch.searchsorted(upto.detach().contiguous(), edges)
+        inside = torch.minimum(inside, _position_of_last(w))
+        before = (inside - 1).clamp_min(0)
+        first = inside == 0
+        mass_before = torch.where(first, 0, upto.gather(-1, before))
+        sum_before = torch.where(first, 0, total.gather(-1, before))
+        integral = sum_before + (edges - mass_before) * y.gather(-1, inside)  # ∫_0^t Q
+        return Measure((self.count * integral.diff(dim=-1))[..., None])
+
+
+@dataclass(frozen=True)
+class Systematic:
+    r"""``n`` equal atoms of ``μ``, drawn with one fixed offset: systematic resampling.
+
+    Atom ``j`` is taken as often as a number ``(i + u)/n``, ``i = 0, ..., n−1``, falls into its part
+    of ``[0, 1]``, which differs from ``n w_j`` by less than 1 (Kitagawa 1996). On the line they are
+    sorted first, and the result is within a cell of `Quantiles`. The draw is common noise, the same
+    in each call, so that a map with it is deterministic. Gradients go to the points that were
+    taken; which ones, and how often, is a constant.
+
+    Args:
+        count: ``n``.
+        offset: ``u`` in ``[0, 1)``.
+    """
+
+    count: int
+    offset: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+        if not 0 <= self.offset < 1:
+            raise ValueError(f"offset must be at least 0 and below 1; got {self.offset}")
+
+    def __call__(self, mu: Measure) -> Measure:
+        """The projection of each measure of the batch, with the marks of the atoms taken."""
+        mu = mu.zero_padding()
+        w, order = mu.weights.detach(), None
+        if mu.dim == 1:
+            order = mu.points.detach()[..., 0].argsort(-1)
+            w = w.gather(-1, order)
+        steps = torch.arange(self.count, device=w.device, dtype=w.dtype)
+        places = ((steps + self.offset) / self.count).expand(*mu.batch_shape, self.count)
+        taken = torch.searchsorted(w.cumsum(-1), places.contiguous())
+        taken = torch.minimum(taken, _position_of_last(w))
+        if order is not None:
+            taken = order.gather(-1, taken)
+
+        def rows(values: Tensor) -> Tensor:
+            return values.gather(-2, taken[..., None].expand(*taken.shape, values.shape[-1]))
+
+        return Measure(rows(mu.points), marks=None if mu.marks is None else rows(mu.marks))
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    r"""The ``n`` equal atoms ``ν`` that minimise ``D(ν, μ)``, by descent from a `Systematic` draw.
+
+    Where the descent rests, ``∇_ν D(ν, μ) = 0``, and the implicit function theorem gives the
+    derivative with respect to points and weights of ``μ``; for that ``D`` must have second
+    derivatives, as `MMD` has. ``D`` is not convex in the atoms: what is found is a local minimum.
+
+    Args:
+        count: ``n``.
+        discrepancy: ``D``; the energy distance needs no bandwidth.
+        rtol: of the descent.
+        max_steps: of the descent.
+    """
+
+    count: int
+    discrepancy: Discrepancy = field(default_factory=lambda: MMD(Energy()))
+    rtol: float = 1e-4
+    max_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+
+    def __call__(self, mu: Measure) -> Measure:
+        """The projection of each measure of the batch; one that does not come to rest warns."""
+        start = Systematic(self.count)(mu.detach())
+        target = DistanceTo(self.discrepancy, mu)
+        return gradient_flow(target, start, rtol=self.rtol, max_steps=self.max_steps).measure
+
+
+def _position_of_last(w: Tensor) -> Tensor:
+    """``(..., 1)``: the last place of ``w (..., m)`` with mass; 0 if there is none."""
+    places = torch.arange(w.shape[-1], device=w.device)
+    return torch.where(w > 0, places, 0).amax(-1, keepdim=True)
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise ValueError(f"count must be at least 1; got {count}")

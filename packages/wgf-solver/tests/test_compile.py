@@ -1,0 +1,75 @@
+"""`torch.compile` around a solve and `torch.export` of one, against eager."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wgf_solver import MMD, Anderson, Descent, Energy, Euler, Measure, Status, equilibrium
+
+CHOICES = [
+    {},
+    {"velocity": Descent(MMD(Energy())), "integrator": Euler(0.3)},
+]
+
+
+class Model(nn.Module):
+    def __init__(self, **choice) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.choice = {"max_steps": 8, "on_failure": "ignore"} | choice
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def f(mu: Measure) -> Measure:
+            return mu.with_points(0.5 * torch.tanh(self.linear(mu.points)) + mu.marks)
+
+        start = Measure(torch.zeros_like(x), marks=x)
+        solution = equilibrium(f, start, **self.choice)
+        return solution.measure.points, solution.status, solution.steps
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=["residual", "descent"])
+def test_a_compiled_model_solves_as_it_does_eagerly(choice):
+    torch._dynamo.reset()
+    model, x = Model(**choice), torch.randn(3, 4, 2)
+    results = []
+    for run in (model, torch.compile(model, backend="eager")):
+        model.zero_grad()
+        points, status, steps = run(x)
+        points.square().sum().backward()
+        results.append([points.detach(), status, steps, model.linear.weight.grad.clone()])
+    for mine, theirs in zip(*results, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=["residual", "descent"])
+def test_an_exported_model_solves_as_it_does_eagerly(choice):
+    if not choice:
+        choice = {"integrator": Anderson(memory=3)}
+    model, x = Model(**choice), torch.randn(3, 4, 2)
+    with torch.no_grad():
+        exported = torch.export.export(model, (x,)).module()
+        for points in (x, torch.randn(3, 4, 2)):
+            for mine, theirs in zip(exported(points), model(points), strict=True):
+                torch.testing.assert_close(mine, theirs)
+
+
+def test_an_exported_root_that_nobody_probed_is_not_called_converged():
+    two = torch.tensor([[-1.0], [1.0]])
+
+    class Saddle(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return equilibrium(
+                lambda mu: Measure(two + 0 * mu.points.mean()), Measure(x),
+                velocity=Descent(MMD(Energy())), integrator=Euler(0.1), max_steps=2,
+                on_failure="ignore",
+            ).status  # fmt: skip
+
+    with torch.no_grad():
+        exported = torch.export.export(Saddle(), (torch.zeros(2, 1),)).module()
+        assert exported(torch.zeros(2, 1)) == Status.STATIONARY
+
+
+def test_what_cannot_be_exported_says_so():
+    model = Model(velocity=Descent(MMD(Energy()), "through"), integrator=Euler(0.3))
+    with torch.no_grad(), pytest.raises(RuntimeError, match="use target='frozen'"):
+        torch.export.export(model, (torch.randn(3, 4, 2),))
