@@ -25,7 +25,7 @@ def test_train_evaluate_predict(tmp_path: Path) -> None:
     assert {
         "test_accuracy", "parameters", "seconds", "solver_steps_mean", "solver_failures", "spread",
     } <= result.keys()  # fmt: skip
-    assert result["test_accuracy"] > 0.3  # chance is 0.1
+    assert result["test_accuracy"] > 0.8  # chance is 0.1
     for name in ("config.json", "metrics.jsonl", "model.safetensors"):
         assert (run / name).stat().st_size > 0
     assert len(list(run.glob("*.png"))) == 3

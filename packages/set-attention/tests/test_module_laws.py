@@ -131,7 +131,7 @@ CASES = {
         lambda: sa.DeepSetsBlock(DIM, 12, pool="max", activation="gelu", normalisation="layer"),
         only_x,
     ),
-    "batch norm": Case(lambda: sa.MeasureBatchNorm(DIM), only_x),
+    "batch norm": Case(lambda: sa.MeasureBatchNorm(DIM).eval(), only_x),
     "local moments": Case(lambda: sa.LocalMoments(DIM, 2), only_x),
     "Fourier features": Case(lambda: sa.FourierFeatures(DIM, 2), only_x),
     "mean pool": Case(sa.MeanPool, only_x, "vector"),
