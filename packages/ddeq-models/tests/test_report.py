@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddeq_models import DDEQ, DDEQConfig
+from ddeq_models import DDEQ, RECIPES, DDEQConfig
 from ddeq_models.cli import main
 from ddeq_models.completion import Completion
 from ddeq_models.data import open_split
@@ -100,6 +101,24 @@ def test_flows_end_at_rest_and_attention_is_of_the_points_shown(page: Path) -> N
         assert np.array(flow["attention"]).shape == (len(flow["rest"]), len(flow["cloud"]))
         assert np.array(flow["cloud"])[:, :2].min() >= 0
         assert np.array(flow["cloud"])[:, :2].max() <= 100
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("change", ["--points=12", "model.rows=12"])
+def test_of_a_large_cloud_the_points_are_shown_that_the_model_saw(
+    tmp_path: Path, tiny_config: DDEQConfig, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    config = replace(tiny_config, encoder="moments", pooled=8, readout="max-mean")
+    recipe = RECIPES["digits", "ddeq"]
+    tiny = replace(recipe, model=config, train=replace(recipe.train, epochs=1))
+    monkeypatch.setitem(RECIPES, ("digits", "ddeq"), tiny)
+    words = [change] if change.startswith("--") else ["--set", change]
+    assert main(["train", "--out", str(tmp_path / "run"), "--quiet", *words]) == 0
+    page = write_report([tmp_path / "run"], tmp_path / "report.html")
+    blocks = re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())
+    for flow in json.loads(blocks[0]):
+        assert len(flow["cloud"]) == 12
+        assert np.array(flow["attention"]).shape == (len(flow["rest"]), 12)
 
 
 def test_attention_is_a_measure_on_the_points_and_permutes_with_them(

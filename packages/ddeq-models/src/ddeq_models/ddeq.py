@@ -203,6 +203,11 @@ class DDEQ(nn.Module):
             )
         return self.cell.encode(points, weights)
 
+    def seen(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The points ``(B, m, point_dim)`` that particles attend to, and their weights."""
+        encoder = self.cell.points
+        return (points, weights) if encoder is None else encoder.seen(points, weights)
+
     def equilibrium(
         self,
         context: CellContext,

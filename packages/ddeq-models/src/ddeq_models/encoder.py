@@ -130,7 +130,7 @@ class PointEncoder(nn.Module):
         """
         with torch.no_grad():
             described = None if self.description is None else self._described(points, weights)
-            points, weights = self._thin(points, weights)
+            points, weights = self.seen(points, weights)
             shown = points.new_ones(len(points), 1, 1)
             if self.training and self.hiding:
                 shown = (torch.rand_like(shown) >= self.hiding).to(points.dtype)
@@ -174,8 +174,16 @@ class PointEncoder(nn.Module):
                 views.append(self.local(relative, weights))
             return torch.where((weights > 0).unsqueeze(-1), torch.cat(views, -1), 0)
 
-    def _thin(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """At most `rows` points of each cloud, whose weights sum to 1 again."""
+    def seen(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The points that have features: at most `rows` of each cloud.
+
+        Args:
+            points: (B, n, point_dim).
+            weights: (B, n).
+
+        Returns:
+            (B, m, point_dim) and their weights (B, m), which sum to 1 again.
+        """
         if not self.rows or points.shape[-2] <= self.rows:
             return points, weights
         # In evaluation the same points whatever their order, their padding and their batch.
