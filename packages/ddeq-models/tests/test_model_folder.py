@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,22 @@ def test_shipped_models_are_small_and_have_cards(
     assert train_command(config) in card
     model = from_pretrained(name)
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        partial(torch.compile, backend="eager"),
+        torch.nn.DataParallel,
+        torch.optim.swa_utils.AveragedModel,
+    ],
+)
+def test_a_wrapped_model_is_saved_as_what_it_wraps(tmp_path: Path, wrap: Any) -> None:
+    model = from_pretrained("mnist-classifier")
+    save_pretrained(wrap(model), tmp_path / "saved", config=model.run_config)  # type: ignore[arg-type]
+    saved = from_pretrained(tmp_path / "saved").state_dict()
+    assert saved.keys() == model.state_dict().keys()
+    assert all(torch.equal(saved[name], x) for name, x in model.state_dict().items())
 
 
 def test_a_folder_goes_before_a_shipped_name(

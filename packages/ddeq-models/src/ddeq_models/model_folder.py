@@ -86,6 +86,16 @@ def from_pretrained(source: str | Path, *, device: torch.device | str = "cpu") -
     return model
 
 
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself: what compiles, copies or averages one puts its own name into every key."""
+    while not hasattr(model, "config"):
+        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    return getattr(model, "_orig_mod", model)
+
+
 def save_pretrained(
     source: str | Path | nn.Module,
     folder: str | Path,
@@ -115,8 +125,8 @@ def save_pretrained(
     """
     target = Path(folder)
     if isinstance(source, nn.Module):
-        model = source
-        known = config or getattr(source, "run_config", None)
+        model = _unwrapped(source)
+        known = config or getattr(model, "run_config", None)
         if not isinstance(known, RunConfig):
             raise UserError(
                 "nothing is known of this model's training; give save_pretrained a config, the "
