@@ -1,4 +1,4 @@
-"""Small sets of clouds that nothing was tuned for: the defaults beside what users have.
+"""Small sets of clouds: the defaults, which are for none of them, beside what users have.
 
 For each set and seed of its split: `ddeq train --data folder` as it comes, a PointNet of 60 lines
 that is given as much processor time, extra trees and a support vector machine on moments, and on
