@@ -1,13 +1,18 @@
 """`hatch run bench unseen`: its sets, its splits, and one whole round of it in seconds."""
 
 import argparse
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.unseen import driver
-from benchmarks.unseen.sets import GENERATED, SETS
-from benchmarks.unseen.split import split
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(Path(__file__).parents[1]))
+    driver = importlib.import_module("benchmarks.unseen.driver")
+    sets = importlib.import_module("benchmarks.unseen.sets")
+    split = importlib.import_module("benchmarks.unseen.split").split
+GENERATED, SETS = sets.GENERATED, sets.SETS
 
 
 @pytest.mark.parametrize("name", [one.name for one in GENERATED])
