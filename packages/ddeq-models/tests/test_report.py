@@ -19,6 +19,7 @@ from ddeq_models.model_folder import open_model
 from ddeq_models.registry import build_task
 from ddeq_models.report import write_report
 from ddeq_models.report.attention import particle_attention
+from ddeq_models.report.markup import sha256_of
 from ddeq_models.report.svg import Series, fitted, line_chart, ticks
 from ddeq_models.run_folder import RunFolder
 from ddeq_models.showcase import completed_clouds, one_of_each
@@ -287,7 +288,11 @@ addEventListener("error", (event) => { document.body.dataset.error = event.messa
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 def test_a_reader_moves_the_slider_and_picks_a_particle(page: Path, tmp_path: Path) -> None:
     visited = tmp_path / "visited.html"
-    visited.write_text(page.read_text().replace("</body>", _VISIT + "</body>"))
+    # The page's policy lets its own script run and no other: the visitor's has to be let in.
+    script = _VISIT.split("<script>")[1].split("</script>")[0]
+    policy = f"script-src 'sha256-{sha256_of(script)}' "
+    text = page.read_text().replace("script-src ", policy, 1)
+    visited.write_text(text.replace("</body>", _VISIT + "</body>"))
     for extra, ground in (((), "rgb(255, 255, 255)"), (("--force-dark-mode",), "rgb(21, 24, 28)")):
         dom = subprocess.run(
             [str(CHROMIUM), *FLAGS, *extra, f"--user-data-dir={tmp_path / str(len(extra))}",
