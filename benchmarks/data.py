@@ -204,7 +204,7 @@ def _folder(root: Path) -> dict[str, float]:
 
 
 def _epoch(data: Any, workers: int) -> float:
-    # Clouds a second, bucketed and collated; the worker's start is not counted.
+    # Clouds a second, drawn evenly and collated; the worker's start is not counted.
     sampler = SizeBuckets(data.sizes, 64, shuffle=True, seed=0)
     loader: Any = DataLoader(data, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
     batches = iter(loader)
