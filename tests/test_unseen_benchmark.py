@@ -59,7 +59,7 @@ def test_a_round_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_interval_is_that_of_the_differences() -> None:
     gap, half = driver.interval({0: 0.9, 1: 0.8, 2: 1.0}, {0: 0.8, 1: 0.8, 2: 0.8, 3: 0.1})
     assert gap == pytest.approx(0.1)
-    assert half == pytest.approx(4.30 * 0.1 / 3**0.5)
+    assert half == pytest.approx(4.302653 * 0.1 / 3**0.5)
 
 
 def _options(words: list[str]) -> argparse.Namespace:

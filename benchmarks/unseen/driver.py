@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from benchmarks.unseen import pointnet, trees
 from benchmarks.unseen.clouds import Clouds, Labels
@@ -32,8 +33,6 @@ from ddeq_models.training import train
 PEERS = ("pointnet-60", "trees", "svc")
 OURS = ("ddeq", *BASELINES)
 PARTS = ("train", "validation", "test")
-# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
-STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +65,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 if (name, seed, competitor) in done:
                     continue
                 ours = done.get((name, seed, "ddeq"), {"seconds": 30.0})
-                for record in results(competitor, clouds, seed, ours["seconds"], options):
-                    record = {"set": name, "seed": seed, **record}
+                for result in results(competitor, clouds, seed, ours["seconds"], options):
+                    record = {"set": name, "seed": seed, **result}
+                    if (name, seed, record["competitor"]) in done:
+                        continue
                     done[name, seed, record["competitor"]] = record
                     records.append(record)
                     if options.records is not None:
@@ -95,14 +96,13 @@ def results(
         return [{"competitor": competitor, "accuracy": accuracy, "seconds": _since(start)}]
     if competitor == "pointnet-60":
         predicted = {competitor: pointnet.fit(clouds, *parts, seconds=seconds, seed=seed)}
-    else:
-        found = trees.fit(clouds, *parts, seed=seed)
+    else:  # one description, both of them
+        found = trees.fit(clouds, parts[0], parts[2], seed=seed)
         predicted = {"trees": found.trees, "svc": found.svc}
     spent = _since(start)
     return [
         {"competitor": name, "accuracy": float((labels == truth).mean()), "seconds": spent}
         for name, labels in predicted.items()
-        if name == competitor
     ]
 
 
@@ -191,8 +191,8 @@ def interval(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[fl
     gaps = [ours[seed] - theirs[seed] for seed in both]
     if len(gaps) < 2:
         return (gaps[0] if gaps else float("nan")), float("nan")
-    half = STUDENT.get(len(gaps) - 1, 1.96) * statistics.stdev(gaps) / len(gaps) ** 0.5
-    return statistics.mean(gaps), half
+    half = student.ppf(0.975, len(gaps) - 1) * statistics.stdev(gaps) / len(gaps) ** 0.5
+    return statistics.mean(gaps), float(half)
 
 
 def _cell(theirs: Mapping[int, float], mine: Mapping[int, float], is_mine: bool) -> str:

@@ -70,7 +70,7 @@ def test_advice() -> None:
 def test_times() -> None:
     plan = TrainConfig(epochs=100, max_minutes=1.0)
     assert shortened(plan, 10, 0.001) == 100
-    assert shortened(plan, 10, 0.1) == 60
+    assert shortened(plan, 10, 0.1) == 54
     assert shortened(plan, 10, 100.0) == 1
     assert shortened(replace(plan, max_minutes=0.0), 10, 100.0) == 100
     assert [duration(s) for s in (40, 180, 9000)] == ["40 s", "3 min", "2.5 h"]
@@ -115,6 +115,31 @@ def test_a_training_says_how_long_it_takes_and_keeps_to_it(
     assert run.result()["peer"]["accuracy"] > 0.6
     # At most some fifty validations, however many epochs there are.
     assert 1 <= sum(r["split"] == "validation" for r in run.metrics()) <= 110
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_to_say_how_long_it_takes_changes_nothing(
+    folder: Path, tmp_path: Path, tiny_config: DDEQConfig
+) -> None:
+    data = DataConfig("folder", root=str(folder), normalise="set", jitter=0.1)
+    model, plan = replace(tiny_config, dropout=0.1), TrainConfig(epochs=2, batch_size=8)
+    weights = []
+    for quiet in (True, False):
+        run = train(model, data, plan, out=tmp_path / str(quiet), quiet=quiet)
+        weights.append((run.path / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_when_the_time_is_over_the_epoch_is_validated_and_kept(
+    folder: Path, tmp_path: Path, tiny_config: DDEQConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ddeq_models.loop.late", lambda plan, state: state.step >= 3 * 4)
+    data = DataConfig("folder", root=str(folder), normalise="set")
+    plan = TrainConfig(epochs=1000, batch_size=8)  # every 20th epoch would be validated
+    run = train(tiny_config, data, plan, out=tmp_path / "run", quiet=True)
+    assert [r["epoch"] for r in run.metrics() if r["split"] == "validation"] == [3]
+    assert run.result()["epoch"] == 3
 
 
 def test_a_frame_must_be_known_and_whole() -> None:

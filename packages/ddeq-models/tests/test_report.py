@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from ddeq_models import DDEQ, RECIPES, DDEQConfig
+from ddeq_models import DDEQ, RECIPES, DataConfig, DDEQConfig
 from ddeq_models.cli import main
 from ddeq_models.completion import Completion
-from ddeq_models.data import open_split
+from ddeq_models.config import RunConfig
+from ddeq_models.data import open_split, view
 from ddeq_models.model_folder import open_model
 from ddeq_models.registry import build_task
 from ddeq_models.report import write_report
 from ddeq_models.report.attention import particle_attention
 from ddeq_models.report.markup import sha256_of
+from ddeq_models.report.story import _flows
 from ddeq_models.report.svg import Series, fitted, line_chart, ticks
 from ddeq_models.run_folder import RunFolder
 from ddeq_models.showcase import completed_clouds, one_of_each
@@ -120,6 +122,37 @@ def test_of_a_large_cloud_the_points_are_shown_that_the_model_saw(
     for flow in json.loads(blocks[0]):
         assert len(flow["cloud"]) == 12
         assert np.array(flow["attention"]).shape == (len(flow["rest"]), 12)
+
+
+@torch.no_grad()
+def test_attention_is_that_of_each_point_also_beside_a_larger_cloud(
+    tiny_config: DDEQConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of digits, 16 to 42 points, those above 30 are thinned; the others come in another order.
+    torch.manual_seed(0)
+    config = replace(tiny_config, encoder="moments", pooled=8, readout="max-mean", rows=30)
+    data = DataConfig("digits", normalise="unit-sphere")
+    model = DDEQ(config).eval()
+    run = RunFolder.create(
+        tmp_path / "run",
+        RunConfig("ddeq", tuple("0123456789"), data, config),
+    )
+    test_set, device = open_split(data, "test"), torch.device("cpu")
+    flows = _flows(run, model, test_set, device)
+    small = 0
+    for index, flow in zip(one_of_each(test_set, len(flows)), flows, strict=True):
+        batch = test_set.__getitems__([index]).map(view(data))
+        assert len(flow.cloud) == min(batch.points.shape[1], 30)
+        if batch.points.shape[1] > 30:
+            continue
+        small += 1
+        context = model.encode(batch.points, batch.weights)
+        rest = model.equilibrium(context).measure.points
+        alone = particle_attention(model, context, rest)[0].T.numpy()
+        told = {tuple(p.round(4)): a for p, a in zip(batch.points[0].numpy(), alone, strict=True)}
+        for point, attention in zip(flow.cloud, flow.attention.T, strict=True):
+            np.testing.assert_allclose(attention, told[tuple(point[:2].round(4))], atol=1e-3)
+    assert 0 < small < len(flows)
 
 
 def test_attention_is_a_measure_on_the_points_and_permutes_with_them(

@@ -135,18 +135,11 @@ def normaliser(config: DataConfig) -> Transform:
                 )
             return Compose([Frame(config.centre, config.unit), ToFloat32(centre=False)])
         case "z-score":
-            return Compose([_single(config), _geometric(ZScore(), config)])
+            return _geometric(Compose([ToFloat32(), ZScore()]), config)
         case "unit-sphere":
-            return Compose([_single(config), _geometric(UnitSphere(), config)])
+            return _geometric(Compose([ToFloat32(), UnitSphere()]), config)
         case "none":
             return ToFloat32(centre=False)
-
-
-def _single(config: DataConfig) -> Transform:
-    """Centred in float64 and then in float32; features are not centred."""
-    if not config.features:
-        return ToFloat32()
-    return Compose([OnCoordinates(ToFloat32(), len(config.features)), ToFloat32(centre=False)])
 
 
 def _geometric(transform: Transform, config: DataConfig) -> Transform:

@@ -11,7 +11,7 @@ some clouds in each step of the training, that the others are not neglected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -136,7 +136,7 @@ class PointEncoder(nn.Module):
                 shown = (torch.rand_like(shown) >= self.hiding).to(points.dtype)
             told = torch.cat([points, shown.expand(*points.shape[:-1], 1)], -1)
         packs = points.device.type == "cpu"  # on a GPU the host would wait for the sizes
-        views = (by_size if packs else _whole)(self._views, told, weights)
+        views = by_size(self._views, told, weights) if packs else self._views(told, weights)
         inside = weights > 0
         if packs:  # only the points are worked on, not the padding; all sets as one measure
             place = inside.flatten().nonzero().squeeze(-1)
@@ -216,15 +216,6 @@ def _unpacked(rows: Tensor, place: Tensor, inside: Tensor) -> Tensor:
     """Rows (N, k) of points back at their places (B, n, k), 0 in padding."""
     whole = rows.new_zeros(inside.numel(), rows.shape[-1]).index_copy(0, place, rows)
     return whole.view(*inside.shape, rows.shape[-1])
-
-
-def _whole(
-    function: Callable[[Tensor, Tensor | None], Tensor],
-    x: Tensor,
-    weights: Tensor | None,
-) -> Tensor:
-    """As `by_size`, without looking at the sizes."""
-    return function(x, weights)
 
 
 def _centred(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

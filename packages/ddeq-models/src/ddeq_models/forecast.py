@@ -70,6 +70,8 @@ def seconds_a_step(task: Task, model: nn.Module, inputs: Iterable[Any], ranks: R
 def shortened(plan: TrainConfig, length: int, seconds: float) -> int:
     """The epochs that the time allows: those of the plan, or fewer, one at least.
 
+    A tenth of the time is left for validations.
+
     Args:
         plan: The training.
         length: Steps of an epoch.
@@ -77,7 +79,7 @@ def shortened(plan: TrainConfig, length: int, seconds: float) -> int:
     """
     if not plan.max_minutes:
         return plan.epochs
-    return max(1, min(plan.epochs, math.floor(60 * plan.max_minutes / (seconds * length))))
+    return max(1, min(plan.epochs, math.floor(54 * plan.max_minutes / (seconds * length))))
 
 
 def introduce(data: DataConfig, sets: Mapping[str, CloudDataset]) -> None:

@@ -88,7 +88,7 @@ def fit(
         steps, every = plan.epochs * length, max(1, plan.epochs // VALIDATIONS)
         with Progress(task, plan.epochs, steps, quiet, done=state.step) as progress:
             for epoch in range(state.step // length + 1, plan.epochs + 1):
-                if stalled(plan, state, epoch) or ranks.any(late(plan, state))[0]:
+                if stalled(plan, state, epoch):
                     break
                 _configure(config, epoch, model, state.average.model)
                 sampler.load_state_dict(
@@ -112,15 +112,21 @@ def fit(
                     if position < length:
                         saver.save_if_due()
 
-                if epoch % every and epoch < plan.epochs and not late(plan, state):
-                    continue
-                tally = measure(task, state.average.model, validation_loader, device, ranks=ranks)
-                validated = _finite(task, tally, f"validation, epoch {epoch}", run)
-                _keep(task, state, validated, epoch, run)
-                at = {**at, "seconds": state.seconds, "kept": state.kept_epoch == epoch}
-                run.append({"split": "validation", **at, **to_json(validated)})
-                progress.epoch(epoch, trained, validated)
+                over = epoch == plan.epochs or ranks.any(late(plan, state))[0]
+                if over or epoch % every == 0:
+                    tally = measure(
+                        task, state.average.model, validation_loader, device, ranks=ranks
+                    )
+                    validated = _finite(task, tally, f"validation, epoch {epoch}", run)
+                    _keep(task, state, validated, epoch, run)
+                    at = {**at, "seconds": state.seconds, "kept": state.kept_epoch == epoch}
+                    run.append({"split": "validation", **at, **to_json(validated)})
+                    progress.epoch(epoch, trained, validated)
+                if over:
+                    state.epochs = epoch  # also for who goes on from here
                 saver.save_if_due()
+                if over:
+                    break
             saver.save()
     return state
 

@@ -22,12 +22,9 @@ class ToFloat32:
 
     Attributes:
         centre: Whether points in float64 are centred; else they are rounded where they are.
-        coordinates: How many columns, the first ones, are coordinates; features are not centred.
-            None: all.
     """
 
     centre: bool = True
-    coordinates: int | None = None
 
     def __call__(
         self, points: Tensor, weights: Tensor, generator: torch.Generator | None = None
@@ -50,10 +47,7 @@ class ToFloat32:
         if points.dtype == torch.float64 and self.centre:
             total = weights.sum(-1, keepdim=True)
             share = (weights / torch.where(total > 0, total, 1.0))[..., None]
-            count = points.shape[-1] if self.coordinates is None else self.coordinates
             # The second pass removes the rounding of the first.
             for _ in range(2):
-                mean = (share * moved[..., :count]).sum(-2, keepdim=True)
-                mean = torch.nn.functional.pad(mean, (0, points.shape[-1] - count))
-                moved = clean(moved - mean, weights)
+                moved = clean(moved - (share * moved).sum(-2, keepdim=True), weights)
         return moved.to(torch.float32), weights.to(torch.float32)

@@ -231,7 +231,9 @@ def _flows(
     solution = model.equilibrium(context, trajectory=True)
     assert solution.trajectory is not None
     attention = particle_attention(model, context, solution.measure.points).cpu()
+    # Where some points are taken of large clouds, those of all come in another order.
     rows, masses = (x.cpu() for x in model.seen(batch.points, batch.weights))
+    as_they_are = not config.data.points and rows.shape == batch.points.shape
     probabilities = model.read(solution.measure.points).softmax(-1).cpu()
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
     project, _ = principal_plane(trajectory.reshape(-1, trajectory.shape[-1]))
@@ -239,8 +241,8 @@ def _flows(
     for i, cloud in enumerate(clouds):
         path = trajectory[: int(solution.steps[i]), i]
         best = int(probabilities[i].argmax())
-        there = masses[i] > 0
-        if int(there.sum()) != len(cloud.points):  # of a large cloud the model saw some points
+        if not as_they_are:
+            there = masses[i] > 0
             cloud = Cloud(rows[i][there], masses[i][there], cloud.label)
         shown, chosen = _shown(cloud, test_set.coordinates)
         gaps = np.sqrt(np.square(path - path[-1]).sum((1, 2)))
