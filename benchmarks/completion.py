@@ -30,13 +30,13 @@ from ddeq_data import (
     ZScore,
     collate,
 )
-from ddeq_models.baselines import PCN, PCNConfig
-from ddeq_models.cloud_distances import chamfer_l1, energy_distance, neighbour
-from ddeq_models.completer import CompleterConfig, DDEQCompleter
+from ddeq_models._internal.memory import keep_freed_memory
 from ddeq_models.config import TrainConfig
 from ddeq_models.data import generator_of
-from ddeq_models.memory import keep_freed_memory
-from ddeq_models.optimisation import Average, build_optimiser, learning_rate
+from ddeq_models.models.baselines import PCN, PCNConfig
+from ddeq_models.models.completer import CompleterConfig, DDEQCompleter
+from ddeq_models.tasks.distances import chamfer_l1, energy_distance, neighbour
+from ddeq_models.training.optimiser import Average, build_optimiser, learning_rate
 from wgf_solver import Measure
 
 POINTS = 32

@@ -15,9 +15,9 @@ import torch
 
 from ddeq_data import Digits
 from ddeq_models.data import view
-from ddeq_models.ddeq import DDEQ
+from ddeq_models.models.classifier import DDEQ
 from ddeq_models.recipes import RECIPES
-from ddeq_models.run_folder import RunFolder
+from ddeq_models.runs.folder import RunFolder
 from ddeq_models.training import train
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddeq_data import Digits, MNISTPointCloud, ZScore
-from ddeq_models.ddeq import DDEQ
-from ddeq_models.presets import PRESETS
+from ddeq_models.models.classifier import DDEQ
+from ddeq_models.registry import PRESETS
 from wgf_solver import Anderson, Euler, Integrator, Measure, equilibrium
 
 try:

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from benchmarks.live_bytes import LiveBytes, growth_table
-from ddeq_models.ddeq import DDEQ
-from ddeq_models.presets import PRESETS
+from ddeq_models.models.classifier import DDEQ
+from ddeq_models.registry import PRESETS
 from wgf_solver import AdjointWarning
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ddeq_models.arguments import parse
 from ddeq_models.cli import main
+from ddeq_models.cli.main import parse
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ddeq_models.arguments import parse
+from ddeq_models.cli.main import parse
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

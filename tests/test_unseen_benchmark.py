@@ -42,7 +42,7 @@ def test_a_set_whose_package_is_absent_is_left_out(
 
 
 def test_a_round_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddeq_models.pictures.draw_run", lambda *_: None)
+    monkeypatch.setattr("ddeq_models.training.run.draw_if_possible", lambda *_: None)
     monkeypatch.setattr("benchmarks.unseen.driver.keep_freed_memory", lambda: None)
     records = tmp_path / "records.jsonl"
     words = ["--sets", "size", "--seeds", "0", "1", "--epochs", "1", "--records", str(records)]

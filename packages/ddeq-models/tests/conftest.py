@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_config: DDEQConfig) 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs leave no pictures, which take longer than the training of a tiny model."""
-    monkeypatch.setattr("ddeq_models.pictures.draw_run", lambda *_: None)
+    monkeypatch.setattr("ddeq_models.training.run.draw_if_possible", lambda *_: None)
 
 
 @pytest.fixture

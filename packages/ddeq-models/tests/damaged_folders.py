@@ -40,11 +40,11 @@ from ddeq_models import (
     predict,
     train,
 )
-from ddeq_models.model_folder import save_pretrained
-from ddeq_models.optimisation import Average
 from ddeq_models.report import write_report
-from ddeq_models.state import _digest
+from ddeq_models.runs.pretrained import save_pretrained
 from ddeq_models.training import resume_run
+from ddeq_models.training.optimiser import Average
+from ddeq_models.training.state import _digest
 
 MEMORY = 2**30
 SECONDS = float(os.environ.get("DDEQ_FUZZ_SECONDS", "10"))  # of wall time, for a case
@@ -82,7 +82,7 @@ def make(root: Path) -> None:
             raise KeyboardInterrupt
 
     stop.left = 7  # type: ignore[attr-defined]
-    with mock.patch("ddeq_models.pictures.draw_run"):
+    with mock.patch("ddeq_models.training.run.draw_if_possible"):
         with mock.patch.object(Average, "update", stop), contextlib.suppress(Interrupted):
             train(model, data, plan, out=root / "half", checkpoint_every=0, quiet=True)
         shutil.copytree(root / "half", root / "whole")
@@ -196,7 +196,10 @@ def fuzz(root: Path, turns: int, seed: int, most: float = float("inf")) -> dict[
     chance = random.Random(seed)
     outcome: dict[str, Any] = {"used": 0, "refused": 0, "slowest": 0.0}
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as place, mock.patch("ddeq_models.pictures.draw_run"):
+    with (
+        tempfile.TemporaryDirectory() as place,
+        mock.patch("ddeq_models.training.run.draw_if_possible"),
+    ):
         work = Path(place)
         for base in ("whole", "half"):  # whatever is loaded late is loaded now
             shutil.copytree(root / base, work / base)

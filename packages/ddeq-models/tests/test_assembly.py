@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ddeq_models import RECIPES, RunConfig, UserError
-from ddeq_models.arguments import parse
-from ddeq_models.assembly import assemble
 from ddeq_models.cli import main
+from ddeq_models.cli.configure import assemble
+from ddeq_models.cli.main import parse
 from ddeq_models.data import DATA_SETS
 
 Fails = Callable[..., str]
@@ -106,8 +106,11 @@ def test_the_configuration_of_a_run_repeats_it(finished: Path, tmp_path: Path) -
         (["--set", "train.epochs"], "--set takes SECTION.KEY=VALUE"),
         (["--set", "train.epohcs=3"], "train has no key epohcs; known are epochs, steps"),
         (["--set", "model.size=3"], "the model ddeq has no key size; known are kind, point_dim"),
-        (["--set", "train.epochs=many"], "train.epochs must be int, got 'many'"),
-        (["--set", "train.precision=fp8"], "train.precision must be Literal['float32', 'bf16']"),
+        (["--set", "train.epochs=many"], "train.epochs must be a whole number, got 'many'"),
+        (
+            ["--set", "train.precision=fp8"],
+            "train.precision must be one of float32, bf16, got 'fp8'",
+        ),
         (["--set", "data.points=-1"], "points must be at least 0, got -1"),
         (["--set", "model.kind=zzz"], "model.kind must be one of "),
         (["--config", "nowhere.json"], "cannot read --config nowhere.json: No such file"),
@@ -132,7 +135,7 @@ def test_the_configuration_of_a_run_repeats_it(finished: Path, tmp_path: Path) -
         (["--data", "folder", "--root", "nowhere"], "nowhere"),
         (
             ["--data", "modelnet10", "--root", "x", "--release", "hdf5"],
-            "modelnet10 has no release hdf5; take meshes or resampled",
+            "modelnet10 has no release hdf5; it has meshes, resampled",
         ),
         (
             ["--data", "modelnet40", "--root", "x", "--release", "hdf5", "--sampling", "surface"],
@@ -156,7 +159,7 @@ def test_errors_name_what_is_wrong_and_write_nothing(
         ('{"trian": {}}', "unknown key trian in --config f.json; known are task, data"),
         ('{"train": {"epohcs": 3}}', "unknown key train.epohcs"),
         ('{"data": {"name": "cifar"}}', "there is no data set cifar"),
-        ('{"preset": "zzz"}', "there is no preset zzz for --data digits; there are "),
+        ('{"preset": "zzz"}', "there is no preset zzz; expected one of ddeq, "),
         ('{"model": {"kind": "zzz"}}', "model.kind must be one of "),
     ],
 )

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddeq_data import Digits, ZScore, collate
-from ddeq_models.baselines import (
+from ddeq_models.models.base import ModelConfig, Output, build_model
+from ddeq_models.models.baselines import (
     DeepSetsConfig,
     PointNetConfig,
     PointTransformerConfig,
     SetTransformerConfig,
 )
-from ddeq_models.baselines.layers import MeasureBatchNorm
-from ddeq_models.baselines.point_transformer import in_order, sampled
-from ddeq_models.model import ModelConfig, Output
-from ddeq_models.registry import MODELS, build_model
+from ddeq_models.models.baselines.layers import MeasureBatchNorm
+from ddeq_models.models.baselines.point_transformer import in_order, sampled
+from ddeq_models.registry import MODELS
 
 # Small enough for a test; depth, and so every path through the code, as in the paper.
 SMALL: dict[str, ModelConfig] = {

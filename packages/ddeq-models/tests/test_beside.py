@@ -10,11 +10,11 @@ import torch
 
 from ddeq_data import Cloud, CloudDataset, PackedClouds
 from ddeq_models import DataConfig, DDEQConfig, RunFolder, TrainConfig, UserError, train
-from ddeq_models.advice import advice
 from ddeq_models.config import passes
 from ddeq_models.data import framed, normaliser, open_split
-from ddeq_models.forecast import duration, shortened
-from ddeq_models.peer import cheap_peer
+from ddeq_models.tasks.advice import advice
+from ddeq_models.tasks.peer import cheap_peer
+from ddeq_models.training.forecast import duration, shortened
 
 
 def sizes_tell(count: int, seed: int) -> CloudDataset:
@@ -33,7 +33,7 @@ def same(points: torch.Tensor, weights: torch.Tensor, generator: object = None) 
 @pytest.mark.parametrize("trees", [True, False])
 def test_a_cheap_peer_tells_what_moments_tell(monkeypatch: pytest.MonkeyPatch, trees: bool) -> None:
     if not trees:
-        monkeypatch.setattr("ddeq_models.peer.find_spec", lambda name: None)
+        monkeypatch.setattr("ddeq_models.tasks.peer.find_spec", lambda name: None)
     peer = cheap_peer(sizes_tell(90, 0), sizes_tell(30, 1), same)
     assert peer.accuracy > (0.9 if trees else 0.6)
     assert peer.name.startswith("extra trees" if trees else "nearest class mean")
@@ -42,7 +42,7 @@ def test_a_cheap_peer_tells_what_moments_tell(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_a_peer_learns_from_some_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddeq_models.peer.CLOUDS", 40)
+    monkeypatch.setattr("ddeq_models.tasks.peer.CLOUDS", 40)
     assert cheap_peer(sizes_tell(90, 0), sizes_tell(30, 1), same).train_clouds == 30
 
 
@@ -134,7 +134,7 @@ def test_to_say_how_long_it_takes_changes_nothing(
 def test_when_the_time_is_over_the_epoch_is_validated_and_kept(
     folder: Path, tmp_path: Path, tiny_config: DDEQConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddeq_models.loop.late", lambda plan, state: state.step >= 3 * 4)
+    monkeypatch.setattr("ddeq_models.training.loop.late", lambda plan, state: state.step >= 3 * 4)
     data = DataConfig("folder", root=str(folder), normalise="set")
     plan = TrainConfig(epochs=1000, batch_size=8)  # every 20th epoch would be validated
     run = train(tiny_config, data, plan, out=tmp_path / "run", quiet=True)

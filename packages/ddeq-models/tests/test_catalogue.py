@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from ddeq_data import CloudDataset, PackedClouds
-from ddeq_models.catalogue import CATALOGUE, entry
 from ddeq_models.cli import main
-from ddeq_models.data import DATA_SETS
-from ddeq_models.pictures.clouds import draw_clouds
+from ddeq_models.config import DataConfig
+from ddeq_models.data import DATA_SETS, open_split
+from ddeq_models.data.datasets import entry
+from ddeq_models.report.pictures.clouds import draw_clouds
 
 
 def pixels(png: bytes) -> Any:
@@ -27,9 +28,10 @@ def dataset(classes: int, dim: int = 2, points: int = 50) -> CloudDataset:
 
 
 def test_every_data_set_that_can_be_trained_on_is_listed() -> None:
-    assert {one.name for one in CATALOGUE} >= set(DATA_SETS)
-    for one in CATALOGUE:
-        assert entry(one.name) is one
+    for name, one in DATA_SETS.items():
+        assert entry(name) is one
+        assert one.name == name
+        assert one.text
         assert one.download is None or one.find is not None
 
 
@@ -66,7 +68,7 @@ def test_a_page_is_drawn(name: str, tmp_path: Path, capsys: Any) -> None:
     ink = (image < 0.95).any(-1)
     assert 0.02 < ink.mean() < 0.4
     # Every row has clouds, from the left to the right.
-    for band in np.array_split(ink[70:], entry(name).open(tmp_path, "test", "meshes").dim + 1):
+    for band in np.array_split(ink[70:], open_split(DataConfig(name), "test").dim + 1):
         assert all(part.any() for part in np.array_split(band[:, 200:], 8, axis=1))
 
 

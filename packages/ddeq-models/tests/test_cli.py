@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import pytest
 
 from ddeq_models import RECIPES
-from ddeq_models.arguments import _COMMANDS
 from ddeq_models.cli import main
+from ddeq_models.cli.main import COMMANDS as _COMMANDS
 
 Fails = Callable[..., str]
 
@@ -111,7 +111,7 @@ def test_the_run_folder_is_looked_at_before_any_work(
     def work(*_: Any) -> NoReturn:
         raise AssertionError("data were opened")
 
-    monkeypatch.setattr("ddeq_models.training.open_split", work)
+    monkeypatch.setattr("ddeq_models.training.run.open_split", work)
     (tiny / "full").mkdir()
     (tiny / "full" / "thesis.tex").touch()
     assert "full is not empty; give another --out" in fails("train", "--out", "full")
@@ -154,7 +154,7 @@ def test_a_full_disk_is_a_sentence_too(
     def full(*_: Any) -> NoReturn:
         raise OSError(28, "No space left on device", "runs/x/metrics.jsonl")
 
-    monkeypatch.setattr("ddeq_models.run_folder.RunFolder.append", full)
+    monkeypatch.setattr("ddeq_models.runs.folder.RunFolder.append", full)
     assert (
         fails("train", "--batch-size", "1257", code=1)
         == "runs/x/metrics.jsonl: No space left on device"
@@ -244,7 +244,7 @@ def test_ctrl_c_outside_a_training(
     def interrupt(*_: Any, **__: Any) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ddeq_models.evaluation.measure", interrupt)
+    monkeypatch.setattr("ddeq_models.measuring.evaluate.measure", interrupt)
     assert fails("evaluate", finished, code=130) == "stopped"
 
 

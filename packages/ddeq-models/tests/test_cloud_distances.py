@@ -16,7 +16,7 @@ from scipy.stats import gaussian_kde
 from torch import Tensor
 from torch.nn import functional
 
-from ddeq_models.cloud_distances import (
+from ddeq_models.tasks.distances import (
     chamfer_l1,
     chamfer_l2,
     energy_distance,

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from ddeq_data import Digits, collate, read_cloud
 from ddeq_models.cli import main
-from ddeq_models.cloud_distances import energy_distance, neighbour
-from ddeq_models.completer import CompleterConfig, DDEQCompleter
-from ddeq_models.completing import complete
-from ddeq_models.completion import Completion, CompletionConfig
 from ddeq_models.config import DataConfig, RunConfig, TrainConfig
 from ddeq_models.data import view
-from ddeq_models.run_folder import RunFolder
+from ddeq_models.models.completer import CompleterConfig, DDEQCompleter
+from ddeq_models.runs.folder import RunFolder
+from ddeq_models.tasks.completion import Completion, CompletionConfig
+from ddeq_models.tasks.distances import energy_distance, neighbour
+from ddeq_models.using.complete import complete
 
 TINY = CompleterConfig(dim=16, heads=2, hidden=16, bilinear_dim=4, rtol=1e-9, max_steps=300)
 

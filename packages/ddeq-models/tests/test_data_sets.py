@@ -63,7 +63,7 @@ def test_modelnet_from_its_meshes(
     monkeypatch.setattr(ModelNet10, "counts", {"flat": (20, 4), "long": (20, 4)})
     shutil.copytree(solids, tiny / "ModelNet10")
     seen: set[int] = set()
-    from ddeq_models.classification import Classification
+    from ddeq_models.tasks.classification import Classification
 
     prepare = Classification.prepare
 

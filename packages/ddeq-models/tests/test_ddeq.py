@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ddeq_data import Digits, PointBatch, ZScore, collate
-from ddeq_models.ddeq import DDEQ, DDEQConfig, Output, low_discrepancy_normal
-from ddeq_models.presets import PRESETS
+from ddeq_models.models.base import Output
+from ddeq_models.models.classifier import DDEQ, DDEQConfig, low_discrepancy_normal
+from ddeq_models.registry import PRESETS
 from wgf_solver import Status
 
 SMALL = DDEQConfig(particles=4, dim=16, heads=2, hidden=32, bilinear_dim=8, max_steps=100)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddeq_models.description import BINS, Description, describe, description_size
+from ddeq_models.models.description import BINS, Description, describe, description_size
 
 LAW = settings(max_examples=25, deadline=None, derandomize=True)
 

@@ -12,7 +12,7 @@ from ddeq_data import collate
 from ddeq_models import DDEQ, DataConfig, DDEQConfig, RunConfig, RunFolder
 from ddeq_models.cli import main
 from ddeq_models.data import open_split, view
-from ddeq_models.diagnosis import diagnose, ritz_values
+from ddeq_models.measuring.diagnose import diagnose, ritz_values
 
 
 def test_ritz_values_of_a_known_matrix() -> None:

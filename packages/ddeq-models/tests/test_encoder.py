@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddeq_models import DDEQ, PRESETS, DDEQConfig
-from ddeq_models.encoder import PointEncoder
+from ddeq_models.models.encoder import PointEncoder
 
 
 def clouds(count: int = 5, n: int = 9, d: int = 2) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from ddeq_models import DDEQ, DataConfig, DDEQConfig, RunConfig, TrainConfig, UserError, train
-from ddeq_models.classification import Classification, Labelled
 from ddeq_models.config import SolverPhase
-from ddeq_models.loop import optimise
-from ddeq_models.optimisation import learning_rate
-from ddeq_models.ranks import Ranks
-from ddeq_models.state import State
+from ddeq_models.distributed import Ranks
+from ddeq_models.tasks.classification import Classification, Labelled
+from ddeq_models.training.optimiser import learning_rate
+from ddeq_models.training.state import State
+from ddeq_models.training.step import optimise
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 FAST = TrainConfig(epochs=1, batch_size=16)

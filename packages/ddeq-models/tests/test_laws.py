@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddeq_models.baselines import (
+from ddeq_models.models.base import ModelConfig, build_model
+from ddeq_models.models.baselines import (
     DeepSetsConfig,
     PCNConfig,
     PointNetConfig,
     PointTransformerConfig,
     SetTransformerConfig,
 )
-from ddeq_models.completer import CompleterConfig
-from ddeq_models.ddeq import DDEQConfig
-from ddeq_models.model import ModelConfig
-from ddeq_models.registry import MODELS, build_model
+from ddeq_models.models.classifier import DDEQConfig
+from ddeq_models.models.completer import CompleterConfig
+from ddeq_models.registry import MODELS
 
 CELL = {"dim": 16, "heads": 2, "hidden": 16, "bilinear_dim": 4, "rtol": 1e-9, "max_steps": 300}
 # The paper's flow, wherever it is by then.

@@ -10,8 +10,8 @@ from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
 from ddeq_models import DataConfig, DDEQConfig, Output, RunConfig, Tally
-from ddeq_models.classification import Classification, Labelled
-from ddeq_models.metrics import confusion_matrix, to_json
+from ddeq_models.tasks.classification import Classification, Labelled
+from ddeq_models.tasks.tally import confusion_matrix, to_json
 from wgf_solver import AdjointReport, LinearStatus, Measure, Solution, Status
 
 

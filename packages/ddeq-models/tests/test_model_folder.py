@@ -29,14 +29,13 @@ from ddeq_models import (
     save_pretrained,
     shipped_names,
 )
-from ddeq_models.arguments import parse
-from ddeq_models.assembly import assemble
 from ddeq_models.cli import main
+from ddeq_models.cli.configure import assemble
+from ddeq_models.cli.main import parse
 from ddeq_models.config import differences
-from ddeq_models.model_card import train_command
-from ddeq_models.model_folder import SHIPPED
-from ddeq_models.presets import TEXTS
-from ddeq_models.registry import build_model
+from ddeq_models.models.base import build_model
+from ddeq_models.runs.card import train_command
+from ddeq_models.runs.pretrained import SHIPPED
 
 Fails = Callable[..., str]
 
@@ -190,7 +189,7 @@ def test_the_command_of_a_card_assembles_the_run(tiny_config: DDEQConfig) -> Non
 def test_models_lists_every_preset_and_every_shipped_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert list(TEXTS) == list(PRESETS)
+    assert all(PRESETS.texts[name] for name in PRESETS)
     assert main(["models"]) == 0
     out = capsys.readouterr().out
     starts = [line.split()[0] for line in out.splitlines() if line]

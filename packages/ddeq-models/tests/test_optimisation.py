@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ddeq_models import DDEQ, DDEQConfig, TrainConfig
-from ddeq_models.optimisation import Average, build_optimiser, learning_rate
+from ddeq_models.training.optimiser import Average, build_optimiser, learning_rate
 
 
 def test_learning_rate_rises_to_its_peak_and_falls_along_a_cosine() -> None:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddeq_data import DDEQsCrop, Digits, ZScore, collate
-from ddeq_models.baselines import PCN, PCNConfig
-from ddeq_models.cloud_distances import energy_distance
 from ddeq_models.errors import UserError
+from ddeq_models.models.baselines import PCN, PCNConfig
+from ddeq_models.tasks.distances import energy_distance
 
 
 @pytest.fixture(scope="module")

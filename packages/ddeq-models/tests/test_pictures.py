@@ -5,13 +5,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from ddeq_models.pictures import (
+from ddeq_models.report.pictures import (
     Flow,
     draw_confusion_matrix,
     draw_flows,
     draw_training_curves,
 )
-from ddeq_models.pictures.flow import principal_plane
+from ddeq_models.report.pictures.flow import principal_plane
 
 RNG = np.random.default_rng(0)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ddeq_models import DataConfig, DDEQConfig, Output, RunConfig, Tally
-from ddeq_models.classification import Classification, Labelled
-from ddeq_models.progress import Progress
+from ddeq_models.tasks.classification import Classification, Labelled
+from ddeq_models.training.progress import Progress
 from wgf_solver import Measure, Solution, Status
 
 
@@ -36,7 +36,7 @@ def tally(task: Classification) -> Tally:
 def test_a_bar_on_a_terminal(monkeypatch: Any, task: Classification, tally: Tally) -> None:
     figures = task.figures(tally.columns())
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr("ddeq_models.progress.REFRESH", 0.0)
+    monkeypatch.setattr("ddeq_models.training.progress.REFRESH", 0.0)
     with Progress(task, epochs=2, steps=4) as progress:
         progress.step(1, tally)
         progress.epoch(1, figures, figures)

@@ -14,16 +14,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ddeq_models import DataConfig, DDEQConfig, RunFolder, TrainConfig, UserError, train
-from ddeq_models.ranks import Ranks, join_ranks
+from ddeq_models.distributed import Ranks, join_ranks
 
 JOB = """
 import sys
 import torch
-import ddeq_models.pictures
+import ddeq_models.training.run
 from ddeq_models import DataConfig, DDEQConfig, TrainConfig, train
 
 torch.set_num_threads(1)
-ddeq_models.pictures.draw_run = lambda *_: None
+ddeq_models.training.run.draw_if_possible = lambda *_: None
 train({model!r}, {data!r}, {plan!r}, out=sys.argv[1], resume=True, quiet=True)
 """
 

@@ -13,18 +13,18 @@ import torch
 
 from ddeq_models import DDEQ, RECIPES, DataConfig, DDEQConfig
 from ddeq_models.cli import main
-from ddeq_models.completion import Completion
 from ddeq_models.config import RunConfig
 from ddeq_models.data import open_split, view
-from ddeq_models.model_folder import open_model
-from ddeq_models.registry import build_task
 from ddeq_models.report import write_report
 from ddeq_models.report.attention import particle_attention
 from ddeq_models.report.markup import sha256_of
+from ddeq_models.report.samples import completed_clouds, one_of_each
 from ddeq_models.report.story import _flows
 from ddeq_models.report.svg import Series, fitted, line_chart, ticks
-from ddeq_models.run_folder import RunFolder
-from ddeq_models.showcase import completed_clouds, one_of_each
+from ddeq_models.runs.folder import RunFolder
+from ddeq_models.runs.pretrained import open_model
+from ddeq_models.tasks.base import build_task
+from ddeq_models.tasks.completion import Completion
 
 CHROMIUM = shutil.which("chromium")
 # Without the flags against background networking, a closed network costs minutes.

@@ -27,7 +27,7 @@ from ddeq_models import (
 )
 from ddeq_models.cli import main
 from ddeq_models.config import SolverPhase
-from ddeq_models.run_folder import CHECKPOINT
+from ddeq_models.runs.folder import CHECKPOINT
 from ddeq_models.training import resume_run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -67,7 +67,7 @@ class Stopping:
 
     def __init__(self, patch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
         self.steps, self.act, self.when = 0, act, -1
-        from ddeq_models.optimisation import Average
+        from ddeq_models.training.optimiser import Average
 
         update = Average.update
 
@@ -339,9 +339,9 @@ def test_kill_9_at_a_random_moment(tmp_path: Path, model: DDEQConfig, data: Data
         "import sys\n"
         "from ddeq_models import DataConfig, DDEQConfig, TrainConfig, train\n"
         "from ddeq_models.config import SolverPhase\n"
-        "import ddeq_models.pictures, torch\n"
+        "import ddeq_models.training.run, torch\n"
         "torch.set_num_threads(1)\n"
-        "ddeq_models.pictures.draw_run = lambda *_: None\n"
+        "ddeq_models.training.run.draw_if_possible = lambda *_: None\n"
         "print('ready', flush=True)\n"
         f"train({model!r}, {data!r}, {PLAN!r}, out=sys.argv[1], resume=True,\n"
         "      checkpoint_every=0.0, quiet=True)\n"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ddeq_models import DDEQ, DataConfig, DDEQConfig, RunConfig, RunFolder, UserError
-from ddeq_models.files import write_atomically
-from ddeq_models.run_folder import check_out
+from ddeq_models._internal.files import write_atomically
+from ddeq_models.runs.folder import check_out
 
 
 @pytest.fixture

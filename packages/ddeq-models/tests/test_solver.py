@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddeq_models import DDEQ, DDEQConfig, UserError
-from ddeq_models.solver import AdjointName, IntegratorName, VelocityName, build_solver
+from ddeq_models.models.solver import AdjointName, IntegratorName, VelocityName, build_solver
 from wgf_solver import LBFGS, Anderson, BarzilaiBorwein, Euler, HeavyBall
 
 CHOICES = [get_args(names) for names in (VelocityName, IntegratorName, AdjointName)]
@@ -74,7 +74,7 @@ def test_transport_without_pot_has_a_remedy(
     fails: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ddeq_models.solver.find_spec", lambda name: None)
+    monkeypatch.setattr("ddeq_models.models.solver.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'ddeq-models\[ot\]'"):
         build_solver(replace(tiny_config, velocity="transport"))
     words = ["train", "--solver", "transport", "--out", "run"]

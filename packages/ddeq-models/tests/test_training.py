@@ -19,8 +19,8 @@ from ddeq_models import (
     cli,
     train,
 )
-from ddeq_models.assembly import OPTIONS
 from ddeq_models.cli import main
+from ddeq_models.cli.configure import OPTIONS
 from ddeq_models.registry import MODELS
 from wgf_solver import Measure, equilibrium
 
@@ -171,7 +171,7 @@ def test_the_best_epoch_is_kept(tmp_path: Path, tiny_config: DDEQConfig, data: D
 def test_records_cut_a_long_epoch_evenly(
     tmp_path: Path, tiny_config: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddeq_models.loop.RECORD_EVERY", 3)
+    monkeypatch.setattr("ddeq_models.training.loop.RECORD_EVERY", 3)
     run = train(tiny_config, data, replace(FAST, batch_size=4), out=tmp_path / "run", quiet=True)
     records = [r for r in run.metrics() if r["split"] == "train"]
     assert [r["step"] for r in records] == [2, 5, 8, 11]

@@ -24,16 +24,17 @@ from safetensors.torch import load_file, save_file
 
 from ddeq_data import DataError
 from ddeq_models import DDEQConfig, RunFolder, UserError, complete, predict
+from ddeq_models._internal.files import json_line, parse_json, write_output
+from ddeq_models._internal.text import in_markdown, shortened, shown
 from ddeq_models.cli import main
-from ddeq_models.drawing import draw_if_possible
-from ddeq_models.files import json_line, parse_json, write_output
-from ddeq_models.limits import MOST_WEIGHTS, weights_at_most
-from ddeq_models.model_folder import save_pretrained
-from ddeq_models.pictures.confusion_matrix import draw_confusion_matrix
-from ddeq_models.records import checked_result, parse_records
-from ddeq_models.registry import MODELS, build_model
+from ddeq_models.models.base import build_model
+from ddeq_models.models.size import MOST_WEIGHTS, weights_at_most
+from ddeq_models.registry import MODELS
+from ddeq_models.report.drawing import draw_if_possible
 from ddeq_models.report.markup import in_script
-from ddeq_models.text import in_markdown, shortened, shown
+from ddeq_models.report.pictures.confusion_matrix import draw_confusion_matrix
+from ddeq_models.runs.pretrained import save_pretrained
+from ddeq_models.runs.records import checked_result, parse_records
 
 Fails = Callable[..., str]
 NAMES = ("under_$5_", "from_$5_to_$9_", "<!--<script>", "\x1b]0;x\x07", "x" * 300, "汉字", "a\nb")
@@ -329,7 +330,7 @@ def test_what_a_user_names_is_written_through_a_link_and_replaces_no_device(
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_any_name_makes_a_model_card(name: str) -> None:
     from ddeq_models.config import DataConfig, RunConfig
-    from ddeq_models.model_card import model_card
+    from ddeq_models.runs.card import model_card
 
     config = RunConfig(name, (name, "b"), DataConfig("folder"), DDEQConfig(classes=2), version=name)
     card = model_card(name, config, 1, {"test_accuracy": 0.5}, license=name)
@@ -444,7 +445,7 @@ def test_columns_of_files(finished: Path, tmp_path: Path, fails: Fails) -> None:
 
 
 def test_a_large_cloud_does_not_make_small_ones_large() -> None:
-    from ddeq_models.prediction import alike
+    from ddeq_models.using.predict import alike
 
     sizes = [30] * 63 + [10_000]
     assert [len(batch) for batch in alike(sizes, 64)] == [63, 1]

@@ -1,25 +1,65 @@
-"""Distributional deep equilibrium models on point clouds, and the ddeq command."""
+"""Distributional deep equilibrium models on point clouds, and the ddeq command.
 
+The names below are imported when they are first asked for: ``ddeq --help`` need not wait for
+PyTorch.
+"""
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from ddeq_models.classification import Classification, ClassificationConfig
-from ddeq_models.completer import Completed, CompleterConfig, DDEQCompleter
-from ddeq_models.completing import CompletedFile, complete
-from ddeq_models.completion import Completion, CompletionConfig
-from ddeq_models.config import DataConfig, RunConfig, SolverPhase, TrainConfig
-from ddeq_models.ddeq import DDEQ, DDEQConfig
-from ddeq_models.diagnosis import diagnose
-from ddeq_models.errors import Diverged, Interrupted, UserError
-from ddeq_models.evaluation import evaluate
-from ddeq_models.metrics import Tally
-from ddeq_models.model import ModelConfig, Output
-from ddeq_models.model_folder import from_pretrained, save_pretrained, shipped_names
-from ddeq_models.prediction import Prediction, predict
-from ddeq_models.presets import PRESETS
-from ddeq_models.recipes import RECIPES, Recipe
-from ddeq_models.run_folder import RunFolder
-from ddeq_models.task import Task, TaskConfig
-from ddeq_models.training import resume_run, train
+if TYPE_CHECKING:
+    from ddeq_models.config import (
+        DataConfig,
+        ModelConfig,
+        RunConfig,
+        SolverPhase,
+        TaskConfig,
+        TrainConfig,
+    )
+    from ddeq_models.data import DataSet, register_data
+    from ddeq_models.errors import Diverged, Interrupted, UserError
+    from ddeq_models.measuring.diagnose import diagnose
+    from ddeq_models.measuring.evaluate import evaluate
+    from ddeq_models.models.base import Output
+    from ddeq_models.models.classifier import DDEQ, DDEQConfig
+    from ddeq_models.models.completer import Completed, CompleterConfig, DDEQCompleter
+    from ddeq_models.recipes import RECIPES, Recipe
+    from ddeq_models.registry import PRESETS, register_model, register_task
+    from ddeq_models.runs.folder import RunFolder
+    from ddeq_models.runs.pretrained import from_pretrained, save_pretrained, shipped_names
+    from ddeq_models.tasks.base import Task
+    from ddeq_models.tasks.classification import Classification, ClassificationConfig
+    from ddeq_models.tasks.completion import Completion, CompletionConfig
+    from ddeq_models.tasks.tally import Tally
+    from ddeq_models.training import resume_run, train
+    from ddeq_models.using.complete import CompletedFile, complete
+    from ddeq_models.using.predict import Prediction, predict
+
+_HOMES = {
+    "config": (
+        "DataConfig", "ModelConfig", "RunConfig", "SolverPhase", "TaskConfig", "TrainConfig",
+    ),
+    "data": ("DataSet", "register_data"),
+    "errors": ("Diverged", "Interrupted", "UserError"),
+    "measuring.diagnose": ("diagnose",),
+    "measuring.evaluate": ("evaluate",),
+    "models.base": ("Output",),
+    "models.classifier": ("DDEQ", "DDEQConfig"),
+    "models.completer": ("Completed", "CompleterConfig", "DDEQCompleter"),
+    "recipes": ("RECIPES", "Recipe"),
+    "registry": ("PRESETS", "register_model", "register_task"),
+    "runs.folder": ("RunFolder",),
+    "runs.pretrained": ("from_pretrained", "save_pretrained", "shipped_names"),
+    "tasks.base": ("Task",),
+    "tasks.classification": ("Classification", "ClassificationConfig"),
+    "tasks.completion": ("Completion", "CompletionConfig"),
+    "tasks.tally": ("Tally",),
+    "training": ("resume_run", "train"),
+    "using.complete": ("CompletedFile", "complete"),
+    "using.predict": ("Prediction", "predict"),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __version__ = version("ddeq-models")
 
@@ -37,6 +77,7 @@ __all__ = [
     "DDEQCompleter",
     "DDEQConfig",
     "DataConfig",
+    "DataSet",
     "Diverged",
     "Interrupted",
     "ModelConfig",
@@ -56,8 +97,25 @@ __all__ = [
     "evaluate",
     "from_pretrained",
     "predict",
+    "register_data",
+    "register_model",
+    "register_task",
     "resume_run",
     "save_pretrained",
     "shipped_names",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, those that have not been imported too."""
+    return sorted({*globals(), *__all__})

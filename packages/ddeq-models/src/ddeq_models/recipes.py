@@ -1,14 +1,17 @@
 """How large each preset is on each data set, and how it is trained, unless the user says."""
 
 from dataclasses import dataclass, field, replace
-from typing import get_args
 
-from ddeq_models.classification import ClassificationConfig
-from ddeq_models.completion import CompletionConfig
-from ddeq_models.config import DataConfig, DataName, SolverPhase, TrainConfig
-from ddeq_models.model import ModelConfig
-from ddeq_models.presets import PRESETS
-from ddeq_models.task import TaskConfig
+from ddeq_models.config import (
+    DataConfig,
+    ModelConfig,
+    SolverPhase,
+    TaskConfig,
+    TrainConfig,
+    default_task,
+)
+from ddeq_models.errors import UserError
+from ddeq_models.registry import DATA_SETS, PRESETS, TASKS
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,8 @@ class Recipe:
     model: ModelConfig
     data: DataConfig
     train: TrainConfig
-    task: TaskConfig = field(default_factory=ClassificationConfig)
+    task: TaskConfig = field(default_factory=default_task)
 
-
-# Without a request the preset of the task is this one.
-DEFAULT_PRESETS: dict[str, str] = {"classification": "ddeq", "completion": "completer"}
 
 _DIGITS = DataConfig(
     "digits", normalise="set", rotate=15.0, scale=0.1, stretch=0.1, shear=0.1, jitter=0.05
@@ -69,7 +69,7 @@ _PAPER_SOLIDS = replace(
     solver_phases=(SolverPhase(15, step=1.0, max_steps=1000),),
 )
 
-RECIPES: dict[tuple[DataName, str], Recipe] = {
+RECIPES: dict[tuple[str, str], Recipe] = {
     ("digits", "ddeq"): Recipe(
         PRESETS["ddeq"], _DIGITS, TrainConfig(epochs=50, learning_rate=2e-3, ema=0.99)
     ),
@@ -100,25 +100,53 @@ RECIPES: dict[tuple[DataName, str], Recipe] = {
 
 # The baselines learn from the same clouds as the DDEQ, at the same batch size and for as long.
 BASELINES = ("deep-sets", "point-transformer", "pointnet", "pointnet-vanilla", "set-transformer")
-for _data in get_args(DataName):
-    _ours = RECIPES[_data, "ddeq"]
-    for _name in BASELINES:
-        RECIPES[_data, _name] = replace(
-            _ours, model=PRESETS[_name], train=replace(_ours.train, learning_rate=1e-3)
-        )
+_BASELINE_RATE = 1e-3
 
 # 600 steps of 64 clouds are three quarters of an epoch of MNIST.
 _COMPLETING = TrainConfig(epochs=1, learning_rate=2e-3, weight_decay=0.01, ema=0.99)
-for _data in get_args(DataName):
-    for _name in ("completer", "completer-given"):
-        RECIPES[_data, _name] = Recipe(
-            PRESETS[_name],
-            DataConfig(_data),
-            replace(_COMPLETING, epochs=40) if _data == "digits" else _COMPLETING,
-            CompletionConfig(),
-        )
-    # The paper trains PCN at 1e-4, for much longer than one pass. Not tuned.
-    _ours = RECIPES[_data, "completer"]
-    RECIPES[_data, "pcn"] = replace(
-        _ours, model=PRESETS["pcn"], train=replace(_ours.train, learning_rate=5e-4)
-    )
+# The paper trains PCN at 1e-4, for much longer than one pass. Not tuned.
+_PCN_RATE = 5e-4
+
+
+def recipe_for(data: str, preset: str) -> Recipe:
+    """The recipe of a data set and preset: its own, or that of the most similar there is.
+
+    A data set that has none is trained on like the one that its entry names; a model that has
+    none like the others of its task.
+
+    Raises:
+        UserError: There is no such data set or no such preset.
+    """
+    if (data, preset) in RECIPES:
+        return RECIPES[data, preset]
+    like, model = DATA_SETS.find(data).recipe, PRESETS.find(preset)
+    own = RECIPES.get((data, "ddeq"), RECIPES[like, "ddeq"])
+    if (like, preset) in RECIPES:
+        recipe = RECIPES[like, preset]
+    elif model.task == "completion":
+        train = replace(_COMPLETING, epochs=40) if data == "digits" else _COMPLETING
+        if preset == "pcn":
+            train = replace(train, learning_rate=_PCN_RATE)
+        recipe = Recipe(model, DataConfig(data), train, TASKS["completion"][0]())
+    else:
+        train = replace(own.train, learning_rate=_BASELINE_RATE)
+        recipe = Recipe(model, own.data, train, TASKS.find(model.task)[0]())
+    return replace(recipe, data=replace(recipe.data, name=data))
+
+
+def default_preset(task: str) -> str:
+    """The preset of a task without a request: the first of those made for it.
+
+    Raises:
+        UserError: There is none.
+    """
+    for name, preset in PRESETS.items():
+        if preset.task == task:
+            return name
+    raise UserError(f"no preset is made for the task {task}; register a model with one")
+
+
+# Entered here all the same, so that it can be seen what there is.
+for _data in DATA_SETS:
+    for _preset in PRESETS:
+        RECIPES[_data, _preset] = recipe_for(_data, _preset)

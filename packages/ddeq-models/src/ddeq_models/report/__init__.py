@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddeq_models.device import choose_device
+from ddeq_models._internal.device import choose_device
+from ddeq_models._internal.files import write_output
 from ddeq_models.errors import UserError
-from ddeq_models.files import write_output
-from ddeq_models.model_folder import open_model
 from ddeq_models.report.page import render
 from ddeq_models.report.story import tell
+from ddeq_models.runs.pretrained import open_model
 
 __all__ = ["write_report"]
 

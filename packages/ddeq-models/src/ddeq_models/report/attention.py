@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ddeq_models.cell import CellContext
-from ddeq_models.ddeq import DDEQ
+from ddeq_models.models.cell import CellContext
+from ddeq_models.models.classifier import DDEQ
 from set_attention import Context, CrossBlock, SetAttention
 
 

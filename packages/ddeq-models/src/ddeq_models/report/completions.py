@@ -7,11 +7,11 @@ from html import escape
 
 import numpy as np
 
-from ddeq_models.pictures.flow import principal_plane
+from ddeq_models._internal.text import shown
+from ddeq_models.report.pictures.flow import principal_plane
+from ddeq_models.report.samples import CompletedCloud
 from ddeq_models.report.story import Story
 from ddeq_models.report.svg import layers
-from ddeq_models.showcase import CompletedCloud
-from ddeq_models.text import shown
 
 
 def completions(story: Story) -> str:

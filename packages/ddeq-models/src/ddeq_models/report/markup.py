@@ -7,7 +7,7 @@ from hashlib import sha256
 from html import escape
 from typing import Any
 
-from ddeq_models.text import shown
+from ddeq_models._internal.text import shown
 
 __all__ = ["in_html", "in_script", "in_words", "sha256_of"]
 

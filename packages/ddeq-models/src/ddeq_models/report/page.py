@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ddeq_models._internal.text import shown
 from ddeq_models.report.completions import completions, worst
 from ddeq_models.report.markup import in_html, in_script, in_words, sha256_of
 from ddeq_models.report.story import Failure, Flow, Story
 from ddeq_models.report.svg import Series, cloud, fitted, line_chart
-from ddeq_models.text import shown
 
 # What is known of a run by the names of its figures: title, and whether the axis is logarithmic.
 _CURVES = (

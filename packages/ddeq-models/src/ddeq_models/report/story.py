@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,18 +11,18 @@ import numpy as np
 import torch
 
 from ddeq_data import Cloud, CloudDataset, DataError, collate
-from ddeq_models.completion import Completion
+from ddeq_models._internal.files import read_owned
 from ddeq_models.data import batches, check_fit, open_split, view
-from ddeq_models.ddeq import DDEQ
 from ddeq_models.errors import UserError
-from ddeq_models.evaluation import EVALUATION_BATCH
-from ddeq_models.files import read_owned
-from ddeq_models.pictures.flow import principal_plane
-from ddeq_models.records import checked_result
-from ddeq_models.registry import build_task
+from ddeq_models.measuring.measure import EVALUATION_BATCH
+from ddeq_models.models.classifier import DDEQ
 from ddeq_models.report.attention import particle_attention
-from ddeq_models.run_folder import RunFolder
-from ddeq_models.showcase import CompletedCloud, completed_clouds, one_of_each
+from ddeq_models.report.pictures.flow import principal_plane
+from ddeq_models.report.samples import CompletedCloud, completed_clouds, one_of_each
+from ddeq_models.runs.folder import RunFolder
+from ddeq_models.runs.records import checked_result
+from ddeq_models.tasks.base import build_task
+from ddeq_models.tasks.completion import Completion
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -144,9 +145,8 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
         check_fit(test_set, config.model.point_dim, config.classes)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")
-    if config.task.kind == "completion":
-        return _with_completions(story, run, test_set, device)
-    return _with_clouds(story, run, test_set, device)
+    more = STORIES.get(config.task.kind)
+    return story if more is None else more(story, run, test_set, device)
 
 
 def _pictures(run: RunFolder) -> dict[str, bytes]:
@@ -273,3 +273,10 @@ def _shown(cloud: Cloud, coordinates: int) -> tuple[Array, torch.Tensor]:
     weights = cloud.weights.numpy()
     weights = weights / max(float(weights.max()), 1e-30)
     return np.concatenate([plane, weights[:, None]], 1)[chosen.numpy()], chosen
+
+
+# What a task tells beside its figures and curves.
+STORIES: dict[str, Callable[[Story, RunFolder, CloudDataset, torch.device], Story]] = {
+    "classification": _with_clouds,
+    "completion": _with_completions,
+}

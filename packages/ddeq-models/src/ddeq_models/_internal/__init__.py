@@ -1,0 +1,1 @@
+"""Of no use outside this package: text, files, memory, devices."""

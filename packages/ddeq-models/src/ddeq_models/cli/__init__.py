@@ -1,0 +1,5 @@
+"""The ``ddeq`` command."""
+
+from ddeq_models.cli.main import main
+
+__all__ = ["main"]

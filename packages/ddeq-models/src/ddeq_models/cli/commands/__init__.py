@@ -1,0 +1,1 @@
+"""The commands, a module each: its options in ``add``, what it does in ``run``."""

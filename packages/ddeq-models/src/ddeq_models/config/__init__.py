@@ -1,0 +1,38 @@
+"""What decides a run, as frozen values.
+
+A field that is added later must default to what was done before it existed, so that older run
+folders, which lack it, keep their meaning.
+"""
+
+from ddeq_models.config.base import ModelConfig, TaskConfig, default_task
+from ddeq_models.config.data import (
+    SPLITS,
+    DataConfig,
+    Normalisation,
+    Release,
+    Split,
+    check_columns,
+)
+from ddeq_models.config.options import Option, option, options_of
+from ddeq_models.config.run import RunConfig, differences
+from ddeq_models.config.train import SolverPhase, TrainConfig, passes
+
+__all__ = [
+    "SPLITS",
+    "DataConfig",
+    "ModelConfig",
+    "Normalisation",
+    "Option",
+    "Release",
+    "RunConfig",
+    "SolverPhase",
+    "Split",
+    "TaskConfig",
+    "TrainConfig",
+    "check_columns",
+    "default_task",
+    "differences",
+    "option",
+    "options_of",
+    "passes",
+]

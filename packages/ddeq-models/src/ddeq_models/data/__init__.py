@@ -1,0 +1,32 @@
+"""From the name of a data set to batches as a model gets them."""
+
+from ddeq_models.config import SPLITS, Split
+from ddeq_models.data.datasets import DataSet, entry, register_data
+from ddeq_models.data.pipeline import (
+    augmentation,
+    batches,
+    check_fit,
+    framed,
+    generator_of,
+    normaliser,
+    open_split,
+    view,
+)
+from ddeq_models.registry import DATA_SETS
+
+__all__ = [
+    "DATA_SETS",
+    "SPLITS",
+    "DataSet",
+    "Split",
+    "augmentation",
+    "batches",
+    "check_fit",
+    "entry",
+    "framed",
+    "generator_of",
+    "normaliser",
+    "open_split",
+    "register_data",
+    "view",
+]

@@ -1,0 +1,266 @@
+"""The data sets, each in one entry: how it is opened, found and fetched, and what it is.
+
+A data set of one's own is registered by one call::
+
+    register_data(DataSet("rings", "circles of two sizes", lambda config, split: Rings(split)))
+
+and then known to every command; see ``docs/extending.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from ddeq_data import (
+    CloudDataset,
+    DataError,
+    Digits,
+    FashionMNISTPointCloud,
+    MNISTPointCloud,
+    ModelNet10,
+    ModelNet40,
+    PointCloudFolder,
+    Sampling,
+    SurfacePoints,
+    SyntheticShapes,
+    VoxelVertices,
+)
+from ddeq_models.config import DataConfig, Release, Split
+from ddeq_models.errors import UserError
+from ddeq_models.registry import DATA_SETS
+
+__all__ = ["DataSet", "entry", "register_data"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set.
+
+    Attributes:
+        name: What commands and files call it.
+        text: What it is, in a few words.
+        open: One split of it, neither normalised nor augmented.
+        clouds: How many there are, or None where that depends on the files.
+        dim: Dimension of the points, or None likewise.
+        find: Where under a folder its files are, in words, one for each release or part that is
+            there; None where it reads no files.
+        download: Fetches it into a folder; None where there is nothing to fetch.
+        releases: In which it is published; () where there is but one.
+        place: Where under a folder a release is; None where there are none.
+        recipe: The data set whose recipes are taken where it has none of its own.
+        title: Its name for people; empty: `name`.
+        source: Where it comes from and under which terms, for the model card.
+        hub: What the Hugging Face Hub calls it; empty where it is not there.
+        image: Whether its clouds are the pixels of images, x to the right and y upwards.
+        weighed: Whether points always weigh as much as their pixels.
+    """
+
+    name: str
+    text: str
+    open: Callable[[DataConfig, Split], CloudDataset]
+    clouds: int | None = None
+    dim: int | None = None
+    find: Callable[[Path], list[str]] | None = None
+    download: Callable[[Path, Release], object] | None = None
+    releases: tuple[Release, ...] = ()
+    place: Callable[[Path, Release], Path | None] | None = None
+    recipe: str = "folder"
+    title: str = ""
+    source: str = ""
+    hub: str = ""
+    image: bool = False
+    weighed: bool = False
+
+    def release(self, root: Path) -> Release:
+        """The first release whose files are under a folder; the meshes where there is none."""
+        for one in self.releases:
+            if self.place is not None and self.place(root, one) is not None:
+                return one
+        return "meshes"
+
+
+def register_data(data_set: DataSet) -> None:
+    """Register a data set under its name.
+
+    Raises:
+        UserError: The name is taken by another module.
+    """
+    # Nothing is decorated that would tell where it is from: the caller is.
+    module = sys._getframe(1).f_globals.get("__name__", "")
+    DATA_SETS.add(data_set.name, data_set, module, data_set.text)
+
+
+def entry(name: str) -> DataSet:
+    """The data set of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    found: DataSet = DATA_SETS.find(name)
+    return found
+
+
+def _root(config: DataConfig) -> str:
+    if config.root is None:
+        raise UserError(
+            f"--data {config.name} reads files: say with --root which folder they are in"
+        )
+    return config.root
+
+
+def _digits(config: DataConfig, split: Split) -> CloudDataset:
+    if config.root is not None:  # --data was forgotten, perhaps
+        raise UserError(
+            "digits come with the package and are not read from --root "
+            f"{config.root}; say with --data what is there, or leave --root out"
+        )
+    return Digits(split)
+
+
+def _images(
+    name: str, text: str, kind: type[MNISTPointCloud], title: str, source: str, hub: str
+) -> DataSet:
+    def find(root: Path) -> list[str]:
+        places = kind.find(root)
+        if len(set(places.values())) == 1:
+            return [f"{' and '.join(places)} in {next(iter(places.values()))}"]
+        return [f"{part} in {place}" for part, place in places.items()]
+
+    return DataSet(
+        name,
+        text,
+        lambda config, split: kind(_root(config), split=split, weighted=config.weighted),
+        70_000,
+        2,
+        find,
+        lambda root, _: kind.download(root),
+        title=title,
+        source=f"{source}, each as the cloud of its pixels that are not 0",
+        hub=hub,
+        image=True,
+    )
+
+
+def _modelnet(
+    name: str, text: str, kind: type[ModelNet40], clouds: int, releases: tuple[Release, ...]
+) -> DataSet:
+    def find(root: Path) -> list[str]:
+        places = {release: kind.find(root, release) for release in releases}
+        return [f"{release} in {place}" for release, place in places.items() if place is not None]
+
+    def open_one(config: DataConfig, split: Split) -> CloudDataset:
+        if config.release not in releases:
+            raise UserError(f"{name} has no release {config.release}; it has {', '.join(releases)}")
+        if config.release != "meshes" and config.sampling != "default":
+            raise UserError(
+                f"the release {config.release} holds points and no meshes to sample; "
+                "leave --sampling out, or take --release meshes"
+            )
+        try:
+            return kind(_root(config), split, release=config.release, sampling=_sampling(config))
+        except ModuleNotFoundError as error:
+            raise UserError("--release hdf5 needs: pip install 'ddeq-data[hdf5]'") from error
+
+    return DataSet(
+        name,
+        text,
+        open_one,
+        clouds,
+        3,
+        find,
+        kind.download,
+        releases,
+        kind.find,
+        title=kind.__name__,
+        source="the CAD models of Z. Wu et al. 2015 (for academic research)",
+    )
+
+
+def _sampling(config: DataConfig) -> Sampling | None:
+    """How the meshes of ModelNet become clouds; None for what is usual with the release."""
+    return {"default": None, "surface": SurfacePoints(), "vertices": VoxelVertices()}[
+        config.sampling
+    ]
+
+
+def _folder(config: DataConfig, split: Split) -> CloudDataset:
+    sampling = SurfacePoints() if config.sampling == "surface" else None
+    return PointCloudFolder(
+        _root(config),
+        split,
+        sampling=sampling,
+        columns=config.columns or None,
+        features=config.features,
+    )
+
+
+def _files(root: Path) -> list[str]:
+    from ddeq_data.datasets.listing import list_folder
+
+    try:
+        found = list_folder(root)
+    except DataError:
+        return []
+    files, classes = len(found.files), len(found.classes)
+    return [f"{files:,} file{'s' * (files != 1)} of {classes} class{'es' * (classes != 1)}"]
+
+
+_RELEASES: tuple[Release, ...] = get_args(Release)
+
+for _data_set in (
+    DataSet(
+        "digits",
+        "handwritten digits, 8 x 8",
+        _digits,
+        1797,
+        2,
+        title="Digits",
+        source="the 1,797 digits of the UCI Optical Recognition of Handwritten Digits data set "
+        "(E. Alpaydin and C. Kaynak, CC BY 4.0) as measures of pixels",
+        image=True,
+        weighed=True,
+    ),
+    _images(
+        "mnist",
+        "handwritten digits, 28 x 28",
+        MNISTPointCloud,
+        "MNIST",
+        "the handwritten digits of Y. LeCun, C. Cortes and C. J. C. Burges (CC BY-SA 3.0)",
+        "ylecun/mnist",
+    ),
+    _images(
+        "fashion-mnist",
+        "clothes, 28 x 28",
+        FashionMNISTPointCloud,
+        "Fashion-MNIST",
+        "the images of clothes of H. Xiao, K. Rasul and R. Vollgraf (MIT)",
+        "zalando-datasets/fashion_mnist",
+    ),
+    _modelnet("modelnet10", "furniture", ModelNet10, 4899, ("meshes", "resampled")),
+    _modelnet("modelnet40", "things of all kinds", ModelNet40, 12_311, _RELEASES),
+    DataSet(
+        "folder",
+        "a folder of your own",
+        _folder,
+        find=_files,
+        title="a folder of clouds",
+        source="clouds of the author's own",
+    ),
+    DataSet(
+        "shapes-2d",
+        "random curves, for tests",
+        lambda _, split: SyntheticShapes(split, dim=2),
+        dim=2,
+    ),
+    DataSet(
+        "shapes-3d",
+        "random surfaces, for tests",
+        lambda _, split: SyntheticShapes(split, dim=3, sizes=(512, 1024)),
+        dim=3,
+    ),
+):
+    register_data(_data_set)

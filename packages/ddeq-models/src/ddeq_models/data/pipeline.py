@@ -1,0 +1,166 @@
+"""From the name of a data set to batches as the model gets them.
+
+Training, evaluation and prediction all pass through `normaliser`, so that a file is seen as the
+clouds of the training were, and the latter two through `view`, exactly alike.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch.utils.data import DataLoader
+
+from ddeq_data import (
+    CloudDataset,
+    Compose,
+    DropPoints,
+    Frame,
+    Jitter,
+    OnCoordinates,
+    PointBatch,
+    RandomRotation,
+    RandomScale,
+    RandomShear,
+    RandomShift,
+    SizeBuckets,
+    ToFloat32,
+    Transform,
+    UnitSphere,
+    ZScore,
+    collate,
+    fit_frame,
+)
+from ddeq_data.transforms import FarthestSample, RandomSample
+from ddeq_models.config import DataConfig, Split
+from ddeq_models.data.datasets import entry
+from ddeq_models.errors import UserError
+
+
+def open_split(config: DataConfig, split: Split) -> CloudDataset:
+    """One split of the data set of a run, neither normalised nor augmented.
+
+    Args:
+        config: The data set and its folder.
+        split: ``train``, ``validation`` or ``test``.
+
+    Raises:
+        UserError: The data set needs a root and has none, or has one and reads no files.
+        DataError: The files are missing or damaged.
+    """
+    return entry(config.name).open(config, split)
+
+
+def framed(config: DataConfig, train_set: CloudDataset) -> DataConfig:
+    """The clouds with the frame of their training split, where they are normalised as a set."""
+    if config.normalise != "set" or config.unit:
+        return config
+    frame = fit_frame(train_set)
+    return replace(config, centre=frame.centre, unit=frame.scale)
+
+
+def normaliser(config: DataConfig) -> Transform:
+    """What is done to every cloud before the model sees it.
+
+    Raises:
+        UserError: The clouds are normalised as a set whose frame is not known.
+    """
+    match config.normalise:
+        case "set":
+            if not config.unit:
+                raise UserError(
+                    "normalise is set, but data.centre and data.unit are missing: a training finds "
+                    "them; give both, or another normalise"
+                )
+            return Compose([Frame(config.centre, config.unit), ToFloat32(centre=False)])
+        case "z-score":
+            return _geometric(Compose([ToFloat32(), ZScore()]), config)
+        case "unit-sphere":
+            return _geometric(Compose([ToFloat32(), UnitSphere()]), config)
+        case "none":
+            return ToFloat32(centre=False)
+
+
+def _geometric(transform: Transform, config: DataConfig) -> Transform:
+    """A transform that features beside the coordinates have no part in."""
+    return OnCoordinates(transform, len(config.features)) if config.features else transform
+
+
+def view(config: DataConfig) -> Transform:
+    """What is done to a cloud that is measured or predicted: a function of the cloud alone."""
+    normalise = normaliser(config)
+    if not config.points:
+        return normalise
+    return Compose([normalise, FarthestSample(config.points)])
+
+
+def augmentation(config: DataConfig) -> Transform:
+    """The random changes of normalised training clouds; the identity where all are off."""
+    steps: list[Transform] = []
+    if config.rotate:
+        steps.append(RandomRotation(config.rotate))
+    if config.scale:
+        steps.append(RandomScale(1 - config.scale, 1 + config.scale))
+    if config.stretch:
+        steps.append(RandomScale(1 - config.stretch, 1 + config.stretch, per_axis=True))
+    if config.shear:
+        steps.append(RandomShear(config.shear))
+    if config.shift:
+        steps.append(RandomShift(config.shift))
+    if config.jitter:
+        steps.append(Jitter(config.jitter))
+    if config.drop:
+        steps.append(DropPoints(config.drop))
+    moved = [_geometric(step, config) for step in steps]
+    return Compose([RandomSample(config.points), *moved] if config.points else moved)
+
+
+def batches(
+    dataset: CloudDataset, batch_size: int, *, seed: int | None = None, pin_memory: bool = False
+) -> tuple["DataLoader[PointBatch]", SizeBuckets]:
+    """A loader of padded batches and the sampler that orders them.
+
+    Args:
+        dataset: The clouds.
+        batch_size: Clouds in a batch; the last one may be smaller.
+        seed: Seed of the shuffling, a new order for each ``sampler.set_epoch``; None keeps one
+            order, for evaluation.
+        pin_memory: Whether batches are put where a GPU can fetch them by itself.
+    """
+    sampler = SizeBuckets(dataset.sizes, batch_size, shuffle=seed is not None, seed=seed or 0)
+    loader: DataLoader[PointBatch] = DataLoader(
+        dataset,  # type: ignore[arg-type]  # its __getitems__ gives whole batches
+        batch_sampler=sampler,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # its workers' seeds shall not come from the global one
+    )
+    return loader, sampler
+
+
+def generator_of(seed: int, step: int) -> torch.Generator:
+    """Source of everything random in one training step, on the processor.
+
+    It depends on nothing but the two numbers: no state has to be saved and restored to go on from
+    a step, and clouds are augmented alike on every device.
+    """
+    from numpy.random import SeedSequence
+
+    state = SeedSequence([seed, step]).generate_state(2)
+    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def check_fit(dataset: CloudDataset, dim: int, classes: tuple[str, ...]) -> None:
+    """See that clouds are of the kind that a model was trained on.
+
+    Raises:
+        UserError: Their dimension or their classes are others.
+    """
+    if dataset.dim != dim:
+        raise UserError(
+            f"the model was trained on points of dimension {dim}, these have dimension "
+            f"{dataset.dim}; evaluate it on the data of its run"
+        )
+    if tuple(dataset.classes) != classes:
+        raise UserError(
+            f"the model knows the classes {', '.join(classes)}, these clouds are of "
+            f"{', '.join(dataset.classes)}; evaluate it on the data of its run"
+        )

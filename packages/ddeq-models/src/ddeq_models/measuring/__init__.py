@@ -1,0 +1,1 @@
+"""What trained models are like: their figures on a split, and their equilibria."""

@@ -1,0 +1,104 @@
+"""Measuring a trained model on a split of its data, or of others."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ddeq_models._internal.device import choose_device
+from ddeq_models.config import DataConfig, Split
+from ddeq_models.data import batches, check_fit, open_split
+from ddeq_models.errors import UserError
+from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
+from ddeq_models.runs.pretrained import open_model
+from ddeq_models.tasks.base import build_task
+from ddeq_models.tasks.tally import to_json
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    data: str | None = None,
+    root: str | None = None,
+    split: Split = "test",
+    batch_size: int = EVALUATION_BATCH,
+    solver: Mapping[str, str] | None = None,
+    step: float | None = None,
+    rtol: float | None = None,
+    max_steps: int | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure a trained model on one split of a data set.
+
+    Args:
+        run: The run folder, a model folder, or the name of a shipped model.
+        data: The data set; None is the run's own.
+        root: Folder of its files; None is the run's own.
+        split: ``train``, ``validation`` or ``test``.
+        batch_size: Clouds in a batch; no figure depends on it.
+        solver: Other choices than the run's for some of ``velocity`` and ``integrator``; see
+            `DDEQConfig`.
+        step: The integrator's step; None is the run's.
+        rtol: Relative tolerance of the solver; None is the run's.
+        max_steps: Its budget of evaluations; None is the run's.
+        device: See `choose_device`.
+
+    Returns:
+        The figures of the run's `Task`; data, split, task, seconds, classes, and, of a
+        classification, confusion (rows: true classes).
+
+    Raises:
+        UserError: The run folder, the data or the device cannot be used.
+        DataError: The files of the data are missing or damaged.
+    """
+    place = choose_device(device)
+    folder = open_model(run)
+    config = folder.config()
+    model = folder.model(place)
+    _solve_otherwise(
+        model,
+        config.model.kind,
+        {**(solver or {}), "step": step, "rtol": rtol, "max_steps": max_steps},
+    )
+    if batch_size < 1:
+        raise UserError(f"batch size must be at least 1, got {batch_size}")
+    dataset = open_split(_data_of(config.data, data, root), split)
+    check_fit(dataset, config.model.point_dim, config.classes)
+    loader, _ = batches(dataset, batch_size)
+    start = time.perf_counter()
+    task = build_task(config)
+    columns = measure(task, model, loader, place, thorough=True).columns()
+    return {
+        "data": data or config.data.name,
+        "split": split,
+        "task": config.task.kind,
+        **forward_only(to_json(task.figures(columns))),
+        "seconds": round(time.perf_counter() - start, 3),
+        "classes": list(config.classes),
+        **task.result(columns),
+    }
+
+
+def _solve_otherwise(
+    model: nn.Module, kind: str, settings: Mapping[str, str | float | None]
+) -> None:
+    """Change the solver's settings that are not None."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not given:
+        return
+    if not hasattr(model, "configure"):
+        raise UserError(f"the model {kind} solves nothing; leave {' and '.join(given)} out")
+    try:
+        model.configure(replace(model.config, **given))  # type: ignore[operator, type-var]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _data_of(config: DataConfig, name: str | None, root: str | None) -> DataConfig:
+    """The run's data set, or another one, with its folder."""
+    if name is not None and name != config.name:
+        return replace(config, name=name, root=root, columns=(), features=())
+    return replace(config, root=root or config.root)

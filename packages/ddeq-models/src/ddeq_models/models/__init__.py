@@ -1,0 +1,1 @@
+"""The models: each with its configuration and its presets in one file."""

@@ -1,0 +1,24 @@
+"""Models of the literature under the same data, loop and metrics as the `DDEQ`.
+
+Each is written from its paper on weighted measures: padding is weight 0 everywhere, batch
+normalisation included; a batch of one and clouds smaller than a neighbourhood work.
+"""
+
+from ddeq_models.models.baselines.deep_sets import DeepSets, DeepSetsConfig
+from ddeq_models.models.baselines.pcn import PCN, PCNConfig
+from ddeq_models.models.baselines.point_transformer import PointTransformer, PointTransformerConfig
+from ddeq_models.models.baselines.pointnet import PointNet, PointNetConfig
+from ddeq_models.models.baselines.set_transformer import SetTransformer, SetTransformerConfig
+
+__all__ = [
+    "PCN",
+    "DeepSets",
+    "DeepSetsConfig",
+    "PCNConfig",
+    "PointNet",
+    "PointNetConfig",
+    "PointTransformer",
+    "PointTransformerConfig",
+    "SetTransformer",
+    "SetTransformerConfig",
+]

@@ -1,0 +1,235 @@
+"""The distributional deep equilibrium classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.quasirandom import SobolEngine
+
+from ddeq_models.models.base import Output
+from ddeq_models.models.cell import CellContext
+from ddeq_models.models.encoder import PointEncoder
+from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
+from ddeq_models.registry import register_model
+from set_attention import max_pool, mean_pool
+from wgf_solver import Solution
+
+
+@dataclass(frozen=True)
+class DDEQConfig(EquilibriumConfig):
+    """Everything that decides a `DDEQ`; what is not listed is in the bases.
+
+    Attributes:
+        classes: number of classes.
+        particles: atoms of the equilibrium measure.
+        marked: whether each particle carries a learned mark. Without marks the equilibrium of a
+            contraction is a single point, whatever the number of particles.
+        readout: how the equilibrium measure becomes one vector.
+        encoder: ``attention``, the paper's: lifted points and self-attention among them; or
+            ``moments``, see `PointEncoder`, to which alone the seven that follow belong.
+        coordinates: how many columns of a point, from the first on, are coordinates and not
+            features; 0: all.
+        description: whether the cell knows place, scale, shape and count of the whole cloud.
+        pooled: width of the features whose mean and maximum the cell knows.
+        scales: of the local moments about each point, 0 for none.
+        rows: largest number of points that are encoded, 0 for all.
+        hiding: probability that the set's common frame is hidden from a cloud in training.
+        summary_dropout: of the description, the summary and the readout, in training.
+        damping: factor of the particles where they enter the cell.
+    """
+
+    kind: ClassVar[str] = "ddeq"
+
+    classes: int = 10
+    particles: int = 10
+    marked: bool = True
+    readout: Literal["max", "mean", "max-mean", "flatten"] = "max"
+    encoder: Literal["attention", "moments"] = "attention"
+    coordinates: int = 0
+    description: bool = True
+    pooled: int = 192
+    scales: int = 3
+    rows: int = 0
+    hiding: float = 0.3
+    summary_dropout: float = 0.1
+    damping: float = 1.0
+
+
+_PRESETS = {
+    # Ours: marked particles, labelled residual, Anderson acceleration, solved to its tolerance.
+    # The particles interact through their mean, so that F is a map of the measure and not of each
+    # particle alone, and are told a summary of the whole cloud.
+    "ddeq": (
+        DDEQConfig(
+            dim=64,
+            heads=4,
+            hidden=128,
+            bilinear_dim=32,
+            self_blocks=0,
+            cross_blocks=1,
+            interacting=True,
+            encoder="moments",
+            rows=512,
+            damping=0.5,
+            readout="max-mean",
+        ),
+        "equilibrium of marked particles; ours",
+    ),
+    # The hyperparameters of the published MNIST classifier, for parity: unmarked particles,
+    # energy-kernel flow through F with a constant step of 5, 200 steps, one phantom step. Such a
+    # step cannot settle; what it reaches is reported.
+    "ddeq-paper": (
+        DDEQConfig(
+            dim=128,
+            heads=32,
+            hidden=512,
+            dropout=0.1,
+            marked=False,
+            velocity="through",
+            integrator="euler",
+            step=5.0,
+            rtol=1e-4,
+            max_steps=200,
+            adjoint="phantom",
+        ),
+        "the published hyperparameters, for parity",
+    ),
+}
+
+
+@register_model(DDEQConfig, _PRESETS)
+class DDEQ(EquilibriumModel):
+    r"""Classifies clouds by the equilibrium ``μ* = F(μ*; x)`` of a measure of marked particles.
+
+    Geuter, Bonet, Korba and Alvarez-Melis, "DDEQs: Distributional Deep Equilibrium Models through
+    Wasserstein Gradient Flows", AISTATS 2025. The cloud is encoded once into a context; the solver
+    then evaluates the cell on ``n`` particles ``z_i`` with marks ``m_i`` until they are at rest; a
+    readout that is invariant to their order gives the logits.
+
+    The start ``z_i(0)`` is fixed (with marks, ``m_i`` itself; without, normal quantiles of a Sobol'
+    sequence), so that a prediction is a function of the cloud. Whether the equilibrium depends on
+    it is what `equilibrium` with another ``start`` shows.
+
+    Args:
+        config: see `DDEQConfig`.
+    """
+
+    def __init__(self, config: DDEQConfig) -> None:
+        super().__init__(config, config.cell(_encoder(config), config.damping))
+        self.marks: Tensor | None
+        self.start: Tensor
+        if config.marked:
+            self.marks = nn.Parameter(torch.randn(config.particles, config.dim))
+        else:
+            self.marks = None
+            # Fixed by the configuration, so not part of the saved state.
+            start = low_discrepancy_normal(config.particles, config.dim)
+            self.register_buffer("start", start, persistent=False)
+        width = config.dim * {"flatten": config.particles, "max-mean": 2}.get(config.readout, 1)
+        self.dropout = nn.Dropout(config.summary_dropout if config.encoder == "moments" else 0.0)
+        self.head = nn.Linear(width, config.classes)
+
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+        """Take units and quantiles from clouds, before the training; see `PointEncoder.fit`.
+
+        Args:
+            points: ``(C, n, point_dim)``.
+            weights: ``(C, n)``, 0 for padding.
+            labels: ``(C,)`` int64, or None.
+        """
+        if self.cell.points is not None:
+            self.cell.points.fit(points, weights, labels)
+
+    def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Output:
+        """Logits and equilibria.
+
+        Args:
+            points: ``(B, n, point_dim)``; padded rows may hold anything.
+            weights: ``(B, n)``, each row summing to 1, 0 for padding.
+            trajectory: keep the particles' path in the solution.
+
+        Raises:
+            ValueError: the shapes are not those.
+        """
+        solution = self.equilibrium(self.encode(points, weights), trajectory=trajectory)
+        return Output(self.read(solution.measure.points), solution)
+
+    def encode(self, points: Tensor, weights: Tensor) -> CellContext:
+        """The input branch, once per cloud."""
+        self.check(points, weights)
+        return self.cell.encode(points, weights)
+
+    def seen(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The points ``(B, m, point_dim)`` that particles attend to, and their weights."""
+        encoder = self.cell.points
+        return (points, weights) if encoder is None else encoder.seen(points, weights)
+
+    def equilibrium(
+        self,
+        context: CellContext,
+        *,
+        start: Tensor | None = None,
+        rtol: float | None = None,
+        max_steps: int | None = None,
+        trajectory: bool = False,
+    ) -> Solution:
+        """Solve ``μ* = F(μ*; x)``.
+
+        Args:
+            context: from `encode`.
+            start: ``(particles, dim)`` or ``(B, particles, dim)``; None: the model's own.
+            rtol: tolerance; None: the configuration's.
+            max_steps: budget; None: the configuration's.
+            trajectory: keep the path.
+        """
+        config, matrix = self.config, context.bilinear.matrix
+        if start is None:
+            start = self.start if self.marks is None else self.marks.detach()
+        # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
+        start = start.to(self.head.weight.dtype)
+        points = start.expand(len(matrix), config.particles, config.dim)
+
+        return self.solve(
+            points, self.marks, context, rtol=rtol, max_steps=max_steps, trajectory=trajectory
+        )
+
+    def read(self, particles: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""
+        if self.config.readout == "max":
+            pooled = max_pool(particles)
+        elif self.config.readout == "mean":
+            pooled = mean_pool(particles)
+        elif self.config.readout == "max-mean":
+            pooled = torch.cat([max_pool(particles), mean_pool(particles)], -1)
+        else:
+            pooled = particles.flatten(-2)
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits
+
+
+def _encoder(config: DDEQConfig) -> PointEncoder | None:
+    if config.encoder == "attention":
+        return None
+    return PointEncoder(
+        config.point_dim,
+        config.coordinates,
+        config.dim,
+        pooled=config.pooled,
+        octaves=config.octaves,
+        scales=config.scales,
+        description=config.description,
+        dropout=config.summary_dropout,
+        hiding=config.hiding,
+        rows=config.rows,
+    )
+
+
+def low_discrepancy_normal(count: int, dim: int) -> Tensor:
+    """``count`` points in ``dim`` dimensions, normal quantiles of a scrambled Sobol' sequence."""
+    engine = SobolEngine(dim, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    uniform: Tensor = engine.draw(count)
+    normal: Tensor = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+    return normal

@@ -1,0 +1,210 @@
+"""The distributional deep equilibrium model that completes clouds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddeq_models.models.cell import CellContext, row_perceptron
+from ddeq_models.models.classifier import low_discrepancy_normal
+from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
+from ddeq_models.registry import register_model
+from wgf_solver import Solution
+
+
+@dataclass(frozen=True)
+class CompleterConfig(EquilibriumConfig):
+    """Everything that decides a `DDEQCompleter`; what is not listed is in the bases.
+
+    Attributes:
+        ratio: Points that are added for each visible one, rounded up to a whole number: 0.275 in
+            the paper, whose completed clouds have 1.275 times as many points as are visible.
+        noise_dim: Dimension of the noise that marks the particles.
+        frame: ``visible``: a cloud is moved and stretched along each axis so that what is visible
+            has mean 0 and variance 1, and what was completed is moved back; so files may come in
+            any unit. ``given``: points are taken as they come. Where clouds were normalised before
+            they were cut, as in the paper's protocol, mean and variance of what is visible tell
+            where the rest must be: an easier problem, but not the one that a file poses.
+    """
+
+    kind: ClassVar[str] = "completer"
+    task: ClassVar[str] = "completion"
+
+    ratio: float = 0.275
+    noise_dim: int = 2
+    frame: Literal["visible", "given"] = "visible"
+    dim: int = 64
+    hidden: int = 128
+    bilinear_dim: int = 32
+    cross_blocks: int = 2
+    octaves: int = 4
+    interacting: bool = True
+
+
+class Completed(NamedTuple):
+    """What a completer adds to a batch of visible clouds.
+
+    Attributes:
+        points: ``(B, m, point_dim)``; 0 in padded rows.
+        weights: ``(B, m)``, each row summing to 1, 0 for padding.
+        solution: the equilibrium, in the latent space, and how it was found; None of a model that
+            solves nothing.
+    """
+
+    points: Tensor
+    weights: Tensor
+    solution: Solution | None = None
+
+
+_PRESETS = {
+    "completer": (CompleterConfig(), "adds missing points, equilibrium of noise; any unit"),
+    # The paper's protocol: clouds are z-scored whole, before they are cut.
+    "completer-given": (
+        CompleterConfig(frame="given"),
+        "the same on clouds z-scored whole, as in the paper",
+    ),
+}
+
+
+@register_model(CompleterConfig, _PRESETS)
+class DDEQCompleter(EquilibriumModel):
+    r"""Completes clouds: the missing part is the equilibrium of particles marked by noise.
+
+    Geuter et al. (2025), section 5.2. The measure in question is that of all points of the cloud;
+    its visible points stay where they are, and the free particles ``z_i`` move by ``F``, which
+    knows the visible ones by their encoding (of them nothing changes during the solve, so they are
+    encoded once). Each free particle carries a mark ``ξ_i``: a point of a scrambled Sobol'
+    sequence, as a normal quantile. So at the equilibrium ``μ* = T(·; x)_# ξ`` with one map ``T``
+    for all particles of a cloud: a conditional generator, from which a cloud of any number of
+    points can be drawn, and whose points differ because their marks do.
+
+    Particles live in ``dim`` dimensions, where points are embedded by ``x ↦ x E``, ``E`` with
+    orthonormal rows; ``z ↦ z Eᵀ`` leads back, exactly. The noise is fixed: a completion is a
+    function of the visible cloud.
+
+    Args:
+        config: see `CompleterConfig`.
+    """
+
+    embedding: Tensor
+
+    def __init__(self, config: CompleterConfig) -> None:
+        super().__init__(config, config.cell())
+        self.mark = row_perceptron(config.noise_dim, config.dim, config.dim)
+        # Fixed by the configuration, so not part of the saved state.
+        generator = torch.Generator().manual_seed(0)
+        square = torch.randn(config.dim, config.point_dim, generator=generator)
+        self.register_buffer("embedding", torch.linalg.qr(square)[0].T, persistent=False)
+
+    def forward(
+        self, points: Tensor, weights: Tensor, count: int | None = None, *, trajectory: bool = False
+    ) -> Completed:
+        """The missing part of clouds.
+
+        Args:
+            points: ``(B, n, point_dim)``, what is visible; padded rows may hold anything.
+            weights: ``(B, n)``, each row summing to 1, 0 for padding.
+            count: Points to add to each cloud; None: `CompleterConfig.ratio` for each that is
+                visible.
+            trajectory: keep the particles' path in the solution.
+
+        Raises:
+            ValueError: the shapes are not those, or ``count`` is not positive.
+        """
+        config = self.config
+        self.check(points, weights)
+        if count is not None and count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
+        free = self.free(weights, count)
+        # A division by the scale would lead NaN in padding into the gradient.
+        points = torch.where((weights > 0)[..., None], points, 0)
+        centre, scale = points.new_zeros(1), points.new_ones(1)
+        if config.frame == "visible":
+            centre, scale = frame(points, weights)
+        context = self.cell.encode((points - centre) / scale, weights)
+        noise = self.noise(free.shape[-1]).to(points)
+        solution = self.equilibrium(context, noise, free, trajectory=trajectory)
+        completed = centre + scale * self.decode(solution.measure.points)
+        return Completed(torch.where((free > 0)[..., None], completed, 0), free, solution)
+
+    def free(self, weights: Tensor, count: int | None) -> Tensor:
+        """Weights ``(B, m)`` of the free particles: uniform on as many as the cloud is to get."""
+        if count is not None:
+            return weights.new_full((len(weights), count), 1 / count)
+        # A product like 0.275 · 40 must not be rounded up for being 11.000000001.
+        exact = self.config.ratio * (weights > 0).sum(-1).double()
+        wanted = (exact - 1e-9).ceil().clamp(min=1)
+        most = max(1, math.ceil(self.config.ratio * weights.shape[-1] - 1e-9))
+        taken = torch.arange(most, device=weights.device) < wanted[:, None]
+        return taken.to(weights.dtype) / wanted[:, None].to(weights.dtype)
+
+    def noise(self, count: int) -> Tensor:
+        """The first ``count`` normal quantiles of the Sobol' sequence, ``(count, noise_dim)``."""
+        return low_discrepancy_normal(count, self.config.noise_dim)
+
+    def encode(self, points: Tensor) -> Tensor:
+        """Points ``(..., point_dim)`` in the latent space, ``(..., dim)``."""
+        # A product of matrices would be of half precision in a mixed-precision training.
+        return (points[..., :, None] * self.embedding.to(points)).sum(-2)
+
+    def decode(self, particles: Tensor) -> Tensor:
+        """The left inverse of `encode`."""
+        return (particles[..., None, :] * self.embedding.to(particles)).sum(-1)
+
+    def equilibrium(
+        self,
+        context: CellContext,
+        noise: Tensor,
+        weights: Tensor,
+        *,
+        start: Tensor | None = None,
+        rtol: float | None = None,
+        max_steps: int | None = None,
+        trajectory: bool = False,
+    ) -> Solution:
+        """Solve ``μ* = F(μ*; x)`` for the free particles.
+
+        Args:
+            context: of the visible clouds.
+            noise: ``(m, noise_dim)``.
+            weights: ``(B, m)``.
+            start: ``(m, dim)`` or ``(B, m, dim)``; None: the embedded noise, or 0 where the noise
+                has fewer dimensions than the points.
+            rtol: tolerance; None: the configuration's.
+            max_steps: budget; None: the configuration's.
+            trajectory: keep the path.
+        """
+        config, shape = self.config, (*weights.shape, self.config.dim)
+        if start is None:
+            known = noise[:, : config.point_dim]
+            start = noise.new_zeros(shape[1:])
+            if known.shape[-1] == config.point_dim:
+                start = self.encode(known)
+
+        return self.solve(
+            start.expand(shape),
+            self.mark(noise),
+            context,
+            weights,
+            rtol=rtol,
+            max_steps=max_steps,
+            trajectory=trajectory,
+        )
+
+
+def frame(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of clouds along each axis, ``(B, 1, d)`` both.
+
+    The deviation is 1 where there is none, along an axis on which all points agree.
+    """
+    clean = torch.where((weights > 0)[..., None], points, 0)
+    mean = (weights[..., None] * clean).sum(-2, keepdim=True)
+    centred = torch.where((weights > 0)[..., None], clean - mean, 0)
+    variance = (weights[..., None] * centred.square()).sum(-2, keepdim=True)
+    # What rounding leaves of an axis on which all points agree is no deviation either.
+    flat = variance <= (16 * torch.finfo(points.dtype).eps * (mean.abs() + 1e-30)).square()
+    return mean, torch.where(flat, 1, variance.clamp(min=1e-30).sqrt())

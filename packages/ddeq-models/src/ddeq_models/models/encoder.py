@@ -1,0 +1,240 @@
+"""The input branch: from a cloud to features of its points, and to one vector of the whole.
+
+    points    in the set's frame, in the cloud's own, by its own size  ->  perceptron  ->  features
+              local moments: what lies about each point
+    cloud     mean and maximum of the features, description            ->  perceptron  ->  summary
+
+No frame fits all data: where place means nothing it misleads, and where it tells the classes apart
+nothing else does. So a point is seen in three frames at once, of which the set's own is hidden from
+some clouds in each step of the training, that the others are not neglected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ddeq_data.counters import mix
+from ddeq_models.models.description import Description, describe
+from set_attention import (
+    FourierFeatures,
+    LocalMoments,
+    MeasureBatchNorm,
+    by_size,
+    max_pool,
+    mean_pool,
+)
+
+
+class PointEncoder(nn.Module):
+    """Features of the points of a cloud, and a summary of it.
+
+    Functions of the measure, but for the count of the points in the description; see `describe`.
+
+    Args:
+        point_dim: Columns of a point.
+        coordinates: How many of them, from the first on, are coordinates; the others are features,
+            which have no common frame with these. 0: all.
+        dim: Width of the features and of the summary.
+        pooled: Width of the features whose mean and maximum the summary knows.
+        octaves: Of Fourier features of the coordinates in their own frame, 0 for none.
+        scales: Of the local moments, 0 for none.
+        description: Whether the summary knows the `Description` of the cloud.
+        dropout: Of the description and in the summary, in training.
+        hiding: Probability of a cloud that the set's frame is hidden, in training.
+        rows: Largest number of points that have features, 0 for all. Of a larger cloud as many are
+            drawn in training; in evaluation they are chosen by a hash of their values, evenly,
+            whatever their order. The description is always that of all points.
+    """
+
+    unit: Tensor
+    centre: Tensor
+    reach: Tensor
+
+    def __init__(
+        self,
+        point_dim: int,
+        coordinates: int,
+        dim: int,
+        *,
+        pooled: int = 192,
+        octaves: int = 0,
+        scales: int = 3,
+        description: bool = True,
+        dropout: float = 0.1,
+        hiding: float = 0.3,
+        rows: int = 0,
+    ) -> None:
+        super().__init__()
+        self.point_dim, self.coordinates = point_dim, coordinates or point_dim
+        self.hiding, self.rows = hiding, rows
+        self.fourier = FourierFeatures(self.coordinates, octaves)
+        self.local = LocalMoments(self.coordinates, scales) if scales else None
+        features = point_dim + self.fourier.out_dim + self.coordinates
+        features += 0 if self.local is None else self.local.out_dim
+        self.lift = _Lift((features, dim, 2 * dim))
+        self.wide = _Lift((2 * dim, pooled))
+        self.feature = nn.Sequential(nn.Linear(2 * dim, dim), nn.LayerNorm(dim))
+        self.description = Description(point_dim) if description else None
+        if self.description is not None:
+            self.describe = nn.Sequential(
+                nn.Dropout(dropout),
+                nn.Linear(self.description.out_dim, dim),
+                nn.GELU(),
+                nn.Linear(dim, dim),
+            )
+        self.summary = nn.Sequential(
+            nn.Linear(2 * pooled + (dim if description else 0), dim),
+            nn.LayerNorm(dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(dim, dim),
+        )
+        # What the training clouds decide; see `fit`.
+        self.register_buffer("unit", torch.ones(point_dim))
+        self.register_buffer("centre", torch.zeros(point_dim))
+        self.register_buffer("reach", torch.ones(point_dim))
+
+    @torch.no_grad()
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+        """Take units, centre and the description's quantiles from training clouds.
+
+        Args:
+            points: (C, n, point_dim), of at least one cloud.
+            weights: (C, n), 0 for padding.
+            labels: (C,) int64, or None.
+        """
+        mean, own = _centred(points, weights)
+        full = (weights > 0).any(-1)
+        spread = mean_pool(own.square(), weights)[full].mean(0)
+        means = mean[full]
+        self.unit.copy_(_or_one(spread.sqrt()))
+        self.reach.copy_(_or_one((spread + means.var(0, unbiased=False)).sqrt()))
+        self.centre.copy_(means.mean(0))
+        if self.description is not None:
+            self.description.fit(describe(points / self.unit, weights), labels)
+
+    def forward(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode clouds.
+
+        Args:
+            points: (B, n, point_dim); padded rows may hold anything.
+            weights: (B, n).
+
+        Returns:
+            Features (B, m, dim), of no meaning in padded rows, their weights (B, m), and the
+            summary (B, dim); m is n, or `rows` if that is less.
+        """
+        with torch.no_grad():
+            described = None if self.description is None else self._described(points, weights)
+            points, weights = self.seen(points, weights)
+            shown = points.new_ones(len(points), 1, 1)
+            if self.training and self.hiding:
+                shown = (torch.rand_like(shown) >= self.hiding).to(points.dtype)
+            told = torch.cat([points, shown.expand(*points.shape[:-1], 1)], -1)
+        packs = points.device.type == "cpu"  # on a GPU the host would wait for the sizes
+        views = by_size(self._views, told, weights) if packs else self._views(told, weights)
+        inside = weights > 0
+        if packs:  # only the points are worked on, not the padding; all sets as one measure
+            place = inside.flatten().nonzero().squeeze(-1)
+            mass = weights.flatten()[place] / inside.any(-1).sum().clamp(min=1)
+            lifted = self.lift(views.flatten(0, 1)[place], mass)
+            wide = _unpacked(self.wide(lifted, mass), place, inside)
+            rows = _unpacked(self.feature(lifted), place, inside)
+        else:
+            lifted = self.lift(views, weights)
+            wide, rows = self.wide(lifted, weights), self.feature(lifted)
+        known = [mean_pool(wide, weights), max_pool(wide, weights)]
+        if described is not None:
+            known.append(self.describe(described))
+        return rows, weights, self.summary(torch.cat(known, -1))
+
+    def _described(self, points: Tensor, weights: Tensor) -> Tensor:
+        assert self.description is not None
+        out: Tensor = self.description(describe(points / self.unit, weights))
+        return out
+
+    def _views(self, told: Tensor, weights: Tensor | None) -> Tensor:
+        assert weights is not None
+        with torch.no_grad():
+            points, shown = told[..., :-1], told[..., -1:]
+            _, own = _centred(points / self.unit, weights)
+            own = own[..., : self.coordinates]
+            size = mean_pool(own.square(), weights).mean(-1, keepdim=True).sqrt()
+            relative = own / _or_one(size).unsqueeze(-2)
+            views = [
+                (points - self.centre) / self.reach * shown,
+                self.fourier(own, weights),
+                relative,
+            ]
+            if self.local is not None:
+                views.append(self.local(relative, weights))
+            return torch.where((weights > 0).unsqueeze(-1), torch.cat(views, -1), 0)
+
+    def seen(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The points that have features: at most `rows` of each cloud.
+
+        Args:
+            points: (B, n, point_dim).
+            weights: (B, n).
+
+        Returns:
+            (B, m, point_dim) and their weights (B, m), which sum to 1 again.
+        """
+        if not self.rows or points.shape[-2] <= self.rows:
+            return points, weights
+        # In evaluation the same points whatever their order, their padding and their batch.
+        key = torch.rand_like(weights) if self.training else _hash(points).to(weights.dtype)
+        key = torch.where(weights > 0, key, -torch.inf)
+        chosen = key.topk(self.rows, dim=-1).indices
+        taken = weights.gather(-1, chosen)
+        total = taken.sum(-1, keepdim=True)
+        return (
+            points.take_along_dim(chosen.unsqueeze(-1), -2),
+            taken / torch.where(total > 0, total, 1),
+        )
+
+
+class _Lift(nn.Module):
+    """A perceptron on each point, normalised over the batch."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(MeasureBatchNorm(width) for width in widths[1:])
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = norm(layer(x), weights).relu()
+        return x
+
+
+def _unpacked(rows: Tensor, place: Tensor, inside: Tensor) -> Tensor:
+    """Rows (N, k) of points back at their places (B, n, k), 0 in padding."""
+    whole = rows.new_zeros(inside.numel(), rows.shape[-1]).index_copy(0, place, rows)
+    return whole.view(*inside.shape, rows.shape[-1])
+
+
+def _centred(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (B, d) of clouds, and their points relative to these, 0 in padding."""
+    inside = (weights > 0).unsqueeze(-1)
+    clean = torch.where(inside, points, 0)
+    mean = mean_pool(clean, weights)
+    return mean, torch.where(inside, clean - mean.unsqueeze(-2), 0)
+
+
+def _hash(points: Tensor) -> Tensor:
+    """(B, n) numbers in [0, 1): a function of the bits of each point alone, evenly spread."""
+    bits = points.float().contiguous().view(torch.int32).to(torch.int64)
+    key = torch.zeros_like(bits[..., 0])
+    for column in bits.unbind(-1):
+        key = mix(key, column)
+    return (key & (2**24 - 1)) * 2.0**-24
+
+
+def _or_one(x: Tensor) -> Tensor:
+    """Units to divide by: 1 where there is no spread."""
+    return torch.where(x > 1e-12, x, 1)

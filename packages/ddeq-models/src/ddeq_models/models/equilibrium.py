@@ -1,0 +1,168 @@
+"""What the models that solve share: the cell's sizes, and one solve of its fixed point."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ddeq_models.models.cell import Cell, CellContext
+from ddeq_models.models.encoder import PointEncoder
+from ddeq_models.models.solver import SolverConfig, build_solver
+from set_attention import held_dropout
+from wgf_solver import (
+    MMD,
+    Descent,
+    Energy,
+    Implicit,
+    Measure,
+    Solution,
+    Unrolled,
+    equilibrium,
+)
+
+
+@dataclass(frozen=True)
+class EquilibriumConfig(SolverConfig):
+    """The cell whose fixed point a model solves for; the defaults are the published classifier's.
+
+    Attributes:
+        dim: dimension of the space the particles live in.
+        heads: attention heads.
+        hidden: width of the feed-forward maps.
+        bilinear_dim: width of the bilinear layer.
+        encoder_blocks: self-attention blocks on the input.
+        self_blocks: self-attention blocks on the particles.
+        cross_blocks: cross-attention blocks from the particles to the input.
+        dropout: row-invariant dropout in the blocks, one mask for a whole solve.
+        norm: ``pre`` or ``post``: where the blocks normalise.
+        octaves: of Fourier features of the input points; 0 gives the bare coordinates.
+        interacting: whether the particles see their mean in the bilinear layer.
+    """
+
+    dim: int = 128
+    heads: int = 4
+    hidden: int = 512
+    bilinear_dim: int = 16
+    encoder_blocks: int = 1
+    self_blocks: int = 1
+    cross_blocks: int = 1
+    dropout: float = 0.0
+    norm: Literal["pre", "post"] = "post"
+    octaves: int = 0
+    interacting: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+
+    def cell(self, encoder: PointEncoder | None = None, damping: float = 1.0) -> Cell:
+        """The map, with weights from PyTorch's present random state; see `Cell`."""
+        return Cell(
+            self.point_dim,
+            self.dim,
+            self.heads,
+            self.hidden,
+            bilinear_dim=self.bilinear_dim,
+            encoder_blocks=self.encoder_blocks,
+            self_blocks=self.self_blocks,
+            cross_blocks=self.cross_blocks,
+            dropout=self.dropout,
+            norm=self.norm,
+            octaves=self.octaves,
+            interacting=self.interacting,
+            encoder=encoder,
+            damping=damping,
+        )
+
+
+class EquilibriumModel(nn.Module):
+    """A model whose forward pass solves ``μ* = F(μ*; x)`` for the map ``F`` of its cell.
+
+    Args:
+        config: the model's configuration.
+        cell: the map.
+
+    Attributes:
+        solver: what the equilibrium is found with.
+        solver_seconds: of all forward solves so far.
+    """
+
+    def __init__(self, config: EquilibriumConfig, cell: Cell) -> None:
+        super().__init__()
+        self.config: Any = config  # of the heir's own kind
+        self.solver = build_solver(config)
+        self.solver_seconds = 0.0
+        self.cell = cell
+
+    def configure(self, config: EquilibriumConfig) -> None:
+        """Change how the equilibrium is found; the architecture must remain."""
+        self.config, self.solver = config, build_solver(config)
+
+    def check(self, points: Tensor, weights: Tensor) -> None:
+        """See that clouds have the shapes ``(B, n, point_dim)`` and ``(B, n)``.
+
+        Raises:
+            ValueError: they have not.
+        """
+        if points.dim() != 3 or points.shape[-1] != self.config.point_dim:
+            raise ValueError(
+                f"points must have shape (batch, n, {self.config.point_dim}), got "
+                f"{tuple(points.shape)}"
+            )
+        if weights.shape != points.shape[:-1]:
+            raise ValueError(
+                f"weights must have shape {tuple(points.shape[:-1])}, got {tuple(weights.shape)}"
+            )
+
+    def solve(
+        self,
+        start: Tensor,
+        marks: Tensor | None,
+        context: CellContext,
+        weights: Tensor | None = None,
+        *,
+        rtol: float | None = None,
+        max_steps: int | None = None,
+        trajectory: bool = False,
+    ) -> Solution:
+        """The equilibrium ``μ* = F(μ*; x)``, found under one mask of dropout.
+
+        Args:
+            start: ``(B, m, dim)``, where the particles begin.
+            marks: ``(m, dim)``, or None.
+            context: of the clouds ``x``.
+            weights: ``(B, m)`` of the particles; None if all weigh the same.
+            rtol: tolerance; None: the configuration's.
+            max_steps: budget; None: the configuration's.
+            trajectory: keep the path.
+        """
+        config, solver = self.config, self.solver
+        # Fused attention has no second derivative, which these gradients of `through` need.
+        twice = solver.velocity == Descent(MMD(Energy()), "through")
+        twice = twice and isinstance(solver.adjoint, Implicit | Unrolled)
+
+        def cell(mu: Measure) -> Measure:
+            known = None if weights is None else mu.weights
+            return mu.with_points(self.cell(mu.points, mu.marks, context, known))
+
+        begin = time.perf_counter()
+        with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+            solution = equilibrium(
+                cell,
+                Measure(start, weights, marks),
+                velocity=solver.velocity,
+                integrator=solver.integrator,
+                adjoint=solver.adjoint,
+                rtol=config.rtol if rtol is None else rtol,
+                max_steps=config.max_steps if max_steps is None else max_steps,
+                on_failure="ignore",  # failures are counted in the metrics, cloud by cloud
+                trajectory=trajectory,
+            )
+        self.solver_seconds += time.perf_counter() - begin
+        return solution

@@ -1,0 +1,150 @@
+"""The pictures of a finished training, by its task; they must not cost its result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ddeq_data import CloudDataset, collate
+from ddeq_models.data import view
+from ddeq_models.models.classifier import DDEQ
+from ddeq_models.report.pictures import (
+    Flow,
+    draw_completions,
+    draw_confusion_matrix,
+    draw_flows,
+    draw_training_curves,
+)
+from ddeq_models.report.samples import completed_clouds, one_of_each
+from ddeq_models.runs.folder import RunFolder
+from ddeq_models.tasks.base import Task
+from ddeq_models.tasks.classification import Classification
+from ddeq_models.tasks.completion import Completion
+from ddeq_models.tasks.tally import Columns
+
+__all__ = ["DRAWINGS", "draw_if_possible", "record_flows"]
+
+FLOWS = 4
+COMPLETIONS = 6
+
+_LOG = logging.getLogger(__name__)
+
+
+def draw_if_possible(
+    task: Task,
+    run: RunFolder,
+    model: nn.Module,
+    test_set: CloudDataset,
+    columns: Columns,
+    device: torch.device,
+) -> None:
+    """Draw the pictures of a run; if that fails, say so and go on."""
+    try:
+        drawing = DRAWINGS.get(task.config.task.kind, draw_any_run)
+        drawing(task, run, model, test_set, columns, device)
+    # Whatever it is: hours of training hang on it, and the pictures can be drawn again.
+    except Exception as error:
+        _LOG.warning(
+            "the pictures of %s could not be drawn (%s: %s); its weights and figures are complete",
+            run.path,
+            type(error).__name__,
+            error,
+        )
+
+
+def draw_any_run(
+    task: Task,
+    run: RunFolder,
+    model: nn.Module,
+    test_set: CloudDataset,
+    columns: Columns,
+    device: torch.device,
+) -> None:
+    """Draw the loss of a training, and what its task itself draws."""
+    tolerance = getattr(run.config().model, "rtol", None)
+    curves = draw_training_curves(
+        run.metrics(), tolerance, loss="", figure_name="loss", title="Loss"
+    )
+    run.write_picture("training_curves.png", curves)
+    task.draw(run, model, test_set, columns, device)
+
+
+def draw_classification(
+    task: Task,
+    run: RunFolder,
+    model: nn.Module,
+    test_set: CloudDataset,
+    columns: Columns,
+    device: torch.device,
+) -> None:
+    """Draw curves, confusion matrix and, of a DDEQ, the flow of some clouds."""
+    assert isinstance(task, Classification)
+    config, confusion = run.config(), task.confusion(columns)
+    right, total = int(confusion.trace()), int(confusion.sum())
+    title = f"{config.data.name}, test: {right:,} of {total:,} right ({right / max(total, 1):.2%})"
+    tolerance = getattr(config.model, "rtol", None)
+    run.write_picture("training_curves.png", draw_training_curves(run.metrics(), tolerance))
+    if isinstance(model, DDEQ):
+        run.write_picture("flow.png", draw_flows(record_flows(run, model, test_set, device)))
+    run.write_picture(
+        "confusion_matrix.png", draw_confusion_matrix(confusion, config.classes, title)
+    )
+
+
+def draw_completion(
+    task: Task,
+    run: RunFolder,
+    model: nn.Module,
+    test_set: CloudDataset,
+    columns: Columns,
+    device: torch.device,
+) -> None:
+    """Draw curves and some completed clouds."""
+    assert isinstance(task, Completion)
+    config = run.config()
+    tolerance = getattr(config.model, "rtol", None)
+    curves = draw_training_curves(
+        run.metrics(), tolerance, loss="", figure_name="energy_distance", title="Energy distance"
+    )
+    run.write_picture("training_curves.png", curves)
+    completed = completed_clouds(task, model, test_set, one_of_each(test_set, COMPLETIONS), device)
+    run.write_picture("completions.png", draw_completions(completed))
+
+
+@torch.no_grad()
+def record_flows(
+    run: RunFolder, model: DDEQ, dataset: CloudDataset, device: torch.device
+) -> list[Flow]:
+    """The flow of the first cloud of each of some classes, spread over all classes."""
+    config = run.config()
+    clouds = [dataset[i] for i in one_of_each(dataset, FLOWS)]
+    batch = collate(clouds).to(device).map(view(config.data))
+    output = model(batch.points, batch.weights, trajectory=True)
+    solution, probabilities = output.solution, output.logits.softmax(-1).cpu()
+    trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
+    flows = []
+    for i, cloud in enumerate(clouds):
+        best = int(probabilities[i].argmax())
+        flows.append(
+            Flow(
+                points=cloud.points[:, : dataset.coordinates].numpy(),
+                weights=cloud.weights.numpy(),
+                trajectory=trajectory[: int(solution.steps[i]), i],
+                truth=config.classes[cloud.label],
+                predicted=config.classes[best],
+                probability=float(probabilities[i, best]),
+            )
+        )
+    return flows
+
+
+DRAWINGS: dict[
+    str, Callable[[Any, RunFolder, nn.Module, CloudDataset, Columns, torch.device], None]
+] = {
+    "classification": draw_classification,
+    "completion": draw_completion,
+}

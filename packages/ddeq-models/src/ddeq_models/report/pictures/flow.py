@@ -1,0 +1,187 @@
+"""The picture of the particles' way from their initial to their equilibrium measure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from ddeq_models._internal.text import in_picture
+from ddeq_models.report.pictures.style import (
+    BLUE,
+    GREY,
+    INK,
+    SMALL,
+    TEXT,
+    VERMILION,
+    bare,
+    figure,
+    padded,
+    plain,
+    png,
+)
+
+_HEADING: dict[str, Any] = {
+    "xy": (0.5, 1.0),
+    "xytext": (0, 24),
+    "xycoords": "axes fraction",
+    "textcoords": "offset points",
+    "ha": "center",
+    "fontsize": TEXT,
+    "color": INK,
+    "fontweight": "bold",
+}
+
+Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One cloud and what the solver did with it.
+
+    Attributes:
+        points: (m, d) the input cloud, without padding.
+        weights: (m,) its weights.
+        trajectory: (K, n, h) the particles at each step, the initial measure first.
+        truth: Name of the true class.
+        predicted: Name of the predicted class.
+        probability: Its probability.
+    """
+
+    points: Array
+    weights: Array
+    trajectory: Array
+    truth: str
+    predicted: str
+    probability: float
+
+
+def draw_flows(flows: Sequence[Flow]) -> bytes:
+    """Draw a row for each cloud: the cloud, the flow of the particles, where it ends, how fast.
+
+    All flows are seen from the same side: the plane of the two largest principal components of
+    all particles of all flows. There an equilibrium may be small beside the way to it; so each is
+    drawn again in the plane in which it is widest.
+
+    Args:
+        flows: At least one.
+
+    Returns:
+        A PNG file.
+    """
+    particles = np.concatenate([f.trajectory.reshape(-1, f.trajectory.shape[-1]) for f in flows])
+    project, share = principal_plane(particles)
+    seen = project(particles)
+    made = figure(10.0, 2.0 * len(flows) + 0.7)
+    rows = made.subplots(len(flows), 4, squeeze=False, width_ratios=(1.0, 1.6, 1.0, 1.1))
+    for column in (0, 1, 3):
+        for row in rows[1:]:
+            row[column].sharex(rows[0, column])
+            row[column].sharey(rows[0, column])
+    for row, flow in zip(rows, flows, strict=True):
+        _draw_cloud(row[0], flow)
+        _draw_paths(row[1], project(flow.trajectory))
+        _draw_equilibrium(row[2], flow.trajectory[-1])
+        _draw_distance(row[3], flow.trajectory)
+    rows[0, 1].set(xlim=padded(*_range(seen[:, 0])), ylim=padded(*_range(seen[:, 1])))
+    clouds = np.concatenate([_plane(flow.points) for flow in flows])
+    rows[0, 0].set(xlim=padded(*_range(clouds[:, 0])), ylim=padded(*_range(clouds[:, 1])))
+    rows[-1, 1].set_xlabel(
+        f"two principal components, {share:.0%} of the variance", fontsize=SMALL, color=INK
+    )
+    rows[-1, 2].set_xlabel("each in its own plane", fontsize=SMALL, color=INK)
+    rows[-1, 3].set_xlabel("steps of the solver", fontsize=SMALL, color=INK)
+    rows[0, 0].annotate("input cloud", **_HEADING)
+    rows[0, 1].annotate("from start \u25cb to equilibrium \u25cf", **_HEADING)
+    rows[0, 2].annotate("equilibrium \u25cf", **_HEADING)
+    rows[0, 3].annotate("distance to equilibrium", **_HEADING)
+    return png(made)
+
+
+def principal_plane(rows: Array) -> tuple[Callable[[Array], Array], float]:
+    """The plane in which `rows` (N, h) vary most.
+
+    Returns:
+        The orthogonal projection (..., h) -> (..., 2) onto it, and the share of the variance that
+        it shows.
+    """
+    centre = rows.mean(0)
+    _, sizes, directions = np.linalg.svd(rows - centre, full_matrices=False)
+    share = np.square(sizes[:2]).sum() / max(np.square(sizes).sum(), 1e-30)
+    directions = directions[:2]
+    # The sign of a singular vector is arbitrary: its largest entry shall be positive.
+    largest = np.abs(directions).argmax(1)
+    directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
+    if len(directions) < 2:  # one particle coordinate: the plane has a second, empty axis
+        directions = np.vstack([directions, np.zeros((1, rows.shape[1]))])
+    return lambda points: (points - centre) @ directions.T, float(share)
+
+
+def _plane(points: Array) -> Array:
+    """The points of a cloud (m, d) in the plane of the paper (m, 2)."""
+    return points if points.shape[1] == 2 else principal_plane(points)[0](points)
+
+
+def _range(values: Array) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _draw_cloud(axes: Axes, flow: Flow) -> None:
+    points = _plane(flow.points)
+    area = 45 * min(1.0, 60 / len(points))  # many points are drawn smaller
+    axes.scatter(
+        points[:, 0], points[:, 1], s=area * flow.weights / flow.weights.max(), c=INK, lw=0
+    )
+    bare(axes)
+    right = flow.predicted == flow.truth
+    text = f"predicted {in_picture(flow.predicted, 20)} ({flow.probability:.0%})"
+    axes.set_title(
+        text if right else f"{text}, is {in_picture(flow.truth, 20)}",
+        fontsize=SMALL,
+        color=BLUE if right else VERMILION,
+    )
+
+
+def _draw_paths(axes: Axes, path: Array) -> None:
+    """The way (K, n, 2) of every particle, in its own colour."""
+    colours = _colours(path.shape[1])
+    lines = LineCollection(list(path.transpose(1, 0, 2)), colors=colours, lw=1.1, alpha=0.75)
+    axes.add_collection(lines)
+    axes.scatter(
+        path[0, :, 0], path[0, :, 1], s=20, facecolors="white", edgecolors=colours, lw=1.1, zorder=3
+    )
+    axes.scatter(
+        path[-1, :, 0], path[-1, :, 1], s=34, c=colours, edgecolors="white", lw=0.6, zorder=4
+    )
+    bare(axes, equal=False)
+
+
+def _draw_equilibrium(axes: Axes, particles: Array) -> None:
+    """The particles (n, h) at rest, in the colours of their ways."""
+    seen = principal_plane(particles)[0](particles)
+    axes.scatter(seen[:, 0], seen[:, 1], s=34, c=_colours(len(seen)), edgecolors="white", lw=0.6)
+    reach = 1.15 * max(float(np.abs(seen).max()), 1e-30)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    bare(axes)
+
+
+def _colours(count: int) -> list[str]:
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, count))
+    return [to_hex(shade) for shade in shades.tolist()]
+
+
+def _draw_distance(axes: Axes, trajectory: Array) -> None:
+    """How far the particles are from where they end, relative to where that is, step by step."""
+    plain(axes)
+    gaps = np.sqrt(np.square(trajectory - trajectory[-1]).sum((1, 2)))
+    gaps = gaps / max(float(np.sqrt(np.square(trajectory[-1]).sum())), 1e-30)
+    moving = np.flatnonzero(gaps)
+    axes.semilogy(moving, gaps[moving], color=GREY, lw=1.4, marker="o", ms=3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(labelbottom=True)

@@ -1,0 +1,332 @@
+"""The folder that a run leaves behind: what is in it, and how it is written and read.
+
+==================  =======================================================================
+config.json         the run's `RunConfig`, written first
+metrics.jsonl       one record a line, appended while the run goes on
+model.safetensors   the weights of the epoch that is kept, replaced as a whole
+checkpoint.*        the state of the training until it is complete, see `ddeq_models.training.state`
+.lock               held by the process that writes to the folder, and means nothing without it
+result.json         what came out, written when the test clouds are done
+*.png               the pictures
+==================  =======================================================================
+
+A file that is not appended to is written under another name and then moved to its own in one step
+of the file system: whoever reads the folder finds the file whole or not at all.
+
+A folder may come from somebody else, or be damaged. What is read is checked, see
+`ddeq_models.runs.records` and `ddeq_models.config.decoding`; links that lead out of the folder are
+not followed, see `ddeq_models._internal.files`; and what is damaged of the records of the training
+stops neither a prediction nor an evaluation.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ddeq_data.locks import Lock
+from ddeq_models._internal.files import (
+    json_document,
+    json_line,
+    open_owned,
+    owned_file,
+    parse_json,
+    read_owned,
+    write_atomically,
+)
+from ddeq_models.config import RunConfig, differences
+from ddeq_models.errors import UserError
+from ddeq_models.models.base import build_model
+from ddeq_models.runs.places import (
+    CHECKPOINT,
+    CONFIG,
+    LOCK,
+    METRICS,
+    RESULT,
+    WEIGHTS,
+    check_out,
+    is_leftover,
+    new_folder,
+)
+from ddeq_models.runs.records import checked_result, parse_records
+from ddeq_models.runs.weights import load_weights
+
+__all__ = ["CHECKPOINT", "RunFolder", "check_out"]
+
+_MOST_METRICS = 1 << 30  # bytes: some million records
+
+
+class RunFolder:
+    """One run folder.
+
+    Args:
+        path: Where it is.
+        writes: Whether this process writes to it: of several, only the first does.
+
+    Attributes:
+        listeners: Functions that get every record as well.
+        identity: What the training is a training of, by name: what a checkpoint must agree with.
+    """
+
+    def __init__(self, path: str | Path, *, writes: bool = True) -> None:
+        self.path = Path(path)
+        self.writes = writes
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self.identity: dict[str, str] = {}
+        self._lock: Lock | None = None
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @classmethod
+    def create(
+        cls, path: str | Path | None, config: RunConfig, *, resume: bool = False
+    ) -> "RunFolder":
+        """Make the folder and write its ``config.json``.
+
+        Args:
+            path: Where; it may exist if it is empty. None makes
+                ``runs/<date>-<data>-<preset>``, numbered from the second of a day on.
+            config: The run.
+            resume: Take the folder as it is if it holds a run of this configuration.
+
+        Raises:
+            UserError: The folder is not empty or cannot be made, its run is another one, or
+                another process writes to it.
+        """
+        if resume and path is not None and cls(path).holds_run():
+            folder = cls(path)
+            if other := differences(folder.config(), config):
+                raise UserError(
+                    f"{path} holds a run of another configuration, with {', '.join(other)}; give "
+                    "the options it was started with, or another --out"
+                )
+            return folder
+        try:
+            if path is None:
+                path = new_folder(f"{date.today():%Y%m%d}-{config.data.name}-{config.preset}")
+            else:
+                check_out(Path(path))
+                Path(path).mkdir(parents=True, exist_ok=True)
+            folder = cls(path)
+            folder.claim()
+            try:
+                check_out(folder.path)  # once more: now nobody else can begin a run here
+                folder._write_json(CONFIG, config.to_dict())
+            finally:
+                folder.release()
+        except OSError as error:
+            raise UserError(
+                f"cannot create the run folder {path or 'runs'}: {error.strerror}; "
+                "give another --out"
+            ) from error
+        return folder
+
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / CONFIG).is_file()
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return (self.path / RESULT).is_file()
+
+    def claim(self) -> None:
+        """Be the only process that writes here, until `release` or the end of the process.
+
+        Raises:
+            UserError: Another process is.
+        """
+        if self._lock is not None or not self.writes:
+            return
+        try:
+            self._lock = Lock.take(self.path / LOCK)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the run folder {self.path}: {error.strerror or error}"
+            ) from error
+        if self._lock is None:
+            raise UserError(
+                f"another process is writing to the run folder {self.path}; wait for it, or give "
+                "another --out"
+            )
+
+    def release(self) -> None:
+        """Let other processes write here."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Append a record to ``metrics.jsonl``."""
+        if not self.writes:
+            return
+        for listener in self.listeners:
+            listener(record)
+        handle = open_owned(self.path / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            with open(handle, "ab") as file:
+                file.write((json_line(record) + "\n").encode())
+        except OSError as error:  # which knows no name
+            raise OSError(error.errno, error.strerror, str(self.path / METRICS)) from error
+
+    def write_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Write ``model.safetensors`` from a model's ``state_dict()``."""
+        if not self.writes:
+            return
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        # A second entry of the metadata would come in a random order: equal weights make equal
+        # files only with one.
+        write_atomically(self.path / WEIGHTS, save(tensors, {"format": "pt"}))
+
+    def sync_metrics(self) -> int:
+        """See that ``metrics.jsonl`` is on the disk, and return its size in bytes."""
+        try:
+            handle = open_owned(self.path / METRICS, os.O_RDONLY)
+        except FileNotFoundError:
+            return 0
+        try:
+            with open(handle, "rb") as file:
+                os.fsync(file.fileno())
+                return os.fstat(file.fileno()).st_size
+        except OSError as error:  # which knows no name
+            raise OSError(error.errno, error.strerror, str(self.path / METRICS)) from error
+
+    def clear_leftovers(self, size: int) -> None:
+        """Undo what a run that was killed did after its checkpoint.
+
+        Args:
+            size: Bytes of ``metrics.jsonl`` that belong to the checkpoint.
+
+        Raises:
+            UserError: There are fewer: records are missing.
+        """
+        for path in self.path.iterdir():
+            if is_leftover(path) and path.name != LOCK:
+                path.unlink()
+        there = self.sync_metrics()
+        if there < size:
+            raise UserError(
+                f"{self.path / METRICS} has {there} bytes, {size} belong to the checkpoint: it was "
+                "cut, or copied in part; copy the run folder again, or train anew with another "
+                "--out"
+            )
+        if there > size:
+            handle = open_owned(self.path / METRICS, os.O_WRONLY)
+            try:
+                os.ftruncate(handle, size)
+            finally:
+                os.close(handle)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write ``result.json``."""
+        self._write_json(RESULT, result)
+
+    def config(self) -> RunConfig:
+        """The run's configuration.
+
+        Raises:
+            UserError: There is no such folder, or its ``config.json`` is missing or damaged.
+        """
+        if not self.path.is_dir():
+            raise UserError(f"there is no run folder {self.path}; `ddeq train` makes one")
+        try:
+            config = RunConfig.from_dict(parse_json(read_owned(self.path, CONFIG)))
+            count = getattr(config.model, "classes", len(config.classes))
+            if count != len(config.classes):
+                raise UserError(
+                    f"model.classes is {count}, but classes names {len(config.classes)}"
+                )
+            return config
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.path} is not a run folder: it has no {CONFIG}; `ddeq train` makes one"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {self.path / CONFIG}: {_reason(error)}") from error
+
+    def model(self, device: torch.device | str = "cpu") -> nn.Module:
+        """The trained model, in evaluation mode.
+
+        Raises:
+            UserError: The folder has no weights, or they are damaged or of another model.
+        """
+        config = self.config()
+        path = self.path / WEIGHTS
+        if not path.is_file():
+            raise UserError(
+                f"the run folder {self.path} has no {WEIGHTS}: its training ended before the "
+                "first epoch did; train again"
+            )
+        with torch.random.fork_rng([]):  # the weights it begins with are replaced
+            model = build_model(config.model_at(self.kept_epoch()))
+        load_weights(model, owned_file(self.path, WEIGHTS))
+        return model.to(device).eval()
+
+    def kept_epoch(self) -> int:
+        """The epoch whose weights are there; the last one, if no record tells."""
+        config = self.config()
+        if not config.train.solver_phases:  # then no setting of the model depends on it
+            return self._known_epoch(strict=False) or config.train.epochs
+        return self._known_epoch(strict=True) or config.train.epochs
+
+    def _known_epoch(self, *, strict: bool) -> int | None:
+        # What is damaged of the records is no reason not to use the weights, unless they decide
+        # how the model solves.
+        try:
+            kept = [r["epoch"] for r in self.metrics() if r.get("kept") and "epoch" in r]
+            if not kept and self.is_complete():  # a model folder has no records
+                kept = [epoch for epoch in [self.result().get("epoch")] if epoch]
+        except UserError:
+            if strict:
+                raise
+            return None
+        return int(kept[-1]) if kept else None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of ``metrics.jsonl``; a last line that was cut off by a crash is left out.
+
+        Lines that are damaged are left out; `damaged_records` counts them.
+
+        Raises:
+            UserError: It is no file of this folder, or cannot be read.
+        """
+        return self._records()[0]
+
+    def damaged_records(self) -> int:
+        """How many lines of ``metrics.jsonl`` are no records."""
+        return self._records()[1]
+
+    def _records(self) -> tuple[list[dict[str, Any]], int]:
+        try:
+            return parse_records(read_owned(self.path, METRICS, _MOST_METRICS))
+        except FileNotFoundError:
+            return [], 0
+        except OSError as error:
+            raise UserError(f"cannot read {self.path / METRICS}: {_reason(error)}") from error
+
+    def result(self) -> dict[str, Any]:
+        """What ``result.json`` holds; see `ddeq_models.runs.records`.
+
+        Raises:
+            UserError: The run has no result (yet), or it is damaged.
+        """
+        try:
+            return checked_result(parse_json(read_owned(self.path, RESULT)))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {self.path / RESULT}: {_reason(error)}") from error
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        write_atomically(self.path / name, (json_document(content) + "\n").encode())
+
+    def write_picture(self, name: str, png: bytes) -> None:
+        """Write a picture."""
+        write_atomically(self.path / name, png)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,1 @@
+"""What models are trained for, and what is counted of their answers."""

@@ -1,0 +1,233 @@
+"""What a model is trained for: the interface between the training engine and a task.
+
+The engine (`ddeq_models.training.loop.fit`) knows batches, optimisers and files; a `Task` knows
+what the clouds mean. One training step of the engine is::
+
+    inputs = task.prepare(batch, generator)       # normalised and augmented clouds -> tensors
+    answer = task.answer(model, inputs)
+    task.loss(answer, inputs).backward()
+    tally.add(task.records(answer, inputs))       # one number a cloud, by name
+
+and `task.figures` makes means, maxima and counts of what was recorded. How a task, a model or a
+data set is written in a file of one's own is shown in ``docs/extending.md``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ddeq_data import CloudDataset, PointBatch, Transform
+from ddeq_models.config import RunConfig, TaskConfig
+from ddeq_models.errors import UserError
+from ddeq_models.registry import TASKS
+from ddeq_models.tasks.tally import SOLVER_FIGURES, Columns, Figures, Records
+
+__all__ = ["Task", "TaskConfig", "build_task"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a task tells the model card.
+
+    Attributes:
+        tag: The Hugging Face Hub's name of the task.
+        title: Its name for people.
+        does: What a model does with a cloud, in a sentence.
+        titles: The test figures that the card shows, and what they are called.
+        notes: A line below the figures.
+        expected: In which unit the clouds must come, in a sentence; empty: as they were normalised
+            in the training.
+    """
+
+    tag: str
+    title: str
+    does: str
+    titles: Mapping[str, str]
+    notes: str = ""
+    expected: str = ""
+
+
+class Pictures(Protocol):
+    """Where pictures go: a run folder."""
+
+    def write_picture(self, name: str, png: bytes) -> None:
+        """Write a PNG file under its name."""
+        ...
+
+
+class Task(ABC):
+    """A task; see the module's documentation for an example.
+
+    Args:
+        config: The run.
+    """
+
+    command: ClassVar[str] = ""
+    """The command that uses such a model on a user's files, if there is one."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def prepare(self, batch: PointBatch, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What the model is given and what it is to answer.
+
+        On several processes all of them prepare the whole batch, and each works on its share of
+        the clouds: the chances of a cloud do not depend on how many processes there are.
+
+        Args:
+            batch: Clouds, normalised; in training augmented as well.
+            generator: Source of all chance, on the processor. A whole split is measured with one
+                generator, of a fixed seed: what draws one number a cloud, in their order, draws
+                the same whatever the batch size.
+
+        Returns:
+            A `NamedTuple` of tensors whose first dimension counts the clouds.
+        """
+
+    @abstractmethod
+    def answer(self, model: nn.Module, inputs: Any) -> Any:
+        """What the model says. In training, PyTorch's own chance (dropout) is seeded by the step.
+
+        Args:
+            model: The model, in training or evaluation mode.
+            inputs: What `prepare` returned, or a share of its clouds.
+        """
+
+    @abstractmethod
+    def loss(self, answer: Any, inputs: Any) -> Tensor:
+        """The loss ``()`` that is trained on, a mean over the clouds."""
+
+    @abstractmethod
+    def records(self, answer: Any, inputs: Any, thorough: bool = False) -> Records:
+        """What is known of each cloud: tensors ``(B,)`` by name, always the same names.
+
+        One of them is ``loss``, which must be finite or the training ends. In training this is
+        called after the backward pass, so that the solution tells of the adjoint as well.
+
+        Args:
+            answer: What `answer` returned.
+            inputs: Its inputs.
+            thorough: Add what is too dear for each step: in evaluations after the training.
+        """
+
+    @abstractmethod
+    def figures(self, columns: Columns) -> Figures:
+        """Means, maxima and counts over clouds.
+
+        Args:
+            columns: All that was recorded, ``(clouds,)`` by name; empty if nothing was.
+
+        Returns:
+            Numbers by name, among them ``clouds`` and ``loss``.
+        """
+
+    @abstractmethod
+    def objective(self, figures: Figures) -> tuple[float, ...]:
+        """What to compare validations by: the larger, the better."""
+
+    @abstractmethod
+    def headline(self, figures: Figures) -> str:
+        """What one watches beside the loss, in a few characters: ``acc 97.2%``."""
+
+    def result(self, columns: Columns) -> dict[str, Any]:
+        """What goes into ``result.json`` beside the figures; JSON values."""
+        return {}
+
+    def check(self, sets: Mapping[str, CloudDataset]) -> None:
+        """See that the splits are of use, before the training.
+
+        Args:
+            sets: The splits by name.
+
+        Raises:
+            UserError: They are not.
+        """
+        for name, clouds in sets.items():
+            if not len(clouds):
+                raise UserError(f"there are no {name} clouds; give more clouds, or another --root")
+
+    def aside(
+        self,
+        sets: Mapping[str, CloudDataset],
+        normalise: Transform,
+        validated: Figures,
+        records: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """What the user should know beside the result; goes into ``result.json`` as well.
+
+        Args:
+            sets: The splits by name, not normalised.
+            normalise: What is done to every cloud.
+            validated: Figures of the validation clouds.
+            records: What ``metrics.jsonl`` holds.
+        """
+        return {}
+
+    def draw(  # noqa: B027  # no task need have any
+        self,
+        run: Pictures,
+        model: nn.Module,
+        test_set: CloudDataset,
+        columns: Columns,
+        device: torch.device,
+    ) -> None:
+        """Draw pictures of a finished run beside the curves of its training; none by default.
+
+        Those of the tasks of this package are in `ddeq_models.report.drawing`.
+
+        Args:
+            run: Whose folder they go to.
+            model: The trained model, in evaluation mode.
+            test_set: The test clouds, not normalised.
+            columns: What was recorded of them.
+            device: Where the model is.
+        """
+
+    def summary(self, result: Mapping[str, Any], clouds: str) -> str:
+        """The test figures of a ``result.json`` in a line, for who trained the model.
+
+        Args:
+            result: What the file holds, each figure as ``test_<name>``.
+            clouds: How many they are of, in words.
+        """
+        names = (n.removeprefix("test_") for n in result if n.startswith("test_"))
+        said = ", ".join(f"{n} {_told(result[f'test_{n}'])}" for n in names if n != "clouds")
+        return f"test on {clouds} clouds: {said}"
+
+    def told(self, figures: Mapping[str, Any]) -> str:
+        """What `figures` computed, in a line, for who evaluates a model."""
+        return ", ".join(
+            f"{name} {value:.4g}"
+            for name, value in figures.items()
+            if isinstance(value, float) and name not in (*SOLVER_FIGURES, "seconds")
+        )
+
+    def card(self) -> Card:
+        """What a model card says of such a model."""
+        return Card(self.config.task.kind, self.config.task.kind.capitalize(), "", {})
+
+
+def _told(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def build_task(config: RunConfig) -> Task:
+    """The task of a run.
+
+    Raises:
+        UserError: The model is made for another task.
+    """
+    if config.model.task != config.task.kind:
+        raise UserError(
+            f"the model {config.model.kind} is made for {config.model.task}, the task is "
+            f"{config.task.kind}; choose a model or preset of the task"
+        )
+    task: Task = TASKS[config.task.kind][1](config)
+    return task

@@ -1,0 +1,118 @@
+"""When and how the state of a training gets into its run folder."""
+
+import shlex
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from ddeq_models._internal.files import owned_file
+from ddeq_models.distributed import Ranks
+from ddeq_models.errors import Interrupted
+from ddeq_models.runs.folder import CHECKPOINT, RunFolder
+from ddeq_models.training.board import Board
+from ddeq_models.training.state import State
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What of a training changes no result.
+
+    Attributes:
+        quiet: Show no progress.
+        checkpoint_every: Seconds between two checkpoints; a crash costs at most that much work.
+        tensorboard: Whether the records also go to TensorBoard, into the run folder.
+    """
+
+    quiet: bool = False
+    checkpoint_every: float = 30.0
+    tensorboard: bool = False
+
+
+class Stop:
+    """Within it, the first Ctrl-C or SIGTERM sets `asked`; the second stops at once.
+
+    Attributes:
+        asked: Whether a signal came.
+        code: Exit code that tells of it: 128 and the signal's number.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.code = 128 + signal.SIGINT
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            self._before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked, self.code = True, 128 + number
+
+
+class Saver:
+    """Keeps the state in the run folder, and says when to stop.
+
+    Args:
+        run: The run, whose checkpoint, if there is one, is loaded into the state.
+        ranks: The processes; the first one writes.
+        state: The state.
+        stop: Whether a signal came.
+        manner: How often to save.
+    """
+
+    def __init__(
+        self, run: RunFolder, ranks: Ranks, state: State, stop: Stop, manner: Manner
+    ) -> None:
+        self.run, self.ranks, self.state, self.stop = run, ranks, state, stop
+        self.path, self.every = run.path / CHECKPOINT, manner.checkpoint_every
+        size = 0
+        if self.path.exists() or self.path.is_symlink():
+            size = state.load(owned_file(run.path, CHECKPOINT), run.identity, first=ranks.rank == 0)
+        if ranks.rank == 0:
+            run.clear_leftovers(size)
+        if manner.tensorboard and ranks.rank == 0:
+            run.listeners.append(Board(run.path, state.step).add)
+        self.saved = time.monotonic()
+
+    def save(self) -> None:
+        """Write a checkpoint, which replaces the one before."""
+        tally = self.ranks.gather(self.state.tally)
+        if self.ranks.rank == 0:
+            self.state.save(self.path, tally, self.run.sync_metrics(), self.run.identity)
+        self.saved = time.monotonic()
+
+    def save_if_due(self) -> None:
+        """After a step: save if it is time to; if a signal came, save and stop.
+
+        Raises:
+            Interrupted: A signal came.
+        """
+        due = self.ranks.rank == 0 and time.monotonic() - self.saved >= self.every
+        due, stop = self.ranks.any(due, self.stop.asked)
+        if due or stop:
+            self.save()
+        if stop:
+            when = f"stopped after step {self.state.step}, which is saved"
+            raise Interrupted(how_to_go_on(when, self.run), self.stop.code)
+
+
+def how_to_go_on(what: str, run: RunFolder) -> str:
+    """A sentence with the command that resumes a run."""
+    return f"{what}; go on with: ddeq train --resume {shlex.quote(str(run.path))}"

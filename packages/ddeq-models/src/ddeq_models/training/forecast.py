@@ -1,0 +1,115 @@
+"""What is done before the first step: the model looks at the clouds, and the time is estimated."""
+
+import copy
+import math
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from itertools import islice, pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from ddeq_data import CloudDataset, Transform
+from ddeq_models.config import DataConfig, TrainConfig
+from ddeq_models.distributed import Ranks
+from ddeq_models.tasks.base import Task
+from ddeq_models.training.state import State
+from ddeq_models.training.step import optimise
+
+CLOUDS = 2048  # as many tell a model's units and quantiles
+POINTS = 2**22  # of all of them, padding included
+TRIAL = 4  # steps that are timed; the first one, which allocates, does not count
+
+
+def fit_to_data(
+    model: nn.Module, train_set: CloudDataset, normalise: Transform, device: torch.device
+) -> None:
+    """Show a model some training clouds, if it wants to see any before the training.
+
+    Args:
+        model: One with a method ``fit(points, weights, labels)`` takes from them what it likes.
+        train_set: The clouds; of many, some, evenly chosen.
+        normalise: What is done to every cloud.
+        device: Where the model is.
+    """
+    if not hasattr(model, "fit") or not len(train_set):
+        return
+    most = max(1, min(CLOUDS, POINTS // max(1, int(train_set.sizes.max()))))
+    chosen = torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
+    batch = train_set.__getitems__(chosen.tolist()).to(device).map(normalise)
+    model.fit(batch.points, batch.weights, batch.labels)  # type: ignore[operator]
+
+
+def seconds_a_step(task: Task, model: nn.Module, inputs: Iterable[Any], ranks: Ranks) -> float:
+    """Time a few steps of a copy of the model.
+
+    Args:
+        task: What the loss is.
+        model: The model, which is left as it is.
+        inputs: What the task prepared, batch by batch.
+        ranks: The processes.
+
+    Returns:
+        Seconds of a step, the preparation of its batch included.
+    """
+    trial = State(copy.deepcopy(model), task.config.train)
+    trial.model.train()
+    times = [time.perf_counter()]
+    for prepared in islice(inputs, TRIAL):
+        optimise(task, trial, prepared, task.config.train.learning_rate, ranks)
+        if ranks.device.type == "cuda":
+            torch.cuda.synchronize(ranks.device)
+        times.append(time.perf_counter())
+    steps = [end - start for start, end in pairwise(times)]
+    return statistics.median(steps[1:] or steps)
+
+
+def shortened(plan: TrainConfig, length: int, seconds: float) -> int:
+    """The epochs that the time allows: those of the plan, or fewer, one at least.
+
+    A tenth of the time is left for validations.
+
+    Args:
+        plan: The training.
+        length: Steps of an epoch.
+        seconds: Of a step.
+    """
+    if not plan.max_minutes:
+        return plan.epochs
+    return max(1, min(plan.epochs, math.floor(54 * plan.max_minutes / (seconds * length))))
+
+
+def introduce(data: DataConfig, sets: Mapping[str, CloudDataset]) -> None:
+    """Say on standard error what the clouds are, and in which frame they are seen."""
+    counts = ", ".join(f"{len(clouds):,} {name}" for name, clouds in sets.items())
+    first = next(iter(sets.values()))
+    frame = {
+        "z-score": "each with mean 0 and variance 1 along each axis",
+        "unit-sphere": "each in the unit ball",
+        "none": "as they are",
+    }.get(data.normalise)
+    if frame is None:
+        centre = ", ".join(f"{x:.4g}" for x in data.centre[:6])
+        more = ", ..." if len(data.centre) > 6 else ""
+        frame = f"all about ({centre}{more}) in units of {data.unit:.4g}"
+    print(f"clouds: {counts}; {len(first.classes)} classes; {frame}", file=sys.stderr, flush=True)
+
+
+def announce(plan: TrainConfig, epochs: int, length: int, seconds: float) -> None:
+    """Say on standard error how long the training will take, before it does."""
+    steps = epochs * length
+    whole = f"{steps:,} steps in {epochs:,} epochs" if epochs > 1 else f"{steps:,} steps, one epoch"
+    cut = "" if epochs == plan.epochs else f", not {plan.epochs:,}: --max-minutes"
+    print(f"{whole}{cut}; about {duration(steps * seconds)}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time in words: 40 s, 3 min, 2.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

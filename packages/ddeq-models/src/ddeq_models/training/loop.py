@@ -1,0 +1,165 @@
+"""The training loop."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from ddeq_data import CloudDataset, PointBatch
+from ddeq_models.config import RunConfig, TrainConfig
+from ddeq_models.data import augmentation, batches, generator_of, normaliser
+from ddeq_models.distributed import Ranks
+from ddeq_models.errors import Diverged
+from ddeq_models.measuring.measure import EVALUATION_BATCH, measure
+from ddeq_models.models.base import build_model
+from ddeq_models.runs.folder import RunFolder
+from ddeq_models.tasks.base import Task
+from ddeq_models.tasks.tally import Figures, Tally, to_json
+from ddeq_models.training.checkpoints import Manner, Saver, Stop
+from ddeq_models.training.forecast import announce, fit_to_data, seconds_a_step, shortened
+from ddeq_models.training.optimiser import learning_rate
+from ddeq_models.training.progress import Pace, Progress
+from ddeq_models.training.state import State
+from ddeq_models.training.step import optimise
+from wgf_solver import AdjointWarning
+
+RECORD_EVERY = 50  # steps between two records of the training, about: each epoch is cut evenly
+VALIDATIONS = 50  # of a training, about: a set of few clouds is passed through more often
+
+
+def fit(
+    task: Task,
+    train_set: CloudDataset,
+    validation_set: CloudDataset,
+    run: RunFolder,
+    ranks: Ranks,
+    manner: Manner,
+) -> State:
+    """The training loop, from where the run folder's checkpoint is, if it has one.
+
+    Everything random in a step is drawn from (seed, step), the batches of an epoch from (seed,
+    epoch); the learning rate is a function of the step, the solver's settings of the epoch.
+
+    Returns:
+        The state at the end; the weights that are kept are in the run folder.
+    """
+    config, plan, device = task.config, task.config.train, ranks.device
+    normalise, augment = normaliser(config.data), augmentation(config.data)
+    loader, sampler = batches(
+        train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda"
+    )
+    validation_loader, _ = batches(validation_set, EVALUATION_BATCH)
+    length = len(loader)
+    records = max(1, round(length / RECORD_EVERY))
+    ends = {length * (i + 1) // records for i in range(records)}
+    quiet = manner.quiet or ranks.rank > 0
+
+    with (
+        warnings.catch_warnings(),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        Stop() as stop,
+    ):
+        warnings.simplefilter("ignore", AdjointWarning)  # these failures are counted
+        torch.manual_seed(plan.seed)
+        model = build_model(config.model).to(device)
+        fit_to_data(model, train_set, normalise, device)
+        state = State(model, plan)
+        saver = Saver(run, ranks, state, stop, manner)
+
+        def inputs_of(batch: PointBatch, step: int) -> Any:
+            generator = generator_of(plan.seed, step)
+            torch.manual_seed(generator.initial_seed() + ranks.rank)
+            batch = batch.to(device, non_blocking=True).map(normalise)
+            return task.prepare(batch.map(augment, generator), generator)
+
+        if not state.epochs:  # it begins
+            sampler.load_state_dict({"seed": plan.seed, "epoch": 1, "position": 0})
+            state.epochs = plan.epochs
+            if plan.max_minutes or not manner.quiet:
+                trial = seconds_a_step(task, model, (inputs_of(b, 0) for b in loader), ranks)
+                state.epochs = ranks.of_first(shortened(plan, length, trial))
+                if not quiet:
+                    announce(plan, state.epochs, length, trial)
+        plan = replace(plan, epochs=state.epochs)
+        steps, every = plan.epochs * length, max(1, plan.epochs // VALIDATIONS)
+        with Progress(task, plan.epochs, steps, quiet, done=state.step) as progress:
+            for epoch in range(state.step // length + 1, plan.epochs + 1):
+                if stalled(plan, state, epoch):
+                    break
+                _configure(config, epoch, model, state.average.model)
+                sampler.load_state_dict(
+                    {"seed": plan.seed, "epoch": epoch, "position": state.step % length}
+                )
+                model.train()
+                pace, paced = Pace(model), state.step
+                for position, batch in enumerate(loader, start=state.step % length + 1):
+                    inputs = inputs_of(batch, state.step)
+                    rate = learning_rate(plan, state.step, steps)
+                    optimise(task, state, inputs, rate, ranks)
+                    progress.step(epoch, state.tally)
+                    if position in ends:
+                        tally = ranks.gather(state.tally)
+                        trained = _finite(task, tally, f"training, step {state.step}", run)
+                        at = {"epoch": epoch, "step": state.step, "seconds": state.seconds}
+                        at["learning_rate"] = rate
+                        times, paced = pace.look(state.step - paced), state.step
+                        run.append({"split": "train", **at, **times, **to_json(trained)})
+                        state.tally = Tally()
+                    if position < length:
+                        saver.save_if_due()
+
+                over = epoch == plan.epochs or ranks.any(late(plan, state))[0]
+                if over or epoch % every == 0:
+                    tally = measure(
+                        task, state.average.model, validation_loader, device, ranks=ranks
+                    )
+                    validated = _finite(task, tally, f"validation, epoch {epoch}", run)
+                    _keep(task, state, validated, epoch, run)
+                    at = {**at, "seconds": state.seconds, "kept": state.kept_epoch == epoch}
+                    run.append({"split": "validation", **at, **to_json(validated)})
+                    progress.epoch(epoch, trained, validated)
+                if over:
+                    state.epochs = epoch  # also for who goes on from here
+                saver.save_if_due()
+                if over:
+                    break
+            saver.save()
+    return state
+
+
+def stalled(plan: TrainConfig, state: State, epoch: int) -> bool:
+    """Whether no validation of the last `patience` epochs before this one was the best so far."""
+    return bool(plan.patience) and epoch - 1 - state.best_epoch >= plan.patience
+
+
+def late(plan: TrainConfig, state: State) -> bool:
+    """Whether the time that the training may take is over."""
+    return 0 < 60 * plan.max_minutes <= state.seconds
+
+
+def _configure(config: RunConfig, epoch: int, *models: nn.Module) -> None:
+    """Give the models the solver's settings of an epoch."""
+    if config.train.solver_phases:
+        for model in models:
+            model.configure(config.model_at(epoch))  # type: ignore[operator]
+
+
+def _keep(task: Task, state: State, validated: Figures, epoch: int, run: RunFolder) -> None:
+    """Write the weights of the epoch, if they are those to keep."""
+    better = not state.best_epoch or task.objective(validated) > task.objective(state.best)
+    if better:
+        state.best, state.best_epoch = validated, epoch
+    if better or task.config.train.keep == "last":
+        state.kept, state.kept_epoch = validated, epoch
+        run.write_weights(state.average.model.state_dict())
+
+
+def _finite(task: Task, tally: Tally, when: str, run: RunFolder) -> Figures:
+    if not tally.finite():
+        raise Diverged(
+            f"the loss is not finite ({when}); {run.path} keeps what was complete before. "
+            "Try a smaller --learning-rate"
+        )
+    return task.figures(tally.columns())

@@ -1,0 +1,224 @@
+"""The training of a model, from the data to the finished run folder; its loop is in `loop`."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddeq_data import CloudDataset
+from ddeq_models.config import DataConfig, RunConfig, TrainConfig, default_task, passes
+from ddeq_models.data import (
+    SPLITS,
+    batches,
+    check_fit,
+    framed,
+    normaliser,
+    open_split,
+)
+from ddeq_models.distributed import Ranks, join_ranks
+from ddeq_models.errors import Interrupted
+from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
+from ddeq_models.models.base import ModelConfig
+from ddeq_models.models.size import check_size
+from ddeq_models.models.solver import build_solver
+from ddeq_models.report.drawing import draw_if_possible
+from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
+from ddeq_models.runs.identity import identity
+from ddeq_models.tasks.base import Task, TaskConfig, build_task
+from ddeq_models.tasks.tally import SOLVER_FIGURES, to_json
+from ddeq_models.training.board import check_board
+from ddeq_models.training.checkpoints import Manner, how_to_go_on
+from ddeq_models.training.forecast import introduce
+from ddeq_models.training.loop import fit
+
+
+def train(
+    model: ModelConfig,
+    data: DataConfig,
+    training: TrainConfig,
+    *,
+    task: TaskConfig | None = None,
+    preset: str = "custom",
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    quiet: bool = False,
+    checkpoint_every: float = 30.0,
+    tensorboard: bool = False,
+) -> RunFolder:
+    """Train a model, measure it on the test clouds, and leave a run folder with pictures.
+
+    The same arguments give the same run on the same machine and number of threads, also if it is
+    stopped, killed and resumed. The state of PyTorch's own random numbers is afterwards what it
+    was before.
+
+    Args:
+        model: The model; `point_dim` and `classes` are taken from the data.
+        data: The clouds, their normalisation and augmentation.
+        training: The training.
+        task: What the model is trained for; None is classification.
+        preset: Name under which the model goes in the run's files.
+        out: The run folder, which must be empty or not exist; None is
+            ``runs/<date>-<data>-<preset>``.
+        resume: Go on with the run that `out` holds, which must be of the same configuration;
+            start anew where it holds nothing.
+        device: See `choose_device`.
+        quiet: Show no progress.
+        checkpoint_every: Seconds between two checkpoints; a crash costs at most that much work.
+        tensorboard: Write the records for TensorBoard as well, into the run folder.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: The run folder, the data or the device cannot be used; nothing was written.
+        DataError: The files of the data are missing or damaged; nothing was written.
+        Diverged: A loss is not finite.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved, and the error says how to go on.
+    """
+    if tensorboard:
+        check_board()
+    with join_ranks(device) as ranks:
+
+        def prepare() -> tuple[list[CloudDataset], RunConfig, Task]:
+            if out is not None and ranks.rank == 0 and not (resume and RunFolder(out).holds_run()):
+                check_out(Path(out))
+            sets = [open_split(data, split) for split in SPLITS]
+            classes = tuple(sets[0].classes)
+            config = RunConfig(
+                preset=preset,
+                classes=classes,
+                data=framed(data, sets[0]),
+                model=model.for_data(sets[0].dim, len(classes), sets[0].coordinates),
+                train=passes(training, len(sets[0])),
+                version=version("ddeq-models"),
+                task=task or default_task(),
+            )
+            _check_solver(config)
+            check_size(config.model)
+            job = build_task(config)
+            job.check(dict(zip(SPLITS, sets, strict=True)))
+            return sets, config, job
+
+        sets, config, job = ranks.together(prepare)
+        if ranks.count > 1:  # before anything is written
+            ranks.same(identity(config, sets))
+        path = ranks.together(
+            lambda: RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
+        )
+        folder = RunFolder(ranks.of_first(path), writes=ranks.rank == 0)
+        return _complete(job, sets, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+
+
+def resume_run(
+    run: str | Path,
+    *,
+    device: str = "auto",
+    quiet: bool = False,
+    checkpoint_every: float = 30.0,
+    tensorboard: bool = False,
+) -> RunFolder:
+    """Go on with a run that was stopped or killed; return at once if it is complete.
+
+    Args:
+        run: The run folder, which says itself what is to be done.
+        device: See `choose_device`.
+        quiet: Show no progress.
+        checkpoint_every: See `train`.
+        tensorboard: See `train`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: There is no such run, or its data are not what they were.
+        DataError: The files of the data are missing or damaged.
+        Diverged: A loss is not finite.
+        Interrupted: As in `train`.
+    """
+    if tensorboard:
+        check_board()
+    with join_ranks(device) as ranks:
+        folder = RunFolder(run, writes=ranks.rank == 0)
+
+        def prepare() -> tuple[list[CloudDataset], Task]:
+            config = folder.config()
+            check_size(config.model)
+            sets = [open_split(config.data, split) for split in SPLITS]
+            check_fit(sets[0], config.model.point_dim, config.classes)
+            return sets, build_task(config)
+
+        sets, job = ranks.together(prepare)
+        return _complete(job, sets, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+
+
+def _complete(
+    task: Task, sets: Sequence[CloudDataset], run: RunFolder, ranks: Ranks, manner: Manner
+) -> RunFolder:
+    """What is still to be done of a run: the training, the test, the pictures."""
+    if ranks.any(run.is_complete())[0]:
+        return run
+    run.identity = identity(task.config, sets)
+    ranks.same(run.identity)
+    ranks.together(run.claim)
+    config, (train_set, validation_set, test_set) = task.config, sets
+    named: dict[str, CloudDataset] = dict(zip(SPLITS, sets, strict=True))
+    if not manner.quiet and ranks.rank == 0:
+        introduce(config.data, named)
+    try:
+        state = fit(task, train_set, validation_set, run, ranks, manner)
+        trained = run.model(ranks.device)  # what is measured is what was saved
+        loader, _ = batches(test_set, EVALUATION_BATCH)
+        columns = measure(task, trained, loader, ranks.device, ranks=ranks, thorough=True).columns()
+        if ranks.rank == 0:
+            seconds = state.seconds
+            draw_if_possible(task, run, trained, test_set, columns, ranks.device)
+            run.write_result(
+                {
+                    "task": config.task.kind,
+                    "data": config.data.name,
+                    "preset": config.preset,
+                    "seed": config.train.seed,
+                    "parameters": sum(p.numel() for p in trained.parameters()),
+                    "seconds": seconds,
+                    "epoch": state.kept_epoch,
+                    **_named(to_json(state.kept), "validation", solver=False),
+                    **_named(to_json(task.figures(columns)), "test", solver=True),
+                    **task.result(columns),
+                    **task.aside(named, normaliser(config.data), state.kept, run.metrics()),
+                    "device": str(ranks.device),
+                    "processes": ranks.count,
+                    "threads": torch.get_num_threads(),
+                    "versions": _versions(),
+                }
+            )
+            (run.path / CHECKPOINT).unlink(missing_ok=True)
+    except KeyboardInterrupt:
+        raise Interrupted(how_to_go_on("stopped", run)) from None
+    finally:
+        run.release()
+    return run
+
+
+def _check_solver(config: RunConfig) -> None:
+    """An error in the solver's settings or in their phases shall not wait for its epoch."""
+    last: Any = config.model_at(config.train.epochs)
+    if hasattr(last, "velocity"):
+        build_solver(last)
+
+
+def _named(figures: dict[str, float | None], split: str, *, solver: bool) -> dict[str, Any]:
+    """Figures as ``result.json`` names them; those of the solver, if wanted, without a split."""
+    return {
+        name if name in SOLVER_FIGURES else f"{split}_{name}": value
+        for name, value in forward_only(figures).items()
+        if solver or name not in SOLVER_FIGURES
+    }
+
+
+def _versions() -> dict[str, Any]:
+    packages = ("ddeq-models", "ddeq-data", "set-attention", "wgf-solver", "torch")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
