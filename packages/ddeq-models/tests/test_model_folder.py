@@ -34,6 +34,7 @@ from ddeq_models.cli.configure import assemble
 from ddeq_models.cli.main import parse
 from ddeq_models.config import differences
 from ddeq_models.models.base import build_model
+from ddeq_models.registry import DATA_SETS
 from ddeq_models.runs.card import train_command
 from ddeq_models.runs.pretrained import SHIPPED
 
@@ -177,7 +178,7 @@ def test_the_command_of_a_card_assembles_the_run(tiny_config: DDEQConfig) -> Non
         wanted = RunConfig(
             preset,
             (),
-            replace(recipe.data, jitter=0.25, root="/x y" if data != "digits" else None),
+            replace(recipe.data, jitter=0.25, root="/x y" if DATA_SETS[data].find else None),
             recipe.model,
             changed,
             task=recipe.task,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 from ddeq_models._internal.text import shown
@@ -112,15 +113,11 @@ def _module(command: str) -> Any:
 
 
 def _before_command(argv: Sequence[str]) -> list[str]:
-    """The modules to import before the options of a command are known."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--import", dest="imports", action="append", default=[])
+    """The modules to import before the options of a command can be known."""
     stop = next((i for i, word in enumerate(argv) if word in COMMANDS), len(argv))
-    try:
-        found: list[str] = parser.parse_known_args(list(argv[:stop]))[0].imports
-    except SystemExit:  # an option without its value: the parser itself says so
-        return []
-    return found
+    words = list(argv[:stop])
+    joined = [word.removeprefix("--import=") for word in words if word.startswith("--import=")]
+    return joined + [after for word, after in pairwise(words) if word == "--import"]
 
 
 def import_plugin(module: str) -> None:
