@@ -6,9 +6,7 @@ A measure is points (..., n, d) and weights (..., n) that sum to 1; padding is w
 from importlib.metadata import version
 
 from ddeq_data import transforms
-from ddeq_data.batch import Cloud, PointBatch
-from ddeq_data.collation import collate, pack, unpack
-from ddeq_data.completion import (
+from ddeq_data.crops import (
     Completion,
     Crop,
     DDEQsCrop,
@@ -30,7 +28,8 @@ from ddeq_data.datasets import (
     stratified_share,
 )
 from ddeq_data.errors import DataError
-from ddeq_data.packed import PackedClouds
+from ddeq_data.loading import SizeBuckets, collate, pack, unpack
+from ddeq_data.measures import Cloud, PackedClouds, PointBatch
 from ddeq_data.readers import (
     Mesh,
     read_cloud,
@@ -42,8 +41,7 @@ from ddeq_data.readers import (
     read_text,
     read_xyz,
 )
-from ddeq_data.sampler import SizeBuckets
-from ddeq_data.sampling import (
+from ddeq_data.shapes import (
     AllPoints,
     FirstPoints,
     RandomPoints,
@@ -51,8 +49,10 @@ from ddeq_data.sampling import (
     Shape,
     SurfacePoints,
     VoxelVertices,
+    sample_surface,
+    voxel_bounds,
+    voxel_means,
 )
-from ddeq_data.surfaces import sample_surface, voxel_bounds, voxel_means
 from ddeq_data.transforms import (
     Compose,
     DropPoints,

@@ -16,7 +16,7 @@ from ddeq_data import (
     PointCloudFolder,
     SyntheticShapes,
 )
-from ddeq_data.datasets.modelnet import Release
+from ddeq_data.datasets import Release
 from ddeq_models.errors import UserError
 
 __all__ = ["CATALOGUE", "Entry", "entry", "listing"]
@@ -143,7 +143,7 @@ def _modelnet(
 
 
 def _folder(root: Path) -> list[str]:
-    from ddeq_data.datasets.listing import list_folder
+    from ddeq_data.datasets import list_folder
 
     try:
         found = list_folder(root)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ddeq_data import Cloud, collate
-from ddeq_data.precision import as_precise_as_needed
+from ddeq_data.measures import as_precise_as_needed
 from ddeq_models.completer import Completed
 from ddeq_models.config import RunConfig
 from ddeq_models.device import choose_device

@@ -29,7 +29,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ddeq_data.locks import Lock
+from ddeq_data.storage import Lock
 from ddeq_models.config import RunConfig, differences
 from ddeq_models.errors import UserError
 from ddeq_models.files import (

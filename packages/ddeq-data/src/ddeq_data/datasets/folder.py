@@ -12,7 +12,7 @@ from ddeq_data.datasets.listing import list_folder
 from ddeq_data.datasets.processing import file_sources, pack_listing
 from ddeq_data.datasets.splits import check_split
 from ddeq_data.readers.columns import check_names
-from ddeq_data.sampling import AllPoints, Sampling
+from ddeq_data.shapes.sampling import AllPoints, Sampling
 from ddeq_data.transforms.base import Transform
 
 __all__ = ["PointCloudFolder", "cache_folder", "processed"]

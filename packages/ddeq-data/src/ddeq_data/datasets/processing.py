@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ddeq_data.cache import cached_clouds
 from ddeq_data.datasets.listing import Listing
 from ddeq_data.errors import DataError
-from ddeq_data.packed import PackedClouds
-from ddeq_data.precision import as_precise_as_needed
+from ddeq_data.measures.packed import PackedClouds
+from ddeq_data.measures.precision import as_precise_as_needed
 from ddeq_data.readers.cloud import read_cloud_file
-from ddeq_data.sampling import Sampling, Shape
+from ddeq_data.shapes.sampling import Sampling, Shape
+from ddeq_data.storage.cache import cached_clouds
 
 __all__ = ["Source", "file_key", "file_sources", "pack_listing", "pack_shapes", "read_shape"]
 

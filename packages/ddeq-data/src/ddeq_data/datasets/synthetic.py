@@ -11,7 +11,7 @@ from torch import Tensor
 from ddeq_data.counters import mix, normal, stream, uniform
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.splits import check_split
-from ddeq_data.packed import PackedClouds
+from ddeq_data.measures.packed import PackedClouds
 from ddeq_data.transforms.base import Transform
 
 __all__ = ["SHAPES", "SyntheticShapes"]

@@ -11,10 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ddeq_data._internal.locks import locked
 from ddeq_data.downloads.resource import Resource
 from ddeq_data.downloads.transfer import Transfer, TransferError
 from ddeq_data.errors import DataError
-from ddeq_data.locks import locked
 
 __all__ = ["WORK", "fetch", "own_folder", "work_folder"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ddeq_data.counters import mix
-from ddeq_data.masses import cumulated, exact, masses
+from ddeq_data.measures.masses import cumulated, exact, masses
 from ddeq_data.transforms.base import RandomTransform, check, clean, seeds_for, unit_of
 
 __all__ = ["FarthestSample", "RandomSample", "farthest_points"]

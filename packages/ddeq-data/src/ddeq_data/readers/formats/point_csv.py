@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.numbers import token_integers
 from ddeq_data.readers.source import refuse_special
-from ddeq_data.readers.tokens import Tokens
+from ddeq_data.readers.text.numbers import token_integers
+from ddeq_data.readers.text.tokens import Tokens
 
 __all__ = ["read_point_csv"]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.columns import Columns, choose_columns, stacked
-from ddeq_data.readers.mesh import finite_vertices
-from ddeq_data.readers.numbers import NumberStream, header_end, line_feeds
 from ddeq_data.readers.source import read_source
+from ddeq_data.readers.text.numbers import NumberStream, header_end, line_feeds
+from ddeq_data.readers.vertices import finite_vertices
 
 __all__ = ["pcd_columns", "read_pcd"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.header import Head, find_head, split_cells
-from ddeq_data.readers.numbers import line_feeds, token_floats
-from ddeq_data.readers.tokens import NUMBER, Tokens
+from ddeq_data.readers.text.header import Head, find_head, split_cells
+from ddeq_data.readers.text.numbers import line_feeds, token_floats
+from ddeq_data.readers.text.tokens import NUMBER, Tokens
 
 __all__ = ["Table", "read_table"]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ddeq_data.counters import mix
-from ddeq_data.readers.mesh import Mesh
-from ddeq_data.surfaces import sample_surface, voxel_bounds
+from ddeq_data.readers.vertices import Mesh
+from ddeq_data.shapes.surfaces import sample_surface, voxel_bounds
 
 __all__ = [
     "AllPoints",

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.batch import PointBatch
 from ddeq_data.counters import mix, normal, stream
-from ddeq_data.masses import cumulated, exact, masses
+from ddeq_data.measures.batch import PointBatch
+from ddeq_data.measures.masses import cumulated, exact, masses
 from ddeq_data.transforms.base import clean
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.numbers import header_end
+from ddeq_data.readers.text.numbers import header_end
 
 __all__ = ["Element", "Header", "Property", "parse_header"]
 

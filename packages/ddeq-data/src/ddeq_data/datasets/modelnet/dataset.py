@@ -11,8 +11,8 @@ from ddeq_data.datasets import resources
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.folder import cache_folder, processed
 from ddeq_data.datasets.listing import Listing
-from ddeq_data.datasets.modelnet_counts import MODELNET10, MODELNET40
-from ddeq_data.datasets.modelnet_releases import (
+from ddeq_data.datasets.modelnet.counts import MODELNET10, MODELNET40
+from ddeq_data.datasets.modelnet.releases import (
     hdf5_listing,
     hdf5_sources,
     mesh_listing,
@@ -23,10 +23,10 @@ from ddeq_data.datasets.processing import Source, file_sources, pack_listing
 from ddeq_data.datasets.splits import check_split
 from ddeq_data.downloads import Resource, fetch, unpack
 from ddeq_data.errors import DataError
-from ddeq_data.sampling import FirstPoints, Sampling, SurfacePoints
+from ddeq_data.shapes.sampling import FirstPoints, Sampling, SurfacePoints
 from ddeq_data.transforms.base import Transform
 
-__all__ = ["ModelNet10", "ModelNet40"]
+__all__ = ["ModelNet10", "ModelNet40", "Release"]
 
 Release = Literal["meshes", "hdf5", "resampled"]
 # Seed and share of the validation split: part of the definition of the data set.

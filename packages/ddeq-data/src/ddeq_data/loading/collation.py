@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ddeq_data.batch import Cloud, PointBatch
-from ddeq_data.packed import PackedClouds
+from ddeq_data.measures.batch import Cloud, PointBatch
+from ddeq_data.measures.packed import PackedClouds
 
 __all__ = ["collate", "pack", "unpack"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.mesh import Mesh, checked_mesh
-from ddeq_data.readers.numbers import NumberStream, token_floats, uncommented
 from ddeq_data.readers.source import read_source
-from ddeq_data.readers.tokens import Tokens
+from ddeq_data.readers.text.numbers import NumberStream, token_floats, uncommented
+from ddeq_data.readers.text.tokens import Tokens
+from ddeq_data.readers.vertices import Mesh, checked_mesh
 
 __all__ = ["read_off"]
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.columns import Columns, choose_columns
-from ddeq_data.readers.mesh import finite_vertices
-from ddeq_data.readers.numbers import line_feeds
 from ddeq_data.readers.source import read_source
-from ddeq_data.readers.table import Table, read_table
+from ddeq_data.readers.text.numbers import line_feeds
+from ddeq_data.readers.text.table import Table, read_table
+from ddeq_data.readers.vertices import finite_vertices
 
 __all__ = ["check_width", "pts_table", "read_pts", "read_text", "read_xyz", "xyz_table"]
 

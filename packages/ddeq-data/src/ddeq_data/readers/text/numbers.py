@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.tokens import NUMBER, Tokens
+from ddeq_data.readers.text.tokens import NUMBER, Tokens
 
 __all__ = [
     "NumberStream",

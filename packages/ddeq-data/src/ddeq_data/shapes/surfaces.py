@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ddeq_data.counters import uniform
-from ddeq_data.readers.mesh import Mesh
+from ddeq_data.readers.vertices import Mesh
 
 __all__ = ["sample_surface", "voxel_bounds", "voxel_means"]
 

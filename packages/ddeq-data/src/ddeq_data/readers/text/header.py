@@ -6,7 +6,7 @@ import contextlib
 import csv
 from typing import NamedTuple
 
-from ddeq_data.readers.tokens import NUMBER
+from ddeq_data.readers.text.tokens import NUMBER
 
 __all__ = ["Head", "find_head", "split_cells"]
 

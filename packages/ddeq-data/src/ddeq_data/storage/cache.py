@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ddeq_data._internal.locks import locked
+from ddeq_data._internal.text import shown
 from ddeq_data.errors import DataError
-from ddeq_data.locks import locked
-from ddeq_data.packed import PackedClouds
-from ddeq_data.text import shown
+from ddeq_data.measures.packed import PackedClouds
 
 __all__ = ["cached_clouds", "read_clouds", "write_clouds"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddeq_data.readers.words import Words, joined, last_characters, number, over, without_point
+from ddeq_data.readers.text.words import Words, joined, last_characters, number, over, without_point
 
 __all__ = ["NUMBER", "Tokens"]
 

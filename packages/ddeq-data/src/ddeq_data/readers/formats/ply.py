@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
 from ddeq_data.readers.columns import stacked
-from ddeq_data.readers.mesh import Mesh, checked_mesh
-from ddeq_data.readers.numbers import NumberStream, line_feeds
-from ddeq_data.readers.ply_header import Element, Header, parse_header
+from ddeq_data.readers.formats.ply_header import Element, Header, parse_header
 from ddeq_data.readers.source import read_source
+from ddeq_data.readers.text.numbers import NumberStream, line_feeds
+from ddeq_data.readers.vertices import Mesh, checked_mesh
 
 __all__ = ["Ply", "parse_ply", "read_ply"]
 

@@ -9,7 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ddeq_data.batch import Cloud, PointBatch
+from ddeq_data.measures.batch import Cloud, PointBatch
 
 __all__ = ["PackedClouds"]
 
