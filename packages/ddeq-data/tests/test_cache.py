@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddeq_data import DataError, PackedClouds
-from ddeq_data.storage import cache, cached_clouds, read_clouds, write_clouds
+from ddeq_data.storage import cached_clouds, read_clouds, write_clouds
+from ddeq_data.storage import clouds_file as cache
 
 LAW = settings(max_examples=25, deadline=None, derandomize=True)
 

@@ -6,9 +6,10 @@ A measure is points (..., n, d) and weights (..., n) that sum to 1; padding is w
 from importlib.metadata import version
 
 from ddeq_data import transforms
+from ddeq_data._internal.moved import follow_moves, old_names
 from ddeq_data.crops import (
-    Completion,
     Crop,
+    CroppedBatch,
     DDEQsCrop,
     HalfSpaceCrop,
     UniformCrop,
@@ -78,9 +79,9 @@ __all__ = [
     "AllPoints",
     "Cloud",
     "CloudDataset",
-    "Completion",
     "Compose",
     "Crop",
+    "CroppedBatch",
     "DDEQsCrop",
     "DataError",
     "Digits",
@@ -137,3 +138,6 @@ __all__ = [
     "voxel_bounds",
     "voxel_means",
 ]
+
+follow_moves()
+__getattr__ = old_names(__name__, {"Completion": CroppedBatch})

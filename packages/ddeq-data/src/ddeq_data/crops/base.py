@@ -1,46 +1,22 @@
-"""Protocols of point-cloud completion: named rules that cut clouds into what is seen and the rest.
-
-Each is a frozen dataclass whose `repr` tells all there is to it, so that no two are mixed up. What
-happens to a cloud is a function of the cloud and of one 64-bit seed: not of the other clouds of
-its batch, of padding, or of the order of its points.
-"""
+"""What a crop is, and what it makes of a batch."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ddeq_data.counters import mix, normal, stream
-from ddeq_data.measures.batch import PointBatch
-from ddeq_data.measures.masses import cumulated, exact, masses
-from ddeq_data.transforms.base import clean
-from ddeq_data.transforms.normalise import UnitSphere, ZScore
+from ddeq_data.measures import PointBatch
+from ddeq_data.measures.masses import exact
+from ddeq_data.measures.padding import clean
 
-__all__ = [
-    "Completion",
-    "Crop",
-    "DDEQsCrop",
-    "HalfSpaceCrop",
-    "UniformCrop",
-    "ViewpointCrop",
-]
-
-# Fractions are counted in millionths: the products of these integers with masses fit into 64 bits.
-_FRACTION = 10**6
-# Lengths (in units of the cloud's radius) that agree to this many bits count as equal: on grids
-# of pixels many do, and rounding must not decide between them.
-_LENGTH = 2.0**30
-_LAST = torch.iinfo(torch.int64).max
-# What a cloud's seed is mixed with, for draws that are independent of each other.
-_DIRECTION, _SHARE, _ORDER, _CENTRE = range(4)
+__all__ = ["Crop", "CroppedBatch"]
 
 
 @dataclass(frozen=True, eq=False)
-class Completion:
+class CroppedBatch:
     """Clouds cut in two: what is seen, and what is to be found.
 
     Row i of `visible` and row i of `missing` belong to row i of the batch that was cut: each of
@@ -71,9 +47,9 @@ class Completion:
         dtype: torch.dtype | None = None,
         *,
         non_blocking: bool = False,
-    ) -> Completion:
+    ) -> CroppedBatch:
         """Return it on `device`, points, weights and shares in `dtype`; seeds remain int64."""
-        return Completion(
+        return CroppedBatch(
             self.visible.to(device, dtype, non_blocking=non_blocking),
             self.missing.to(device, dtype, non_blocking=non_blocking),
             self.share.to(device=device, dtype=dtype, non_blocking=non_blocking),
@@ -84,7 +60,7 @@ class Completion:
 class Crop(ABC):
     """Base of the protocols: `crop(batch, generator)`, and again `crop.repeat(batch, seeds)`."""
 
-    def __call__(self, batch: PointBatch, generator: torch.Generator) -> Completion:
+    def __call__(self, batch: PointBatch, generator: torch.Generator) -> CroppedBatch:
         """Cut each cloud in two, by a seed of its own.
 
         Args:
@@ -95,12 +71,12 @@ class Crop(ABC):
         seeds.random_(-(2**63), None, generator=generator)
         return self.repeat(batch, seeds)
 
-    def repeat(self, batch: PointBatch, seeds: Tensor) -> Completion:
+    def repeat(self, batch: PointBatch, seeds: Tensor) -> CroppedBatch:
         """Cut each cloud by the seed that is given.
 
         Args:
             batch: The clouds.
-            seeds: (B,) int64, one for each cloud, such as the `seeds` of a `Completion`.
+            seeds: (B,) int64, one for each cloud, such as the `seeds` of a `CroppedBatch`.
 
         Raises:
             ValueError: If the seeds do not fit the batch.
@@ -119,7 +95,7 @@ class Crop(ABC):
             taken = taken & self.missing(exact(inside), exact(batch.weights), seeds)
         total = batch.weights.sum(-1)
         lost = torch.where(taken, batch.weights, 0.0).sum(-1)
-        return Completion(
+        return CroppedBatch(
             _part(batch, ~taken),
             _part(batch, taken),
             lost / torch.where(total > 0, total, 1.0),
@@ -140,222 +116,8 @@ class Crop(ABC):
         """
 
 
-@dataclass(frozen=True)
-class DDEQsCrop(Crop):
-    """Balls around points of the cloud are missing: the protocol of the DDEQ paper.
-
-    The centres are drawn one after another from the points that are still visible, each with the
-    probability of its weight; all points at a distance up to `radius` of one are missing. Distances
-    are those between z-scored points (`ZScore`), whatever the units of the batch. A ball that would
-    leave nothing visible is not taken away.
-
-    Source: J. Geuter, C. Bonet, A. Korba and D. Alvarez-Melis, "DDEQs: Distributional Deep
-    Equilibrium Models through Wasserstein Gradient Flows", arXiv 2503.01140.
-
-    Attributes:
-        radius: Of the balls, positive.
-        balls: Number of balls, at least 1.
-
-    Raises:
-        ValueError: If an attribute is out of range.
-    """
-
-    radius: float = 0.6
-    balls: int = 2
-
-    def __post_init__(self) -> None:
-        if not 0 < self.radius < math.inf or self.balls < 1:
-            raise ValueError(
-                "expected a finite radius above 0 and at least 1 ball, "
-                f"got radius={self.radius} and balls={self.balls}"
-            )
-
-    def missing(self, points: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
-        """Say which of (B, n, d) are in one of the balls: (B, n)."""
-        scaled, _ = ZScore()(points, weights)
-        order = _scattered(points, seeds).argsort(-1)  # the same for any order of the points
-        visible, mass, own = weights > 0, masses(weights), stream(seeds, _CENTRE)
-        for ball in range(self.balls):
-            drawn = stream(own, ball)
-            centre = _atom(torch.where(visible, mass, 0), order, drawn)
-            apart = scaled - scaled.take_along_dim(centre[:, None, None], 1)
-            outside = visible & (_norm(apart) > self.radius)
-            visible = torch.where(outside.any(-1, keepdim=True), outside, visible)
-        return ~visible
-
-
-@dataclass(frozen=True)
-class _Fraction(Crop):
-    # What the crops of a fraction share; `keys` says in which order points are taken away.
-    fraction: float | tuple[float, float]
-
-    def __post_init__(self) -> None:
-        if isinstance(self.fraction, list):  # as it comes from a JSON or TOML file
-            object.__setattr__(self, "fraction", tuple(self.fraction))
-        low, high = self._range()
-        if not 0 < low <= high < 1:
-            raise ValueError(
-                "fraction must be above 0 and below 1, or a pair of such numbers that rises, "
-                f"got {self.fraction!r}"
-            )
-
-    def _range(self) -> tuple[float, float]:
-        return self.fraction if isinstance(self.fraction, tuple) else (self.fraction,) * 2
-
-    @abstractmethod
-    def keys(self, points: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
-        """Return (B, n) int64: the points of the least are taken away first."""
-
-    def missing(self, points: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
-        """Say which of (B, n, d) are among the first `fraction` of the mass: (B, n)."""
-        low, high = (round(_FRACTION * bound) for bound in self._range())
-        drawn = stream(seeds, _SHARE)
-        part = low + torch.remainder(drawn, high - low + 1)
-        return _first(self.keys(points, weights, seeds), weights, part)
-
-
-@dataclass(frozen=True)
-class HalfSpaceCrop(_Fraction):
-    """A half-space is missing: the points farthest in a direction uniform on the sphere.
-
-    Attributes:
-        fraction: Of the mass of the cloud, missing: rounded to whole points, those equally far
-            taken together; at least one point, and never all. Or a pair (low, high): then each
-            cloud draws its own, uniform between them.
-
-    Raises:
-        ValueError: If a fraction is not in 0..1 (both excluded), or a pair falls.
-    """
-
-    fraction: float | tuple[float, float] = 0.5
-
-    def keys(self, points: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
-        """Return (B, n) int64: how far against the direction."""
-        scaled, _ = UnitSphere()(points, weights)
-        direction = _direction(seeds, points.shape[-1], points.dtype)
-        return (-_dot(scaled, direction[:, None]) * _LENGTH).round().to(torch.int64)
-
-
-@dataclass(frozen=True)
-class ViewpointCrop(_Fraction):
-    """The points nearest to a viewpoint are missing: the protocol of PoinTr.
-
-    The viewpoint is drawn uniformly from the sphere around the cloud, in the units of `UnitSphere`,
-    whatever those of the batch; or it is one of the 2^d corners (1 or -1 on each axis), fixed for
-    tests. PoinTr trains with `ViewpointCrop((0.25, 0.75))` and tests with `ViewpointCrop(f, k)` for
-    all corners k in 0..7 and f = 0.25 ("easy"), 0.5 ("median") and 0.75 ("hard").
-
-    Source: X. Yu, Y. Rao, Z. Wang, Z. Liu, J. Lu and J. Zhou, "PoinTr: Diverse point cloud
-    completion with geometry-aware transformers", ICCV 2021.
-
-    Attributes:
-        fraction: Of the mass of the cloud, missing: rounded to whole points, those equally near
-            taken together; at least one point, and never all. Or a pair (low, high): then each
-            cloud draws its own, uniform between them.
-        corner: None, or the number of a corner: bit a of it is set where axis a has -1.
-
-    Raises:
-        ValueError: If a fraction is not in 0..1 (both excluded), a pair falls, or there is no such
-            corner.
-    """
-
-    fraction: float | tuple[float, float] = 0.5
-    corner: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.corner is not None and self.corner < 0:
-            raise ValueError(f"corner must be None or at least 0, got {self.corner}")
-
-    def keys(self, points: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
-        """Return (B, n) int64: the distances from the viewpoint."""
-        scaled, _ = UnitSphere()(points, weights)
-        dim = points.shape[-1]
-        if self.corner is None:
-            viewpoint = _direction(seeds, dim, points.dtype)
-        elif self.corner < 2**dim:
-            signs = [1.0 - 2 * (self.corner >> axis & 1) for axis in range(dim)]
-            viewpoint = points.new_tensor(signs).expand(len(seeds), dim)
-        else:
-            raise ValueError(
-                f"in dimension {dim} there are the corners 0..{2**dim - 1}, got {self.corner}"
-            )
-        return (_norm(scaled - viewpoint[:, None]) * _LENGTH).round().to(torch.int64)
-
-
-@dataclass(frozen=True)
-class UniformCrop(_Fraction):
-    """Points drawn without replacement are missing, those at one place together.
-
-    Attributes:
-        fraction: Of the mass of the cloud, missing: rounded to whole points; at least one point,
-            and never all. Or a pair (low, high): then each cloud draws its own, uniform between
-            them.
-
-    Raises:
-        ValueError: If a fraction is not in 0..1 (both excluded), or a pair falls.
-    """
-
-    fraction: float | tuple[float, float] = 0.5
-
-    def keys(self, points: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
-        """Return (B, n) int64: random numbers, one for each place."""
-        return _scattered(points, seeds)
-
-
 def _part(batch: PointBatch, chosen: Tensor) -> PointBatch:
     weights = torch.where(chosen, batch.weights, 0.0)
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
     return PointBatch(clean(batch.points, weights), weights, batch.labels)
-
-
-def _first(keys: Tensor, weights: Tensor, part: Tensor) -> Tensor:
-    # The points of the least keys that hold `part` (B,) millionths of the mass. A point is in it
-    # if the middle of its mass is: for n points of one weight, the first n * part, rounded. Points
-    # of one key are one: so a doubled weight is a duplicated point.
-    inside = weights > 0
-    keys = torch.where(inside, keys, _LAST)
-    ordered, order = keys.sort(-1)
-    mass = cumulated(masses(weights), order)
-    below = mass.gather(-1, torch.searchsorted(ordered, keys))
-    upto = mass.gather(-1, torch.searchsorted(ordered, keys, right=True))
-    rounding = 2 * inside.sum(-1, keepdim=True)  # a unit for each mass, twice
-    limit = 2 * part[:, None] * mass[:, -1:] + rounding * _FRACTION
-    largest = torch.where(inside, keys, -_LAST).amax(-1, keepdim=True)
-    least = ordered[:, :1]
-    return ((keys == least) | ((below + upto) * _FRACTION <= limit)) & (keys < largest)
-
-
-def _atom(mass: Tensor, order: Tensor, drawn: Tensor) -> Tensor:
-    # (B,) the index of one point, drawn with the probability of its mass from 64 random bits.
-    total = cumulated(mass, order)[:, 1:].contiguous()
-    below = torch.remainder(drawn, total[:, -1].clamp(min=1))
-    place = torch.searchsorted(total, below[:, None], right=True).clamp(max=mass.shape[-1] - 1)
-    return order.gather(-1, place)[:, 0]
-
-
-def _scattered(points: Tensor, seeds: Tensor) -> Tensor:
-    # (B, n) random numbers >= 0 for the places of points, looked up by their coordinates.
-    bits = stream(seeds, _ORDER)[:, None]
-    number = torch.int64 if points.dtype == torch.float64 else torch.int32
-    for axis in range(points.shape[-1]):
-        # Adding 0 turns -0 into 0, which is the same place.
-        own = (points[..., axis] + 0.0).contiguous().view(number).to(torch.int64)
-        bits = mix(bits, own)
-    return bits.expand(points.shape[:-1]) & (_LAST >> 1)
-
-
-def _direction(seeds: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
-    # (B, d) uniform on the sphere.
-    own = stream(seeds, _DIRECTION)[:, None]
-    axes = torch.arange(dim, device=seeds.device)
-    return torch.nn.functional.normalize(normal(own, axes, dtype), dim=-1)
-
-
-def _dot(first: Tensor, second: Tensor) -> Tensor:
-    return (first * second).sum(-1)
-
-
-def _norm(points: Tensor) -> Tensor:
-    return points.square().sum(-1).sqrt()

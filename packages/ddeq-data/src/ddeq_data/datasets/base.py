@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ddeq_data.measures.batch import Cloud, PointBatch
-from ddeq_data.measures.packed import PackedClouds
-from ddeq_data.transforms.base import Transform, is_random
+from ddeq_data.measures import Cloud, PackedClouds, PointBatch, Transform
+from ddeq_data.transforms.base import is_random
 
 __all__ = ["CloudDataset"]
 

@@ -16,9 +16,9 @@ from ddeq_data.datasets.resources import FASHION_MNIST, MNIST
 from ddeq_data.datasets.splits import check_split, stratified_holdout
 from ddeq_data.downloads import Resource, fetch
 from ddeq_data.errors import DataError
+from ddeq_data.measures import Transform
 from ddeq_data.readers.formats.idx import read_idx
 from ddeq_data.readers.formats.point_csv import read_point_csv
-from ddeq_data.transforms.base import Transform
 
 __all__ = ["FashionMNISTPointCloud", "MNISTPointCloud"]
 

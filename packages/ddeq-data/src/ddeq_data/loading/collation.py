@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ddeq_data.measures.batch import Cloud, PointBatch
-from ddeq_data.measures.packed import PackedClouds
+from ddeq_data.measures import Cloud, PackedClouds, PointBatch
 
 __all__ = ["collate", "pack", "unpack"]
 

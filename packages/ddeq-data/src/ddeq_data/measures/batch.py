@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ddeq_data.transforms.base import Transform
+from ddeq_data.measures.transform import Transform
 
 __all__ = ["Cloud", "PointBatch"]
 

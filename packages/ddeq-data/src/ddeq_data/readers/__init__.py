@@ -6,7 +6,7 @@ from ddeq_data.readers.formats.off import read_off
 from ddeq_data.readers.formats.pcd import read_pcd
 from ddeq_data.readers.formats.ply import read_ply
 from ddeq_data.readers.formats.points import read_pts, read_text, read_xyz
-from ddeq_data.readers.vertices import Mesh
+from ddeq_data.shapes import Mesh
 
 __all__ = [
     "SUFFIXES",

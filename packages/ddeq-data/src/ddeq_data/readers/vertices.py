@@ -1,9 +1,8 @@
-"""A polygonal mesh, and what its readers share."""
+"""What the readers check of vertices, and of the faces between them."""
 
 from __future__ import annotations
 
 from os import PathLike
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,20 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ddeq_data.errors import DataError
+from ddeq_data.shapes.mesh import Mesh
 
-__all__ = ["Mesh", "checked_mesh", "finite_vertices"]
-
-
-class Mesh(NamedTuple):
-    """Vertices and triangles.
-
-    Attributes:
-        vertices: (V, 3) float64, finite, as precise as the file has them.
-        faces: (F, 3) int64, indices into `vertices`; (0, 3) where a file gives points only.
-    """
-
-    vertices: Tensor
-    faces: Tensor
+__all__ = ["checked_mesh", "finite_vertices"]
 
 
 def finite_vertices(path: str | PathLike[str], vertices: NDArray[np.float64]) -> Tensor:

@@ -7,58 +7,23 @@ made of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from ddeq_data.counters import mix
-from ddeq_data.readers.vertices import Mesh
-from ddeq_data.shapes.surfaces import sample_surface, voxel_bounds
+from ddeq_data.shapes.grids import voxel_bounds
+from ddeq_data.shapes.mesh import Mesh
+from ddeq_data.shapes.shape import Shape
+from ddeq_data.shapes.surfaces import sample_surface
 
 __all__ = [
     "AllPoints",
     "FirstPoints",
     "RandomPoints",
-    "Sampling",
-    "Shape",
     "SurfacePoints",
     "VoxelVertices",
 ]
-
-
-class Shape(NamedTuple):
-    """What a file holds.
-
-    Attributes:
-        points: (n, d) floating: points, or the vertices of a mesh.
-        weights: (n,) summing to 1, or None where all are alike.
-        faces: (F, 3) int64, or None for a format that has none.
-        coordinates: How many columns of the points, the first ones, are coordinates; those behind
-            them are features. None: all.
-    """
-
-    points: Tensor
-    weights: Tensor | None
-    faces: Tensor | None
-    coordinates: int | None = None
-
-
-class Sampling(Protocol):
-    """A rule that makes a cloud of a shape: `sampling(shape, key) -> shape`."""
-
-    def __call__(self, shape: Shape, key: int, /) -> Shape:
-        """Return the points of the cloud, and their weights.
-
-        Args:
-            shape: What the file holds.
-            key: 64 bits that belong to the file, told by its name and not by its position; chance
-                comes from the seed of the rule and this.
-
-        Raises:
-            ValueError: If there is no such cloud of this shape.
-        """
-        ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal, get_args
 
 from ddeq_data.datasets import resources
 from ddeq_data.datasets.base import CloudDataset
-from ddeq_data.datasets.folder import cache_folder, processed
 from ddeq_data.datasets.listing import Listing
 from ddeq_data.datasets.modelnet.counts import MODELNET10, MODELNET40
 from ddeq_data.datasets.modelnet.releases import (
@@ -19,12 +18,18 @@ from ddeq_data.datasets.modelnet.releases import (
     resampled_listing,
     resampled_sources,
 )
-from ddeq_data.datasets.processing import Source, file_sources, pack_listing
+from ddeq_data.datasets.processing import (
+    Source,
+    cache_folder,
+    file_sources,
+    pack_listing,
+    processed,
+)
 from ddeq_data.datasets.splits import check_split
 from ddeq_data.downloads import Resource, fetch, unpack
 from ddeq_data.errors import DataError
-from ddeq_data.shapes.sampling import FirstPoints, Sampling, SurfacePoints
-from ddeq_data.transforms.base import Transform
+from ddeq_data.measures import Transform
+from ddeq_data.shapes import FirstPoints, Sampling, SurfacePoints
 
 __all__ = ["ModelNet10", "ModelNet40", "Release"]
 

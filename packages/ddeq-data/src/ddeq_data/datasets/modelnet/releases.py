@@ -20,7 +20,7 @@ from ddeq_data.datasets.processing import Source, file_key
 from ddeq_data.errors import DataError
 from ddeq_data.readers.source import read_source
 from ddeq_data.readers.text.table import read_table
-from ddeq_data.shapes.sampling import Shape
+from ddeq_data.shapes import Shape
 
 __all__ = ["hdf5_listing", "hdf5_sources", "mesh_listing", "resampled_listing", "resampled_sources"]
 

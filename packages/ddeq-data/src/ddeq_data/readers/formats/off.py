@@ -13,7 +13,8 @@ from ddeq_data.errors import DataError
 from ddeq_data.readers.source import read_source
 from ddeq_data.readers.text.numbers import NumberStream, token_floats, uncommented
 from ddeq_data.readers.text.tokens import Tokens
-from ddeq_data.readers.vertices import Mesh, checked_mesh
+from ddeq_data.readers.vertices import checked_mesh
+from ddeq_data.shapes.mesh import Mesh
 
 __all__ = ["read_off"]
 

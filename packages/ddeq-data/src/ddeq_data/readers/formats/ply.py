@@ -13,7 +13,8 @@ from ddeq_data.readers.columns import stacked
 from ddeq_data.readers.formats.ply_header import Element, Header, parse_header
 from ddeq_data.readers.source import read_source
 from ddeq_data.readers.text.numbers import NumberStream, line_feeds
-from ddeq_data.readers.vertices import Mesh, checked_mesh
+from ddeq_data.readers.vertices import checked_mesh
+from ddeq_data.shapes.mesh import Mesh
 
 __all__ = ["Ply", "parse_ply", "read_ply"]
 
