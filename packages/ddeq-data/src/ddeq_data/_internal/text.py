@@ -1,10 +1,10 @@
-"""Names from elsewhere, where they are shown."""
+"""Words of messages: names from elsewhere, and how many there are of a thing."""
 
 from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["shown"]
+__all__ = ["counted", "shown"]
 
 # Categories that are not shown as they are: controls, formats (which may turn the direction of a
 # line round), lone surrogates (of names that are not UTF-8), private ones, ends of lines.
@@ -19,6 +19,17 @@ def shown(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return "1 file" or "1,000 files".
+
+    Args:
+        count: How many there are.
+        one: The word for one of them.
+        several: That for any other number; empty for `one` and an s.
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def _escaped(character: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ddeq_data._internal.text import counted
 from ddeq_data.datasets.listing import Listing
 from ddeq_data.errors import DataError
 from ddeq_data.measures import PackedClouds, as_precise_as_needed
@@ -131,7 +132,7 @@ def pack_shapes(sources: Iterable[Source], sampling: Sampling) -> PackedClouds:
 
 def _dimension(width: int, coordinates: int) -> str:
     extra = width - coordinates
-    return f"{coordinates} with {extra} features" if extra else str(width)
+    return f"{coordinates} with {counted(extra, 'feature')}" if extra else str(width)
 
 
 def file_sources(

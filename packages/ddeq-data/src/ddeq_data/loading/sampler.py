@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from ddeq_data._internal.text import counted
 from ddeq_data.counters import mix
 
 __all__ = ["SizeBuckets"]
@@ -109,9 +110,10 @@ class SizeBuckets(Sampler[list[int]]):
 
     def __repr__(self) -> str:
         shared = f", rank {self.rank} of {self.num_replicas}" if self.num_replicas > 1 else ""
+        clouds = counted(len(self.sizes), "cloud")
         order = f"shuffled by seed {self.seed}" if self.shuffle else "sorted by size"
         return (
-            f"SizeBuckets({len(self.sizes):,} clouds in {len(self):,} batches of "
+            f"SizeBuckets({clouds} in {counted(len(self), 'batch', 'batches')} of "
             f"{self.batch_size}, {order}{shared}, epoch {self._epoch})"
         )
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ddeq_data._internal.text import counted
 from ddeq_data.measures.transform import Transform
 
 __all__ = ["Cloud", "PointBatch"]
@@ -82,8 +83,8 @@ class PointBatch:
     def __repr__(self) -> str:
         clouds, rows, dim = self.points.shape
         return (
-            f"PointBatch({clouds} clouds, padded to {rows} points of dimension {dim}, "
-            f"{self.points.dtype}, {self.points.device})"
+            f"PointBatch({counted(clouds, 'cloud')}, padded to {counted(rows, 'point')} of "
+            f"dimension {dim}, {self.points.dtype}, {self.points.device})"
         )
 
     @property

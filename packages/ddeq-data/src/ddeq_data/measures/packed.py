@@ -9,6 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from ddeq_data._internal.text import counted
 from ddeq_data.measures.batch import Cloud, PointBatch
 
 __all__ = ["PackedClouds"]
@@ -100,9 +101,10 @@ class PackedClouds:
         return len(self.labels)
 
     def __repr__(self) -> str:
+        clouds = counted(len(self), "cloud")
         weights = "uniform" if self.weights is None else str(self.weights.dtype)
         return (
-            f"PackedClouds({len(self):,} clouds, {len(self.points):,} points of dimension "
+            f"PackedClouds({clouds}, {counted(len(self.points), 'point')} of dimension "
             f"{self.dim}, {self.points.dtype}, weights {weights}, {self.points.device})"
         )
 

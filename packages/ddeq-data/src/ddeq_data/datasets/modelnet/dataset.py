@@ -140,7 +140,8 @@ class ModelNet40(CloudDataset):
             expected=f"the release {release!r} of {cls.__name__} in it or in "
             f"{resource.name.removesuffix('.zip')}",
             found="neither" if root.is_dir() else "no such folder",
-            remedy=f"give the folder that holds it, pass download=True, or {resource.by_hand}",
+            remedy="give the folder that holds it, fetch it with `ddeq datasets get` or "
+            f"download=True, or {resource.by_hand}",
         )
 
     @classmethod

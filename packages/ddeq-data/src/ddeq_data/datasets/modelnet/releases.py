@@ -6,7 +6,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ddeq_data._internal.extras import import_extra
+from ddeq_data._internal.text import counted
 from ddeq_data.datasets.listing import Listing, list_folder
 from ddeq_data.datasets.processing import Source, file_key
 from ddeq_data.errors import DataError
@@ -27,6 +28,7 @@ __all__ = ["hdf5_listing", "hdf5_sources", "mesh_listing", "resampled_listing", 
 # Values of more bytes than this must not be more than so many times those of their file.
 _SMALL, _RATIO = 1 << 26, 100
 _FETCH = "fetch and unpack the release again"
+_FETCH_OR_TAKE = f"{_FETCH}, or, from Python, take what is there with complete=False"
 # The hdf5 release lacks three shapes of the meshes; it is published like this.
 _HDF5_COUNTS = {"train": 9840, "test": 2468}
 
@@ -86,7 +88,7 @@ def resampled_sources(listing: Listing) -> Iterator[Source]:
 
 def hdf5_listing(root: Path, counts: dict[str, tuple[int, int]], complete: bool) -> Listing:
     """List the clouds of `modelnet40_ply_hdf5_2048`: file#row, in the order of the files."""
-    h5py = _h5py()
+    h5py = import_extra("h5py", "hdf5", "the hdf5 release")
     classes = tuple(sorted(counts))
     files: list[Path] = []
     labels: list[NDArray[np.int64]] = []
@@ -116,8 +118,8 @@ def hdf5_listing(root: Path, counts: dict[str, tuple[int, int]], complete: bool)
             raise DataError.at(
                 root,
                 expected=f"{_HDF5_COUNTS[part]} shapes to {part} in ply_data_{part}*.h5",
-                found=f"{total} in {len(archives)} files",
-                remedy=f"{_FETCH}, or pass complete=False",
+                found=f"{total} in {counted(len(archives), 'file')}",
+                remedy=_FETCH_OR_TAKE,
             )
     if not files:
         raise DataError.at(
@@ -138,7 +140,7 @@ def hdf5_listing(root: Path, counts: dict[str, tuple[int, int]], complete: bool)
 
 def hdf5_sources(listing: Listing) -> Iterator[Source]:
     """Read the clouds of a listing, 2,048 points each, one archive in memory at a time."""
-    h5py = _h5py()
+    h5py = import_extra("h5py", "hdf5", "the hdf5 release")
     name, points = "", cast(NDArray[np.generic], np.empty((0, 0, 3)))
     for file, label in zip(listing.files, listing.labels.tolist(), strict=True):
         archive, _, row = file.name.rpartition("#")
@@ -173,7 +175,7 @@ def _check_classes(root: Path, found: tuple[str, ...], counts: dict[str, tuple[i
             root,
             expected=f"a folder for each of {len(counts)} classes, {name} "
             + ("among them" if name in counts else "not among them"),
-            found=f"{len(found)} folders",
+            found=counted(len(found), "folder"),
             remedy="give the folder of this data set, unpacked whole",
         )
 
@@ -190,7 +192,7 @@ def _check_counts(listing: Listing, counts: dict[str, tuple[int, int]], complete
                     listing.root / name,
                     expected=f"{published} shapes to {part}",
                     found=str(there),
-                    remedy=f"{_FETCH}, or pass complete=False to take what is there",
+                    remedy=_FETCH_OR_TAKE,
                 )
 
 
@@ -215,13 +217,4 @@ def _dataset(h5py: ModuleType, path: Path, key: str) -> NDArray[np.generic]:
             expected="an array in the HDF5 format",
             found=f"none or a damaged one ({error})",
             remedy=_FETCH,
-        ) from error
-
-
-def _h5py() -> ModuleType:
-    try:
-        return import_module("h5py")
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "the hdf5 release needs h5py: pip install 'ddeq-data[hdf5]'", name="h5py"
         ) from error
