@@ -1,6 +1,17 @@
 """Point-cloud data sets as weighted measures.
 
 A measure is points (..., n, d) and weights (..., n) that sum to 1; padding is weight 0.
+
+What lives where, each resting on those before it at most:
+
+- `errors`, `counters`: the one error for files; random numbers that are looked up.
+- `measures`: a cloud, a padded batch, many clouds end to end.
+- `transforms`, `crops`: what maps a measure to another one, or cuts it in two.
+- `loading`: which clouds make a batch, and how they become one.
+- `shapes`: meshes and figures, and how points are had of them.
+- `readers`: files of clouds and meshes.
+- `storage`, `downloads`: processed clouds on disk; files from the network.
+- `datasets`: all of it together.
 """
 
 from importlib.metadata import version
