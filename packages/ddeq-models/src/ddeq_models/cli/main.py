@@ -13,7 +13,6 @@ from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
-from ddeq_models._internal.text import shown
 from ddeq_models.cli.parser import STYLE, Parser
 from ddeq_models.errors import UserError
 
@@ -53,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        from ddeq_models._internal.text import shown  # by way of PyTorch
+
         name = shown(os.fsdecode(error.filename or "standard output or a file"))
         print(f"ddeq: {name}: {error.strerror or error}", file=sys.stderr)
         return 1
@@ -145,6 +146,8 @@ def import_plugin(module: str) -> None:
 
 def _tell(error: Exception) -> int:
     """Print what is wrong, and return the exit code."""
+    from ddeq_models._internal.text import shown  # by way of PyTorch
+
     # What went wrong on one process only is told by the first: see `Ranks.together`.
     if os.environ.get("RANK", "0") == "0":
         lines = getattr(error, "lines", (str(error),))

@@ -98,6 +98,7 @@ class DDEQCompleter(EquilibriumModel):
         config: see `CompleterConfig`.
     """
 
+    config: CompleterConfig
     embedding: Tensor
 
     def __init__(self, config: CompleterConfig) -> None:

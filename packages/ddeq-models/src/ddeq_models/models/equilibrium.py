@@ -93,9 +93,11 @@ class EquilibriumModel(nn.Module):
         solver_seconds: of all forward solves so far.
     """
 
+    config: Any  # of the heir's own kind
+
     def __init__(self, config: EquilibriumConfig, cell: Cell) -> None:
         super().__init__()
-        self.config: Any = config  # of the heir's own kind
+        self.config = config
         self.solver = build_solver(config)
         self.solver_seconds = 0.0
         self.cell = cell

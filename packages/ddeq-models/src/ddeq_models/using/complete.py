@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ddeq_data import Cloud, collate
-from ddeq_data.precision import as_precise_as_needed
+from ddeq_data.measures import as_precise_as_needed
 from ddeq_models._internal.device import choose_device
 from ddeq_models._internal.files import write_output
 from ddeq_models.config import RunConfig
