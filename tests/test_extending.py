@@ -1,6 +1,7 @@
 """Models, tasks and data sets from files outside the package, as docs/extending.md shows them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,14 @@ def said(place: Path) -> list[str]:
 def test_the_files_are_as_long_as_they_are_said_to_be() -> None:
     for module, length in LENGTHS.items():
         assert len((EXAMPLES / f"{module}.py").read_text().splitlines()) <= length
+
+
+def test_the_page_shows_the_files() -> None:
+    page = (EXAMPLES.parent / "docs/extending.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == len(LENGTHS)
+    files = [(EXAMPLES / f"{module}.py").read_text() for module in LENGTHS]
+    assert all(any(block in file for file in files) for block in blocks)
 
 
 def test_every_command_knows_a_model_and_data_of_ones_own(place: Path, said: list[str]) -> None:
