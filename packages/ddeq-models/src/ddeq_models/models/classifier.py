@@ -229,7 +229,6 @@ def _encoder(config: DDEQConfig) -> PointEncoder | None:
     )
 
 
-@torch.compiler.disable
 def low_discrepancy_normal(count: int, dim: int) -> Tensor:
     """``count`` points in ``dim`` dimensions, normal quantiles of a scrambled Sobol' sequence."""
     engine = SobolEngine(dim, scramble=True, seed=0)  # type: ignore[no-untyped-call]
