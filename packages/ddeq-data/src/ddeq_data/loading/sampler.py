@@ -48,6 +48,9 @@ class SizeBuckets(Sampler[list[int]]):
         rank: Which of them this is, from 0 on.
         repeat: Fill up the last step with clouds that come twice in the epoch; with `shuffle`
             others each epoch, without it the smallest. Counted twice by an evaluation.
+        odds: (C,) at least 0: with `shuffle`, a cloud comes in proportion to its odds, so that it
+            is drawn as often as that, rounded up or down by chance, in an epoch of C draws. None
+            and equal odds: once. A cloud of odds 0 never comes.
 
     Raises:
         ValueError: If `sizes` is not one-dimensional, another argument is out of range, or the
@@ -65,6 +68,7 @@ class SizeBuckets(Sampler[list[int]]):
         num_replicas: int = 1,
         rank: int = 0,
         repeat: bool = False,
+        odds: Tensor | None = None,
     ) -> None:
         self.sizes = torch.as_tensor(sizes).to("cpu", torch.int64)
         if self.sizes.ndim != 1:
@@ -78,6 +82,7 @@ class SizeBuckets(Sampler[list[int]]):
             )
         if drop_last and repeat:
             raise ValueError("drop_last leaves clouds out and repeat fills up: choose one of them")
+        self.odds = None if odds is None else _checked(odds, len(self.sizes), shuffle)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -173,9 +178,20 @@ class SizeBuckets(Sampler[list[int]]):
             return self._cut(self._filled(torch.argsort(self.sizes, stable=True)), self._lengths)
         generator = torch.Generator()
         generator.manual_seed(int(mix(torch.tensor(self.seed), torch.tensor(self._epoch))))
-        return self._cut(
-            self._filled(torch.randperm(len(self.sizes), generator=generator)), self._lengths
-        )
+        order = torch.randperm(len(self.sizes), generator=generator)
+        if self.odds is not None:
+            order = self._drawn(order, generator)
+        return self._cut(self._filled(order), self._lengths)
+
+    def _drawn(self, order: Tensor, generator: torch.Generator) -> Tensor:
+        # Equally spaced marks on the odds laid end to end: the least variance there can be. Once
+        # laid in a random order, so that no two clouds come together more often than others.
+        assert self.odds is not None
+        ends = self.odds[order].cumsum(0)
+        start = torch.rand((), generator=generator, dtype=torch.float64)
+        marks = (torch.arange(len(order)) + start) / len(order) * ends[-1]
+        drawn = order[torch.searchsorted(ends, marks, right=True).clamp(max=len(order) - 1)]
+        return drawn[torch.randperm(len(order), generator=generator)]
 
     def _filled(self, order: Tensor) -> Tensor:
         # As many clouds as the steps take: fewer, or the first ones again.
@@ -189,3 +205,14 @@ class SizeBuckets(Sampler[list[int]]):
         if self.num_replicas > 1:  # by turns and by size, so that none waits for the others
             steps = [step[torch.argsort(self.sizes[step], stable=True)] for step in steps]
         return [step[self.rank :: self.num_replicas].tolist() for step in steps]
+
+
+def _checked(odds: Tensor, count: int, shuffle: bool) -> Tensor:
+    odds = torch.as_tensor(odds).to("cpu", torch.float64)
+    if not shuffle:
+        raise ValueError("odds are of clouds that are drawn: give shuffle=True, or leave them out")
+    if odds.shape != (count,):
+        raise ValueError(f"odds must be ({count},), one a cloud, got {tuple(odds.shape)}")
+    if not bool((torch.isfinite(odds) & (odds >= 0)).all()) or not bool(odds.sum() > 0):
+        raise ValueError("odds must be finite and at least 0, and one of them above 0")
+    return odds

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from ddeq_models._internal.files import parse_json
-from ddeq_models.config import DataConfig, RunConfig, TaskConfig, TrainConfig, options_of
+from ddeq_models.config import (
+    SECTIONS,
+    DataConfig,
+    RunConfig,
+    TaskConfig,
+    TrainConfig,
+    check_key,
+    options_of,
+)
 from ddeq_models.errors import UserError
 from ddeq_models.models.solver import SolverConfig
 from ddeq_models.recipes import default_preset, recipe_for
@@ -21,7 +29,6 @@ from ddeq_models.registry import PRESETS
 
 # What of the data is of one data set alone.
 _OF_FILES = ("root", "release", "sampling", "columns", "features", "weighted")
-SECTIONS = ("task", "data", "model", "train")
 
 # The options by the part of the configuration that they set.
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -65,7 +72,7 @@ def assemble(options: argparse.Namespace, before: RunConfig | None = None) -> Ru
             if value is None and options.solver:
                 value = options.solver.get(name)
             if value is not None:
-                _known(values, section, name)
+                check_key(values, section, name)
                 values[section][name] = value
     for pair in options.set or ():
         _set(values, pair)
@@ -147,15 +154,8 @@ def _set(values: dict[str, Any], pair: str) -> None:
             f"--set takes SECTION.KEY=VALUE with a section of {', '.join(SECTIONS)}, got {pair!r}; "
             "the config.json of a run shows all keys"
         )
-    _known(values, section, key)
+    check_key(values, section, key)
     try:
         values[section][key] = json.loads(text)
     except (ValueError, RecursionError):
         values[section][key] = text  # a word needs no quotes
-
-
-def _known(values: Mapping[str, Any], section: str, key: str) -> None:
-    if key not in values[section]:
-        known = ", ".join(values[section])
-        what = f"the model {values['model']['kind']}" if section == "model" else section
-        raise UserError(f"{what} has no key {key}; known are {known}")

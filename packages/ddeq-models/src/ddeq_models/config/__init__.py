@@ -13,11 +13,13 @@ from ddeq_models.config.data import (
     Split,
     check_columns,
 )
+from ddeq_models.config.keys import SECTIONS, changed, check_key
 from ddeq_models.config.options import Option, option, options_of
 from ddeq_models.config.run import RunConfig, differences
 from ddeq_models.config.train import SolverPhase, TrainConfig, passes
 
 __all__ = [
+    "SECTIONS",
     "SPLITS",
     "DataConfig",
     "ModelConfig",
@@ -29,7 +31,9 @@ __all__ = [
     "Split",
     "TaskConfig",
     "TrainConfig",
+    "changed",
     "check_columns",
+    "check_key",
     "default_task",
     "differences",
     "option",

@@ -51,6 +51,7 @@ class DataConfig:
             from 0; see `ddeq_data.read_cloud`. Empty: x, y and z by their names, or what the
             format says.
         features: Further columns of these files, which the points keep behind their coordinates.
+            Of `arrays` they are told by the clouds.
     """
 
     name: str = "digits"
@@ -78,7 +79,7 @@ class DataConfig:
         DATA_SETS.find(self.name)
         check_words(self)
         check_columns(self.columns, self.features)
-        if self.name != "folder" and (self.columns or self.features):
+        if self.name != "folder" and (self.columns or (self.features and self.name != "arrays")):
             raise UserError(
                 f"{self.name} has columns of its own; leave columns and features out, or take the "
                 "data set folder"

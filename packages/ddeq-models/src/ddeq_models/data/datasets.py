@@ -208,6 +208,13 @@ def _files(root: Path) -> list[str]:
     return [found.summary()]
 
 
+def _memory(config: DataConfig, split: Split) -> CloudDataset:
+    raise UserError(
+        "the clouds of this run came from memory, and no file holds them: give them again, from "
+        "Python, as sets=(train, validation, test)"
+    )
+
+
 _RELEASES: tuple[Release, ...] = get_args(Release)
 
 for _data_set in (
@@ -247,6 +254,13 @@ for _data_set in (
         _folder,
         find=_files,
         title="a folder of clouds",
+        source="clouds of the author's own",
+    ),
+    DataSet(
+        "arrays",
+        "clouds in memory, from Python",
+        _memory,
+        title="clouds in memory",
         source="clouds of the author's own",
     ),
     DataSet(

@@ -114,7 +114,12 @@ def augmentation(config: DataConfig) -> Transform:
 
 
 def batches(
-    dataset: CloudDataset, batch_size: int, *, seed: int | None = None, pin_memory: bool = False
+    dataset: CloudDataset,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    pin_memory: bool = False,
+    odds: torch.Tensor | None = None,
 ) -> tuple["DataLoader[PointBatch]", SizeBuckets]:
     """A loader of padded batches and the sampler that orders them.
 
@@ -124,8 +129,9 @@ def batches(
         seed: Seed of the shuffling, a new order for each ``sampler.set_epoch``; None keeps one
             order, for evaluation.
         pin_memory: Whether batches are put where a GPU can fetch them by itself.
+        odds: How often each cloud is drawn, with a seed; see `ddeq_data.SizeBuckets`.
     """
-    sampler = SizeBuckets(dataset.sizes, batch_size, shuffle=seed is not None, seed=seed or 0)
+    sampler = SizeBuckets(dataset.sizes, batch_size, shuffle=seed is not None, seed=seed or 0, odds=odds)
     loader: DataLoader[PointBatch] = DataLoader(
         dataset,  # type: ignore[arg-type]  # its __getitems__ gives whole batches
         batch_sampler=sampler,

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from ddeq_models._internal.device import choose_device
-from ddeq_models.config import DataConfig, Split
+from ddeq_models.config import SPLITS, DataConfig, Split
 from ddeq_models.data import batches, check_fit, open_split
+from ddeq_models.data.arrays import ARRAYS, Sets, sets_of
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.runs.pretrained import open_model
@@ -24,6 +25,7 @@ def evaluate(
     data: str | None = None,
     root: str | None = None,
     split: Split = "test",
+    sets: Sets | None = None,
     batch_size: int = EVALUATION_BATCH,
     solver: Mapping[str, str] | None = None,
     step: float | None = None,
@@ -38,6 +40,8 @@ def evaluate(
         data: The data set; None is the run's own.
         root: Folder of its files; None is the run's own.
         split: ``train``, ``validation`` or ``test``.
+        sets: The three splits, of a run whose clouds came from memory, or others like them; see
+            `ddeq_models.train`.
         batch_size: Clouds in a batch; no figure depends on it.
         solver: Other choices than the run's for some of ``velocity`` and ``integrator``; see
             `DDEQConfig`.
@@ -65,14 +69,19 @@ def evaluate(
     )
     if batch_size < 1:
         raise UserError(f"batch size must be at least 1, got {batch_size}")
-    dataset = open_split(_data_of(config.data, data, root), split)
+    if sets is None:
+        dataset = open_split(_data_of(config.data, data, root), split)
+    elif data is not None or root is not None:
+        raise UserError("the clouds were given twice; leave sets out, or data and root")
+    else:
+        dataset = sets_of(sets)[SPLITS.index(split)]
     check_fit(dataset, config.model.point_dim, config.classes)
     loader, _ = batches(dataset, batch_size)
     start = time.perf_counter()
     task = build_task(config)
     columns = measure(task, model, loader, place, thorough=True).columns()
     return {
-        "data": data or config.data.name,
+        "data": ARRAYS if sets is not None else data or config.data.name,
         "split": split,
         "task": config.task.kind,
         **forward_only(to_json(task.figures(columns))),

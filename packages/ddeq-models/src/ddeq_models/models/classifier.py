@@ -200,16 +200,18 @@ class DDEQ(EquilibriumModel):
 
     def read(self, particles: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""
-        if self.config.readout == "max":
-            pooled = max_pool(particles)
-        elif self.config.readout == "mean":
-            pooled = mean_pool(particles)
-        elif self.config.readout == "max-mean":
-            pooled = torch.cat([max_pool(particles), mean_pool(particles)], -1)
-        else:
-            pooled = particles.flatten(-2)
-        logits: Tensor = self.head(self.dropout(pooled))
+        logits: Tensor = self.head(self.dropout(self.pool(particles)))
         return logits
+
+    def pool(self, particles: Tensor) -> Tensor:
+        """One vector of each equilibrium ``(B, particles, dim)``, as the configuration reads it."""
+        if self.config.readout == "max":
+            return max_pool(particles)
+        if self.config.readout == "mean":
+            return mean_pool(particles)
+        if self.config.readout == "max-mean":
+            return torch.cat([max_pool(particles), mean_pool(particles)], -1)
+        return particles.flatten(-2)
 
 
 def _encoder(config: DDEQConfig) -> PointEncoder | None:

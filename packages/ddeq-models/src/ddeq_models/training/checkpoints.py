@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from ddeq_models._internal.files import owned_file
+from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Interrupted
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder
@@ -114,5 +115,7 @@ class Saver:
 
 
 def how_to_go_on(what: str, run: RunFolder) -> str:
-    """A sentence with the command that resumes a run."""
+    """A sentence with the command that resumes a run; of clouds in memory, with the call."""
+    if run.config().data.name == ARRAYS:
+        return f"{what}; go on with: ddeq_models.resume_run({str(run.path)!r}, sets=(...))"
     return f"{what}; go on with: ddeq train --resume {shlex.quote(str(run.path))}"

@@ -1,11 +1,12 @@
 """The training loop."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, PointBatch
 from ddeq_models.config import RunConfig, TrainConfig
@@ -36,11 +37,26 @@ def fit(
     run: RunFolder,
     ranks: Ranks,
     manner: Manner,
+    *,
+    odds: Tensor | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> State:
     """The training loop, from where the run folder's checkpoint is, if it has one.
 
     Everything random in a step is drawn from (seed, step), the batches of an epoch from (seed,
     epoch); the learning rate is a function of the step, the solver's settings of the epoch.
+
+    Args:
+        task: What the model is trained for.
+        train_set: The clouds to train on.
+        validation_set: The clouds that are measured in its course.
+        run: Where weights, records and checkpoints go.
+        ranks: The processes.
+        manner: What changes no result.
+        odds: How often each training cloud is drawn; see `ddeq_data.SizeBuckets`. None: each once
+            an epoch.
+        start: The weights to begin with, a ``state_dict()`` of the model; None: by chance, and what
+            the model takes from the clouds by its method ``fit``.
 
     Returns:
         The state at the end; the weights that are kept are in the run folder.
@@ -48,7 +64,7 @@ def fit(
     config, plan, device = task.config, task.config.train, ranks.device
     normalise, augment = normaliser(config.data), augmentation(config.data)
     loader, sampler = batches(
-        train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda"
+        train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda", odds=odds
     )
     validation_loader, _ = batches(validation_set, EVALUATION_BATCH)
     length = len(loader)
@@ -64,7 +80,10 @@ def fit(
         warnings.simplefilter("ignore", AdjointWarning)  # these failures are counted
         torch.manual_seed(plan.seed)
         model = build_model(config.model).to(device)
-        fit_to_data(model, train_set, normalise, device)
+        if start is None:
+            fit_to_data(model, train_set, normalise, device)
+        else:
+            model.load_state_dict(start)
         state = State(model, plan)
         saver = Saver(run, ranks, state, stop, manner)
 

@@ -16,8 +16,8 @@ from ddeq_models.data import (
     check_fit,
     framed,
     normaliser,
-    open_split,
 )
+from ddeq_models.data.arrays import Sets, open_sets
 from ddeq_models.distributed import Ranks, join_ranks
 from ddeq_models.errors import Interrupted
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
@@ -37,9 +37,10 @@ from ddeq_models.training.loop import fit
 
 def train(
     model: ModelConfig,
-    data: DataConfig,
+    data: DataConfig | Sets,
     training: TrainConfig,
     *,
+    sets: Sets | None = None,
     task: TaskConfig | None = None,
     preset: str = "custom",
     out: str | Path | None = None,
@@ -57,8 +58,13 @@ def train(
 
     Args:
         model: The model; `point_dim` and `classes` are taken from the data.
-        data: The clouds, their normalisation and augmentation.
+        data: The clouds, their normalisation and augmentation. Or clouds in memory, as three data
+            sets (train, validation, test): each a `ddeq_data.CloudDataset` or any data set of
+            PyTorch whose items are (points, label) or (points, weights, label). They are
+            normalised and varied as the recipe of `ddeq` says of a folder.
         training: The training.
+        sets: The clouds in memory, where `data` is a ``DataConfig("arrays", ...)`` that says how
+            they are normalised and varied.
         task: What the model is trained for; None is classification.
         preset: Name under which the model goes in the run's files.
         out: The run folder, which must be empty or not exist; None is
@@ -86,36 +92,37 @@ def train(
         def prepare() -> tuple[list[CloudDataset], RunConfig, Task]:
             if out is not None and ranks.rank == 0 and not (resume and RunFolder(out).holds_run()):
                 check_out(Path(out))
-            sets = [open_split(data, split) for split in SPLITS]
-            classes = tuple(sets[0].classes)
+            clouds, found = open_sets(data, sets)
+            classes = tuple(found[0].classes)
             config = RunConfig(
                 preset=preset,
                 classes=classes,
-                data=framed(data, sets[0]),
-                model=model.for_data(sets[0].dim, len(classes), sets[0].coordinates),
-                train=passes(training, len(sets[0])),
+                data=framed(clouds, found[0]),
+                model=model.for_data(found[0].dim, len(classes), found[0].coordinates),
+                train=passes(training, len(found[0])),
                 version=version("ddeq-models"),
                 task=task or default_task(),
             )
             _check_solver(config)
             check_size(config.model)
             job = build_task(config)
-            job.check(dict(zip(SPLITS, sets, strict=True)))
-            return sets, config, job
+            job.check(dict(zip(SPLITS, found, strict=True)))
+            return found, config, job
 
-        sets, config, job = ranks.together(prepare)
+        found, config, job = ranks.together(prepare)
         if ranks.count > 1:  # before anything is written
-            ranks.same(identity(config, sets))
+            ranks.same(identity(config, found))
         path = ranks.together(
             lambda: RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         )
         folder = RunFolder(ranks.of_first(path), writes=ranks.rank == 0)
-        return _complete(job, sets, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+        return _complete(job, found, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
 
 
 def resume_run(
     run: str | Path,
     *,
+    sets: Sets | None = None,
     device: str = "auto",
     quiet: bool = False,
     checkpoint_every: float = 30.0,
@@ -125,6 +132,7 @@ def resume_run(
 
     Args:
         run: The run folder, which says itself what is to be done.
+        sets: The clouds once more, of a run whose clouds came from memory.
         device: See `choose_device`.
         quiet: Show no progress.
         checkpoint_every: See `train`.
@@ -147,12 +155,12 @@ def resume_run(
         def prepare() -> tuple[list[CloudDataset], Task]:
             config = folder.config()
             check_size(config.model)
-            sets = [open_split(config.data, split) for split in SPLITS]
-            check_fit(sets[0], config.model.point_dim, config.classes)
-            return sets, build_task(config)
+            _, found = open_sets(config.data, sets)
+            check_fit(found[0], config.model.point_dim, config.classes)
+            return found, build_task(config)
 
-        sets, job = ranks.together(prepare)
-        return _complete(job, sets, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+        found, job = ranks.together(prepare)
+        return _complete(job, found, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
 
 
 def _complete(

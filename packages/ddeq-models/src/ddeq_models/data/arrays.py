@@ -1,0 +1,232 @@
+"""Clouds that are in memory and in no file: arrays, tensors, data sets of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddeq_data import CloudDataset, PackedClouds
+from ddeq_data.measures import as_precise_as_needed
+from ddeq_models.config import SPLITS, DataConfig, Split
+from ddeq_models.data.pipeline import open_split
+from ddeq_models.errors import UserError
+from ddeq_models.recipes import recipe_for
+
+__all__ = ["ARRAYS", "Pair", "Sets", "as_numbers", "open_sets", "pack_pairs", "sets_of"]
+
+ARRAYS = "arrays"
+"""The name of the data set whose clouds are in memory."""
+
+Sets: TypeAlias = Sequence[Any]
+"""Train, validation and test: `CloudDataset`, or any data set of (points[, weights], label)."""
+
+Pair: TypeAlias = tuple[Tensor, Tensor | None]
+"""The points (n, d) of a cloud and their weights (n,); None: all weigh the same."""
+
+
+def as_numbers(values: Any) -> Tensor:
+    """Numbers of any kind as a floating tensor on the processor, in float32 or float64.
+
+    Raises:
+        UserError: They are complex, sparse, or of several lengths.
+        TypeError: They are no numbers.
+    """
+    if hasattr(values, "toarray"):
+        raise UserError("sparse arrays hold no clouds; give a dense one, values.toarray()")
+    if isinstance(values, Tensor):
+        array = values.detach().cpu()
+        if array.is_complex():
+            raise UserError("Complex data not supported: give real numbers")
+        return array if array.dtype == torch.float32 else array.to(torch.float64)
+    try:
+        plain = np.asarray(values)
+    except ValueError as error:  # lists of several lengths
+        raise UserError(f"expected an array of numbers: {error}") from error
+    if plain.dtype.kind == "c":
+        raise UserError("Complex data not supported: give real numbers")
+    if plain.dtype != np.float32:
+        try:
+            plain = plain.astype(np.float64)
+        except TypeError as error:
+            raise TypeError(f"clouds are made of numbers: {error}") from error
+        except ValueError as error:
+            raise UserError(f"clouds are made of numbers: {error}") from error
+    return torch.from_numpy(np.array(plain, order="C"))  # a copy: nobody's memory is shared
+
+
+def pack_pairs(pairs: Sequence[Pair], labels: Tensor) -> PackedClouds:
+    """Lay clouds end to end, each as precise as it needs to be; points of weight 0 are left out.
+
+    Args:
+        pairs: At least one cloud.
+        labels: (C,) int64.
+
+    Raises:
+        UserError: A cloud has no point, another dimension than the first, a number that is not
+            finite, or weights that are none; naming it.
+    """
+    dim = pairs[0][0].shape[-1]
+    clouds = []
+    for i, (points, weights) in enumerate(pairs):
+        if points.ndim != 2 or points.shape[1] != dim:
+            raise UserError(
+                f"cloud {i} must have points of shape (n, {dim}), got {tuple(points.shape)}; all "
+                "clouds have as many columns as the first"
+            )
+        points, weights = _weighed(i, points, weights)
+        if not len(points):
+            raise UserError(f"cloud {i} has no points of a weight above 0; leave it out")
+        if not bool(torch.isfinite(points).all()):
+            raise UserError(f"cloud {i} holds NaN or inf; leave such points out, or give them 0")
+        clouds.append((as_precise_as_needed(points), weights))
+    dtype = max((points.dtype for points, _ in clouds), key=lambda kind: kind.itemsize)
+    sizes = torch.tensor([0] + [len(points) for points, _ in clouds])
+    every = None
+    if any(weights is not None for _, weights in clouds):
+        parts = [
+            points.new_full((len(points),), 1 / len(points), dtype=dtype) if w is None else w
+            for points, w in clouds
+        ]
+        every = torch.cat([part.to(dtype) for part in parts])
+    points = torch.cat([points.to(dtype) for points, _ in clouds])
+    return PackedClouds(points, every, sizes.cumsum(0), labels)
+
+
+def _weighed(i: int, points: Tensor, weights: Tensor | None) -> Pair:
+    """The points that weigh something, and their weights with the sum 1."""
+    if weights is None:
+        return points, None
+    if weights.shape != points.shape[:1]:
+        raise UserError(
+            f"cloud {i} has {len(points)} points and weights of shape {tuple(weights.shape)}; give "
+            "one for each point"
+        )
+    if not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+        raise UserError(f"cloud {i} has a weight that is negative, NaN or inf")
+    kept = weights > 0
+    weights = weights[kept].to(torch.float64)
+    return points[kept], weights / weights.sum()
+
+
+def sets_of(sets: Sets) -> list[CloudDataset]:
+    """Train, validation and test as they are trained on, of one kind.
+
+    Items of a data set are (points, label) or (points, weights, label); a label is a number from 0
+    on, whose class is then named by the data set's ``classes`` or by the number, or it is a word.
+
+    Raises:
+        UserError: There are not three, one is no such data set or empty, or they are of several
+            dimensions or classes.
+    """
+    if isinstance(sets, str) or not isinstance(sets, Sequence) or len(sets) != len(SPLITS):
+        raise UserError(
+            "clouds in memory are given as three data sets, (train, validation, test), got "
+            f"{type(sets).__name__} of {len(sets) if isinstance(sets, Sequence) else 'no length'}"
+        )
+    read = [
+        one if isinstance(one, CloudDataset) else _items(one, split)
+        for one, split in zip(sets, SPLITS, strict=True)
+    ]
+    names = _names(read, sets)
+    made = [
+        one if isinstance(one, CloudDataset) else _labelled(one, names, split)
+        for one, split in zip(read, SPLITS, strict=True)
+    ]
+    first = made[0]
+    for one, split in zip(made, SPLITS, strict=True):
+        if (one.dim, one.coordinates) != (first.dim, first.coordinates):
+            raise UserError(
+                f"the points of {split} have {one.dim} columns, those of train {first.dim}"
+            )
+        if one.classes != first.classes:
+            raise UserError(f"the classes of {split} are not those of train, in their order")
+    return made
+
+
+def _items(dataset: Any, split: Split) -> list[tuple[Pair, Any]]:
+    """The clouds and labels of a data set of PyTorch."""
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise UserError(
+            f"the {split} clouds must be a CloudDataset or a data set of (points, label), got "
+            f"{type(dataset).__name__}"
+        )
+    found: list[tuple[Pair, Any]] = []
+    for i in range(len(dataset)):
+        item = dataset[i]
+        if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+            raise UserError(
+                f"item {i} of {split} must be (points, label) or (points, weights, label), got "
+                f"{type(item).__name__}"
+            )
+        weights = as_numbers(item[1]) if len(item) == 3 else None
+        label = item[-1].item() if hasattr(item[-1], "item") else item[-1]
+        if not isinstance(label, str) and (isinstance(label, float) or label != int(label)):
+            raise UserError(f"the label of item {i} of {split} must be whole or a word: {label!r}")
+        found.append(((as_numbers(item[0]), weights), label))
+    if not found:
+        raise UserError(f"there are no {split} clouds; give some")
+    return found
+
+
+def _names(read: Iterable[Any], sets: Sets) -> list[str]:
+    """The names of all classes."""
+    for one in sets:
+        if hasattr(one, "classes"):
+            return [str(name) for name in one.classes]
+    labels = {label for one in read for _, label in one}
+    if all(isinstance(label, str) for label in labels):
+        return sorted(labels)
+    if any(isinstance(label, str) for label in labels):
+        raise UserError("labels must be words or numbers, these are both")
+    return [str(i) for i in range(int(max(labels)) + 1)]
+
+
+def _labelled(
+    items: Sequence[tuple[Pair, Any]], names: Sequence[str], split: Split
+) -> CloudDataset:
+    numbers = {name: i for i, name in enumerate(names)}
+    labels = []
+    for i, (_, label) in enumerate(items):
+        number = numbers.get(label, -1) if isinstance(label, str) else int(label)
+        if not 0 <= number < len(names):
+            raise UserError(f"item {i} of {split} has the label {label!r}, which is no class")
+        labels.append(number)
+    return CloudDataset(pack_pairs([pair for pair, _ in items], torch.tensor(labels)), names)
+
+
+def open_sets(
+    data: DataConfig | Sets, sets: Sets | None = None
+) -> tuple[DataConfig, list[CloudDataset]]:
+    """The three splits of a run, from its files or from memory.
+
+    Args:
+        data: The clouds; or the three sets themselves, which are then normalised and varied as a
+            folder of the user's own would be.
+        sets: The three sets, where `data` is of the data set ``arrays``.
+
+    Raises:
+        UserError: What was given does not go together, or is of no use.
+        DataError: The files are missing or damaged.
+    """
+    if not isinstance(data, DataConfig):
+        if sets is not None:
+            raise UserError("the clouds were given twice; leave sets out")
+        data, sets = recipe_for(ARRAYS, "ddeq").data, data
+    if sets is None:
+        return data, [open_split(data, split) for split in SPLITS]
+    if data.name != ARRAYS:
+        raise UserError(
+            f"the clouds are those of the data set {data.name}; leave sets out, or take "
+            'DataConfig("arrays", ...)'
+        )
+    made = sets_of(sets)
+    first = made[0]
+    features = tuple(str(i) for i in range(first.coordinates, first.dim))
+    if data.features != features:
+        data = replace(data, features=features)
+    return data, made
