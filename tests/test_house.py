@@ -53,6 +53,7 @@ ORDER = {
         "report",
         "training",
         "using",
+        "estimator",
         "builtin",
         "cli",
         "__main__",

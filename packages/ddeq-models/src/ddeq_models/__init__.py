@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from ddeq_models.data import DataSet, register_data
     from ddeq_models.errors import Diverged, Interrupted, UserError
+    from ddeq_models.estimator import DDEQClassifier, DDEQTransformer
     from ddeq_models.measuring.diagnose import diagnose
     from ddeq_models.measuring.evaluate import evaluate
     from ddeq_models.models.base import Output
@@ -46,6 +47,7 @@ _HOMES = {
     ),
     "data": ("DataSet", "register_data"),
     "errors": ("Diverged", "Interrupted", "UserError"),
+    "estimator": ("DDEQClassifier", "DDEQTransformer"),
     "measuring.diagnose": ("diagnose",),
     "measuring.evaluate": ("evaluate",),
     "models.base": ("Output",),
@@ -78,8 +80,10 @@ __all__ = [
     "CompleterConfig",
     "Completion",
     "CompletionConfig",
+    "DDEQClassifier",
     "DDEQCompleter",
     "DDEQConfig",
+    "DDEQTransformer",
     "DataConfig",
     "DataSet",
     "Diverged",

@@ -216,7 +216,7 @@ def open_sets(
     if not isinstance(data, DataConfig):
         if sets is not None:
             raise UserError("the clouds were given twice; leave sets out")
-        data, sets = recipe_for(ARRAYS, "ddeq").data, data
+        sets, data = data, recipe_for(ARRAYS, "ddeq").data
     if sets is None:
         return data, [open_split(data, split) for split in SPLITS]
     if data.name != ARRAYS:

@@ -131,7 +131,9 @@ def batches(
         pin_memory: Whether batches are put where a GPU can fetch them by itself.
         odds: How often each cloud is drawn, with a seed; see `ddeq_data.SizeBuckets`.
     """
-    sampler = SizeBuckets(dataset.sizes, batch_size, shuffle=seed is not None, seed=seed or 0, odds=odds)
+    sampler = SizeBuckets(
+        dataset.sizes, batch_size, shuffle=seed is not None, seed=seed or 0, odds=odds
+    )
     loader: DataLoader[PointBatch] = DataLoader(
         dataset,  # type: ignore[arg-type]  # its __getitems__ gives whole batches
         batch_sampler=sampler,

@@ -1,0 +1,241 @@
+"""What the estimators share: their parameters, their training, and the way to a folder and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from ddeq_data import PackedClouds, PointBatch
+from ddeq_models._internal.device import choose_device
+from ddeq_models.config import RunConfig
+from ddeq_models.data import view
+from ddeq_models.errors import UserError
+from ddeq_models.estimator.clouds import Given, read_clouds
+from ddeq_models.estimator.fitting import Trained, configuration, train_in_memory
+from ddeq_models.estimator.folder import Kept, read_folder, write_folder
+from ddeq_models.estimator.labels import (
+    Labels,
+    class_names,
+    encode,
+    odds,
+    of_sklearn,
+    read_labels,
+    read_odds,
+)
+from ddeq_models.estimator.parameters import Parameters, parameters_of
+from ddeq_models.models.base import build_model
+from ddeq_models.using.predict import alike
+
+__all__ = ["Estimator"]
+
+_BATCH = 64
+
+
+class Estimator(Parameters):
+    """A model with `fit`; its heirs say what it gives, `DDEQClassifier` what its parameters are."""
+
+    classes_: Labels
+    n_features_in_: int
+    n_iter_: int
+    history_: tuple[Any, ...]
+    model_: nn.Module
+    config_: RunConfig
+
+    def __init__(
+        self,
+        preset: str = "ddeq",
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        max_minutes: float = 0.0,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        normalise: str | None = None,
+        validation_fraction: float = 0.15,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        options: dict[str, Any] | None = None,
+        random_state: Any = 0,
+        verbose: bool = False,
+        device: str = "auto",
+    ) -> None:
+        self.preset = preset
+        self.epochs = epochs
+        self.steps = steps
+        self.max_minutes = max_minutes
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.normalise = normalise
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.options = options
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a model."""
+        return hasattr(self, "model_")
+
+    def fit(
+        self, clouds: Any, y: Any = None, sample_weight: Any = None, *, weights: Any = None
+    ) -> Self:
+        """Train the model.
+
+        Args:
+            clouds: A list of arrays (n_i, d) of any sizes; a list of pairs (points, weights); an
+                array (N, n, d), padded or not; tensors in place of any array; an array (N, d): N
+                clouds of one point each; a `ddeq_data.CloudDataset`, `PackedClouds` or
+                `PointBatch`; a batch of PyTorch Geometric, of which the positions are taken.
+            y: A label for each cloud: numbers, words or truth values. None: those that a data set
+                or batch holds.
+            sample_weight: How often each cloud is *drawn*, relative to the others: twice the
+                weight is a cloud that is there twice. An epoch has as many draws as there are
+                clouds; with equal weights each comes once. A cloud of weight 0 is left out.
+            weights: Of the points, (N, n) beside an array (N, n, d); points of weight 0 are
+                padding, whatever they hold.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            UserError: Something given is of no use; the estimator is as it was.
+            Diverged: A loss is not finite.
+        """
+        given = read_clouds(clouds, weights)
+        count = len(given.clouds)
+        labels = read_labels(given.labels if y is None else y, count)
+        config = configuration(self.get_params())
+        before = self._before(given)
+        classes, numbers = encode(labels) if before is None else self._known(labels)
+        each = odds(numbers, classes, read_odds(sample_weight, count), self.class_weight)
+        packed, codes = given.clouds, torch.from_numpy(numbers)
+        chosen = torch.arange(count)
+        if each is not None and not each.all():
+            chosen = torch.from_numpy(np.flatnonzero(each))
+            each = each[each > 0]
+        packed = PackedClouds(
+            packed.points, packed.weights, packed.offsets, codes, packed.coordinates
+        ).select(chosen)
+        trained = train_in_memory(
+            config,
+            packed,
+            each,
+            classes=class_names(classes),
+            share=self.validation_fraction,
+            device=self.device,
+            verbose=bool(self.verbose),
+            before=before,
+        )
+        self.classes_, self.n_features_in_ = classes, packed.dim
+        self.model_, self.config_ = trained.model, trained.config
+        self.history_ = trained.records
+        self.n_iter_ = int(trained.records[-1]["epoch"])
+        return self
+
+    def _before(self, given: Given) -> Trained | None:
+        """What a warm start goes on from."""
+        if not self.warm_start or not self.__sklearn_is_fitted__():
+            return None
+        self._check_columns(given.clouds)
+        return Trained(self.config_, self.model_, self.history_)
+
+    def _known(self, labels: Labels) -> tuple[Labels, Any]:
+        """The classes of the training before, and the number of each label among them."""
+        numbers = {name: i for i, name in enumerate(self.classes_.tolist())}
+        if unknown := [one for one in labels.tolist() if one not in numbers]:
+            raise UserError(
+                f"warm_start knows the classes {', '.join(map(str, numbers))}, and a cloud is of "
+                f"{unknown[0]!r}; fit with warm_start=False"
+            )
+        return self.classes_, np.array([numbers[one] for one in labels.tolist()], dtype=np.int64)
+
+    def _check_columns(self, clouds: PackedClouds) -> None:
+        if clouds.dim != self.n_features_in_:
+            raise UserError(
+                f"X has {clouds.dim} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input: the columns of a point"
+            )
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            kind = of_sklearn("NotFittedError", UserError)
+            raise kind(f"this {type(self).__name__} is not fitted; call fit before")
+
+    def _batches(self, clouds: Any, weights: Any) -> Iterator[tuple[list[int], PointBatch]]:
+        """Clouds as the model sees them, on its device, with their numbers."""
+        self._check_fitted()
+        packed = read_clouds(clouds, weights).clouds
+        self._check_columns(packed)
+        place, seen = choose_device(self.device), view(self.config_.data)
+        self.model_.to(place)
+        for chosen in alike(packed.sizes.tolist(), _BATCH):
+            yield chosen, packed.gather(torch.tensor(chosen)).map(seen).to(place)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a model folder, which every command of ``ddeq`` takes too.
+
+        Args:
+            folder: It must be empty or not exist.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: It cannot be written, or there is no model yet.
+        """
+        self._check_fitted()
+        kept = Kept(self.config_, self.model_, self.classes_, self.get_params())
+        return write_folder(folder, kept)
+
+    @classmethod
+    def load(cls, source: str | Path, *, device: str = "auto") -> Self:
+        """A fitted estimator.
+
+        Args:
+            source: A folder that `save` wrote, a run folder, a model folder, or the name of a model
+                that comes with the package (``mnist-classifier``). Labels are of their type again
+                if `save` wrote it, and words otherwise.
+            device: See `DDEQClassifier`.
+
+        Raises:
+            UserError: It is none of these, or does not classify.
+        """
+        kept = read_folder(source, choose_device(device))
+        known = parameters_of(cls)
+        made = cls(**{name: value for name, value in kept.parameters.items() if name in known})
+        made.device = device
+        made._take(kept, ())
+        return made
+
+    def _take(self, kept: Kept, history: tuple[Any, ...]) -> None:
+        """Be fitted as another one is."""
+        self.classes_, self.model_, self.config_ = kept.classes, kept.model, kept.config
+        self.n_features_in_, self.history_ = kept.config.model.point_dim, history
+        self.n_iter_ = int(history[-1]["epoch"]) if history else kept.config.train.epochs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Weights as arrays of NumPy: a pickle needs no GPU where it was made with one."""
+        state = dict(self.__dict__)
+        if "model_" in state:
+            model = state.pop("model_")
+            weights = {name: x.detach().cpu().numpy() for name, x in model.state_dict().items()}
+            state["_pickled"] = (model.config, weights)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse of `__getstate__`."""
+        state = dict(state)
+        if "_pickled" in state:
+            config, weights = state.pop("_pickled")
+            with torch.random.fork_rng([]):  # the weights it begins with are replaced
+                model = build_model(config)
+            model.load_state_dict({name: torch.from_numpy(x) for name, x in weights.items()})
+            state["model_"] = model.eval()
+        self.__dict__.update(state)

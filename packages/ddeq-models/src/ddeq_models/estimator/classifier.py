@@ -1,0 +1,106 @@
+"""A classifier of clouds in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ddeq_models.errors import UserError
+from ddeq_models.estimator.base import Estimator
+from ddeq_models.estimator.clouds import read_clouds
+from ddeq_models.estimator.labels import Labels, read_labels, read_odds
+from ddeq_models.models.base import Output
+
+
+class DDEQClassifier(Estimator):
+    """Gives each cloud a class.
+
+    ::
+
+        model = DDEQClassifier(max_minutes=1).fit(clouds, labels)
+        model.score(other_clouds, other_labels)
+
+    Args:
+        preset: The model, by its name in `ddeq_models.PRESETS`.
+        epochs: Passes over the clouds, as many and no more; None: as the recipe of the preset for
+            a folder of one's own says, and so for all that is None below.
+        steps: Least number of steps; without `epochs` that alone decides.
+        max_minutes: The training is shortened to what is expected to take no longer; 0: any.
+        batch_size: Clouds in a step.
+        learning_rate: At its peak.
+        normalise: ``set``, ``z-score``, ``unit-sphere`` or ``none``; see `ddeq_models.DataConfig`.
+        validation_fraction: Share of each class that is held out and validated on, at most 0.5. Of
+            a class of fewer than three clouds none is held out; where none is held out at all, the
+            clouds to train on are validated on.
+        class_weight: ``"balanced"``: all classes are drawn equally often; or a dict of how often
+            clouds of each class are drawn, relative to the others, 1 where it names none.
+        warm_start: Whether a second `fit` goes on from the weights that are there, in the frame
+            that was found then. Its clouds must be of the same dimension and of known classes.
+        options: Any other key of a run's ``config.json``, as ``ddeq train --set`` knows them:
+            ``{"model.dim": 32, "data.jitter": 0.1}``. They count over the parameters.
+        random_state: Seed of everything random, 0 as for a run; a generator of NumPy gives one,
+            and None takes another one each time.
+        verbose: Show the progress on standard error.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+
+    Attributes:
+        classes_: The classes, sorted.
+        n_features_in_: Columns of a point.
+        n_iter_: Epochs of the last training.
+        history_: The records of the last training, as a run's ``metrics.jsonl`` has them.
+        model_: The trained torch module.
+        config_: All that decided it, a `ddeq_models.RunConfig`.
+    """
+
+    _estimator_type: ClassVar[str] = "classifier"
+
+    def predict_proba(self, clouds: Any, *, weights: Any = None) -> NDArray[np.float64]:
+        """The probability of each class (N, classes), in the order of `classes_`.
+
+        Args:
+            clouds: As in `fit`.
+            weights: As in `fit`.
+
+        Raises:
+            UserError: They are no clouds, of another dimension, or nothing is fitted yet.
+        """
+        rows: dict[int, NDArray[np.float64]] = {}
+        with torch.no_grad():
+            for chosen, batch in self._batches(clouds, weights):
+                output: Output = self.model_(batch.points, batch.weights)
+                found = output.logits.double().softmax(-1).cpu().numpy()
+                if not np.isfinite(found).all():
+                    raise UserError(
+                        "the model gives a cloud no finite probabilities: it is very unlike those "
+                        "of the training"
+                    )
+                rows |= dict(zip(chosen, found, strict=True))
+        return np.stack([rows[i] for i in range(len(rows))])
+
+    def predict(self, clouds: Any, *, weights: Any = None) -> Labels:
+        """The most probable class of each cloud (N,); see `predict_proba`."""
+        best = self.predict_proba(clouds, weights=weights).argmax(1)
+        labels: Labels = self.classes_[best]
+        return labels
+
+    def score(
+        self, clouds: Any, y: Any = None, sample_weight: Any = None, *, weights: Any = None
+    ) -> float:
+        """The share of the clouds whose most probable class is theirs.
+
+        Args:
+            clouds: As in `fit`.
+            y: Their labels; None: those that a data set or batch holds.
+            sample_weight: What each cloud counts.
+            weights: As in `fit`.
+        """
+        predicted = self.predict(clouds, weights=weights)
+        labels = read_labels(
+            read_clouds(clouds, weights).labels if y is None else y, len(predicted)
+        )
+        return float(
+            np.average(predicted == labels, weights=read_odds(sample_weight, len(predicted)))
+        )
