@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -232,6 +234,48 @@ def test_dropped_clouds_are_not_always_the_largest():
         sampler.set_epoch(epoch)
         left_out += sorted(set(range(100)) - {i for batch in sampler for i in batch})
     assert 30 < sum(left_out) / len(left_out) < 70
+
+
+def test_odds_are_how_often_a_cloud_comes():
+    odds = torch.tensor([0.0, 1.0, 1.0, 2.0, 4.0])
+    sampler = SizeBuckets(torch.ones(5), 2, shuffle=True, seed=3, odds=odds)
+    total = torch.zeros(5)
+    for epoch in range(400):
+        sampler.set_epoch(epoch)
+        batches = list(sampler)
+        assert [len(batch) for batch in batches] == [2, 2, 1]
+        count = torch.bincount(torch.tensor(list(chain(*batches))), minlength=5)
+        expected = odds / odds.sum() * 5
+        assert (count >= expected.floor()).all()
+        assert (count <= expected.ceil()).all()
+        total += count
+    torch.testing.assert_close(total / 400, odds / odds.sum() * 5, atol=0.1, rtol=0)
+
+
+@LAW
+@given(st.integers(1, 40), st.integers(1, 9), st.floats(1e-3, 1e3), st.integers(0, 50))
+def test_with_equal_odds_every_cloud_comes_once(count, batch_size, each, epoch):
+    odds = torch.full((count,), each, dtype=torch.float64)
+    sampler = SizeBuckets(torch.ones(count), batch_size, shuffle=True, seed=0, odds=odds)
+    sampler.set_epoch(epoch)
+    first = list(sampler)
+    assert sorted(chain(*first)) == list(range(count))
+    assert list(sampler) == first
+
+
+@pytest.mark.parametrize(
+    ("odds", "shuffle", "said"),
+    [
+        ([1.0, 2.0], True, "one a cloud"),
+        ([1.0, -1.0, 1.0], True, "at least 0"),
+        ([0.0, 0.0, 0.0], True, "one of them above 0"),
+        ([1.0, float("nan"), 1.0], True, "finite"),
+        ([1.0, 1.0, 1.0], False, "shuffle=True"),
+    ],
+)
+def test_odds_that_are_refused(odds, shuffle, said):
+    with pytest.raises(ValueError, match=said):
+        SizeBuckets(torch.ones(3), 2, shuffle=shuffle, seed=0, odds=torch.tensor(odds))
 
 
 def test_it_says_what_is_wrong():

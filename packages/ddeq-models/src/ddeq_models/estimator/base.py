@@ -120,6 +120,8 @@ class Estimator(Parameters):
         if each is not None and not each.all():
             chosen = torch.from_numpy(np.flatnonzero(each))
             each = each[each > 0]
+        if each is not None and not np.ptp(each):
+            each = None  # all alike: each cloud once, as without
         packed = PackedClouds(
             packed.points, packed.weights, packed.offsets, codes, packed.coordinates
         ).select(chosen)

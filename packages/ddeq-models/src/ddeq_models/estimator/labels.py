@@ -59,6 +59,8 @@ def read_labels(labels: Any, count: int) -> Labels:
             raise UserError(f"Input y contains infinity or a value too large for {array.dtype!r}.")
         if (array != np.round(array)).any():
             raise UserError("Unknown label type: continuous; labels are whole numbers or words")
+    elif array.dtype == object and any(one is None or one != one for one in array):
+        raise UserError("Input y contains NaN or None; every cloud needs a label")
     elif array.dtype.kind not in "biuUO":
         raise UserError(f"Unknown label type: {array.dtype}; labels are whole numbers or words")
     return array
