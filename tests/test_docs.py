@@ -45,6 +45,12 @@ def test_from_your_files_to_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Path("first.html").is_file()
 
 
+def test_clouds_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(DOCS / "tutorials/arrays.md")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rings", "run"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#:\s]*)(#[^)]*)?\)", page.read_text()):

@@ -484,9 +484,8 @@ def test_saved_loaded_and_used_by_the_commands(fitted: Any, tmp_path: Path) -> N
     file = tmp_path / "cloud.npy"
     np.save(file, CLOUDS[0])
     (answer,) = predict(folder, [file])
-    assert_allclose(
-        list(answer.probabilities.values()), fitted.predict_proba(CLOUDS[:1])[0], atol=1e-4
-    )
+    expected = fitted.predict_proba(CLOUDS[:1])[0]
+    assert_allclose(list(answer.probabilities.values()), expected, atol=1e-4)
     with pytest.raises(UserError, match="came from memory"):
         evaluate(folder)
     with pytest.raises(UserError, match="not empty"):

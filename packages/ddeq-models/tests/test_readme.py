@@ -11,7 +11,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 def test_the_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    _, example = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert 10 <= len([line for line in example.splitlines() if line]) <= 20
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
@@ -19,6 +19,17 @@ def test_the_example_runs(
     assert all(0 <= float(accuracy) <= 1 for accuracy in accuracies.split())
     assert re.match(r"\d \{'0': 0\.\d+", prediction)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first-run", "one.npz"]
+
+
+def test_five_lines_from_arrays_to_a_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines, _ = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in lines.splitlines() if line]) == 5
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, "README.md", "exec"), {})
+    assert float(capsys.readouterr().out) >= 0.8
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ddeq_models.__all__)
