@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ SMALL = {
     "model.max_steps": 10,
     "train.ema": 0.0,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_validation() -> Iterator[None]:
+    """At the end: of an epoch of one step every other one would take as long as the step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ddeq_models.training.loop.VALIDATIONS", 1)
+        yield
 
 
 def small(kind: Any = DDEQClassifier, **parameters: Any) -> Any:
