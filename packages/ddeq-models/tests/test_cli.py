@@ -111,7 +111,7 @@ def test_the_run_folder_is_looked_at_before_any_work(
     def work(*_: Any) -> NoReturn:
         raise AssertionError("data were opened")
 
-    monkeypatch.setattr("ddeq_models.training.run.open_split", work)
+    monkeypatch.setattr("ddeq_models.training.run.open_sets", work)
     (tiny / "full").mkdir()
     (tiny / "full" / "thesis.tex").touch()
     assert "full is not empty; give another --out" in fails("train", "--out", "full")

@@ -154,6 +154,8 @@ def test_it_learns(fitted: Any) -> None:
     others, labels = rings(40, seed=1)
     assert fitted.score(others, labels) > 0.9
     assert fitted.score(others, labels[::-1]) < 0.1
+    assert fitted.score(others, np.arange(40)) == 0
+    assert fitted.score(others, labels, labels == fitted.predict(others)) == 1
     probabilities = fitted.predict_proba(others)
     assert_allclose(probabilities.sum(1), 1)
     assert_array_equal(fitted.classes_[probabilities.argmax(1)], fitted.predict(others))
@@ -502,9 +504,25 @@ def test_saved_loaded_and_used_by_the_commands(fitted: Any, tmp_path: Path) -> N
     (folder / "estimator.json").write_text('{"labels": "float99", "parameters": {}}')
     with pytest.raises(UserError, match="is not the type of labels"):
         DDEQClassifier.load(folder)
+    (folder / "estimator.json").write_text('{"labels": "object", "parameters": {"epoch": 1}}')
+    with pytest.raises(UserError, match="DDEQClassifier has no parameter epoch"):
+        DDEQClassifier.load(folder)
     (folder / "estimator.json").write_text("[]")
     with pytest.raises(UserError, match="expected an object of labels"):
         DDEQClassifier.load(folder)
+
+
+def test_parameters_are_kept_as_far_as_json_holds_them(tmp_path: Path) -> None:
+    made = small(
+        random_state=np.random.RandomState(0),
+        class_weight={"large": np.float64(2.0), "small": 1},
+        options={"train.betas": (np.float64(0.9), 0.99)},
+    ).fit(CLOUDS, LABELS)
+    kept = DDEQClassifier.load(made.save(tmp_path / "kept")).get_params()
+    assert kept["class_weight"] == {"large": 2.0, "small": 1}
+    assert kept["options"] == {**SMALL, "train.betas": [0.9, 0.99]}
+    assert kept["random_state"] is None
+    assert kept["steps"] == 2
 
 
 def test_a_shipped_model() -> None:

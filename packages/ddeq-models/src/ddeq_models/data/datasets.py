@@ -260,6 +260,7 @@ for _data_set in (
         "arrays",
         "clouds in memory, from Python",
         _memory,
+        find=lambda _: [],  # on no disk
         title="clouds in memory",
         source="clouds of the author's own",
     ),

@@ -183,6 +183,9 @@ class Estimator(Parameters):
     def save(self, folder: str | Path) -> Path:
         """Write a model folder, which every command of ``ddeq`` takes too.
 
+        With it go the parameters, but for a generator as `random_state` and weights of classes that
+        are no words.
+
         Args:
             folder: It must be empty or not exist.
 
@@ -211,7 +214,9 @@ class Estimator(Parameters):
         """
         kept = read_folder(source, choose_device(device))
         known = parameters_of(cls)
-        made = cls(**{name: value for name, value in kept.parameters.items() if name in known})
+        if unknown := [name for name in kept.parameters if name not in known]:
+            raise UserError(f"{source}: {cls.__name__} has no parameter {unknown[0]}")
+        made = cls(**kept.parameters)
         made.device = device
         made._take(kept, ())
         return made

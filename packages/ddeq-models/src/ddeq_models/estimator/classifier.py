@@ -101,6 +101,5 @@ class DDEQClassifier(Estimator):
         labels = read_labels(
             read_clouds(clouds, weights).labels if y is None else y, len(predicted)
         )
-        return float(
-            np.average(predicted == labels, weights=read_odds(sample_weight, len(predicted)))
-        )
+        right = predicted.astype(object) == labels.astype(object)  # words may meet numbers
+        return float(np.average(right, weights=read_odds(sample_weight, len(predicted))))

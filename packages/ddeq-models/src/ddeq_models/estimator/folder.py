@@ -51,19 +51,27 @@ def write_folder(folder: str | Path, kept: Kept) -> Path:
     Raises:
         UserError: It is not empty or cannot be written.
     """
-    path = save_pretrained(kept.model, folder, config=kept.config)
-    plain = (int, float, str, bool, type(None))
-    parameters = {
-        name: value if isinstance(value, plain) or name == "options" else None
-        for name, value in kept.parameters.items()
-    }
     labels = "object" if kept.classes.dtype == object else kept.classes.dtype.str
+    parameters = {name: _plain(value) for name, value in kept.parameters.items()}
     document = json_document({"labels": labels, "parameters": parameters})
+    path = save_pretrained(kept.model, folder, config=kept.config)
     try:
         write_atomically(path / FILE, (document + "\n").encode())
     except OSError as error:
         raise UserError(f"cannot write {path / FILE}: {error.strerror}") from error
     return path
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it; None for what it cannot hold."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        named = all(isinstance(name, str) for name in value)
+        return {name: _plain(inner) for name, inner in value.items()} if named else None
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, int | float | str | bool | None) else None
 
 
 def read_folder(source: str | Path, device: torch.device) -> Kept:
