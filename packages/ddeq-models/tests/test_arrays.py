@@ -1,6 +1,8 @@
 """Trainings on data sets in memory: the same run as on files, resumed on the same clouds alone."""
 
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ddeq_models import (
     evaluate,
     predict,
     resume_run,
+    save_pretrained,
     train,
 )
 from ddeq_models.cli import main
@@ -79,6 +82,20 @@ def test_a_run_of_clouds_in_memory(run: RunFolder, tmp_path: Path, capsys: Any) 
     assert "give them again, from Python, as sets=(train, validation, test)" in line
     with pytest.raises(UserError, match="given twice"):
         evaluate(run.path, sets=three(), data="digits")
+
+
+def test_the_model_card_says_how_it_is_trained_again(run: RunFolder, tmp_path: Path) -> None:
+    folder = save_pretrained(run.path, tmp_path / "model")
+    card = (folder / "README.md").read_text()
+    assert "ddeq train" not in card
+    (call,) = re.findall(r"```python\n(config = .*?)```", card, re.DOTALL)
+    space = {"RunFolder": RunFolder, "FOLDER": folder}
+    space["train"] = partial(train, out=tmp_path / "again", quiet=True)
+    space |= dict(zip(("train_set", "validation", "test"), three(), strict=True))
+    exec(call.replace("sets=(train,", "sets=(train_set,"), space)
+    again = RunFolder(tmp_path / "again").model().state_dict()
+    for name, tensor in run.model().state_dict().items():
+        assert torch.equal(tensor, again[name]), name
 
 
 def test_the_three_sets_alone_are_trained_like_a_folder(

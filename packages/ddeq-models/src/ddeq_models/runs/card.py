@@ -15,6 +15,7 @@ from typing import Any
 from ddeq_models._internal.text import in_code, in_markdown, shown
 from ddeq_models.config import RunConfig, TaskConfig
 from ddeq_models.data import entry
+from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.recipes import default_preset, recipe_for
 from ddeq_models.registry import PRESETS
 from ddeq_models.tasks.base import Task, build_task
@@ -198,15 +199,23 @@ def _training(config: RunConfig, result: Mapping[str, Any]) -> str:
         f"{data.title or data.name}: {data.source or data.text}. A part of the training clouds was "
         "kept for validation."
     )
-    again = f"```\n{shown(train_command(config))}\n```"
+    again, what = f"```\n{shown(train_command(config))}\n```", "command"
+    if config.data.name == ARRAYS:  # of which no command knows
+        again, what = f"```python\n{_FROM_MEMORY}\n```", "call on the same clouds"
     by = in_markdown(config.version) or "of an unknown version"
     epoch, epochs = result.get("epoch", config.train.epochs), config.train.epochs
     weights = "" if epoch == epochs else f" The weights are those after epoch {epoch} of {epochs}."
     return (
-        f"{seen}\n\n{again}\n\n(ddeq-models {by}.){weights} "
-        "`config.json` holds every setting. The same command gives the same weights, to the bit, "
-        "on the same machine and number of threads."
+        f"{seen}\n\n{again}\n\n(ddeq-models {by}.){weights} `config.json` holds every setting. The "
+        f"same {what} gives the same weights, to the bit, on the same machine and number of "
+        "threads."
     )
+
+
+_FROM_MEMORY = (
+    "config = RunFolder(FOLDER).config()  # this folder\n"
+    "train(config.model, config.data, config.train, sets=(train, validation, test))"
+)
 
 
 def _results(task: Task, measured: Mapping[str, float], result: Mapping[str, Any]) -> str:
