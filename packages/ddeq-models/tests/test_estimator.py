@@ -1,6 +1,5 @@
 """What the estimators promise, on rings of two sizes; `test_estimator_sklearn` has the company."""
 
-import pickle
 import signal
 import subprocess
 import sys
@@ -14,20 +13,16 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ddeq_data import CloudDataset, PackedClouds, PointBatch
+from ddeq_data import CloudDataset, PackedClouds
 from ddeq_models import (
-    DataConfig,
     DDEQClassifier,
     DDEQTransformer,
     UserError,
-    evaluate,
-    predict,
     train,
 )
 from ddeq_models.estimator.clouds import read_clouds
 from ddeq_models.estimator.fitting import configuration, split
 from ddeq_models.estimator.labels import odds
-from ddeq_models.recipes import recipe_for
 
 SMALL = {
     "model.dim": 8,
@@ -75,81 +70,6 @@ def fitted() -> Any:
     return small(steps=25).fit(CLOUDS, LABELS)
 
 
-def padded() -> tuple[Any, Any]:
-    """The clouds as one array, NaN in its padding, and the weights."""
-    width = max(map(len, CLOUDS))
-    array, weights = np.full((len(CLOUDS), width, 2), np.nan), np.zeros((len(CLOUDS), width))
-    for row, mass, cloud in zip(array, weights, CLOUDS, strict=True):
-        row[: len(cloud)], mass[: len(cloud)] = cloud, 3.0
-    return array, weights
-
-
-def batch() -> PointBatch:
-    packed = read_clouds(CLOUDS).clouds
-    return packed.gather(torch.arange(len(packed)))
-
-
-def geometric() -> Any:
-    from torch_geometric.data import Batch, Data
-
-    labels = torch.arange(len(CLOUDS))[:, None] % 2
-    pairs = zip(CLOUDS, labels, strict=True)
-    return Batch.from_data_list([Data(pos=torch.from_numpy(cloud), y=y) for cloud, y in pairs])
-
-
-def forms() -> dict[str, Any]:
-    packed = read_clouds(CLOUDS).clouds
-    return {
-        "tensors": [torch.from_numpy(cloud) for cloud in CLOUDS],
-        "nested lists": [cloud.tolist() for cloud in CLOUDS],
-        "objects": np.array([*CLOUDS, None], dtype=object)[:-1],
-        "pairs": [(cloud, np.ones(len(cloud))) for cloud in CLOUDS],
-        "packed": packed,
-        "data set": CloudDataset(packed, ["any"]),
-        "clouds": list(CloudDataset(packed, ["any"])),
-        "batch": batch(),
-    }
-
-
-@pytest.mark.parametrize("name", forms())
-def test_every_form_holds_the_same_clouds(name: str) -> None:
-    expected, found = read_clouds(CLOUDS).clouds, read_clouds(forms()[name]).clouds
-    assert_same(found, expected)
-
-
-def assert_same(found: PackedClouds, expected: PackedClouds) -> None:
-    assert torch.equal(found.offsets, expected.offsets)
-    torch.testing.assert_close(found.points, expected.points, check_dtype=False)
-    one, other = (x.gather(torch.arange(len(x))).weights for x in (found, expected))
-    torch.testing.assert_close(one, other, check_dtype=False)
-
-
-def test_padding_is_left_out() -> None:
-    array, weights = padded()
-    assert_same(read_clouds(array, weights).clouds, read_clouds(CLOUDS).clouds)
-    pair = read_clouds(torch.from_numpy(array), torch.from_numpy(weights)).clouds
-    assert_same(pair, read_clouds(CLOUDS).clouds)
-    with pytest.raises(UserError, match="NaN"):
-        read_clouds(array)
-
-
-@pytest.mark.filterwarnings("ignore")  # what torch_geometric warns of is its own
-def test_batches_of_geometric() -> None:
-    given = read_clouds(geometric())
-    assert_same(given.clouds, read_clouds(CLOUDS).clouds)
-    assert given.labels.tolist() == [i % 2 for i in range(len(CLOUDS))]
-    single = geometric().get_example(3)  # its batch is None
-    single.batch = None
-    assert_same(read_clouds(single).clouds, read_clouds(CLOUDS[3:4]).clouds)
-
-
-def test_an_array_of_two_dimensions_is_clouds_of_one_point() -> None:
-    table = np.arange(12.0).reshape(4, 3)
-    expected = read_clouds([row[None] for row in table]).clouds
-    for form in (table, table.tolist(), list(table), torch.from_numpy(table)):
-        assert_same(read_clouds(form).clouds, expected)
-
-
 def test_it_learns(fitted: Any) -> None:
     others, labels = rings(40, seed=1)
     assert fitted.score(others, labels) > 0.9
@@ -162,54 +82,6 @@ def test_it_learns(fitted: Any) -> None:
     assert fitted.n_features_in_ == 2
     assert fitted.n_iter_ == 25  # one step an epoch
     assert [r["epoch"] for r in fitted.history_ if r["split"] == "validation"][-1] == 25
-
-
-def test_every_form_is_predicted_alike(fitted: Any) -> None:
-    expected = fitted.predict_proba(CLOUDS)
-    for form in forms().values():
-        assert_allclose(fitted.predict_proba(form), expected, atol=1e-5)
-    array, weights = padded()
-    assert_allclose(fitted.predict_proba(array, weights=weights), expected, atol=1e-5)
-    order = np.random.default_rng(0).permutation(len(CLOUDS))
-    mixed = fitted.predict_proba([CLOUDS[i] for i in order])
-    assert_allclose(mixed, expected[order], atol=1e-5)
-
-
-@pytest.mark.parametrize("form", ["data set", "batch"])
-def test_data_sets_bring_their_labels(form: str) -> None:
-    numbers = torch.arange(len(CLOUDS)) % 2
-    packed = read_clouds(CLOUDS).clouds
-    packed = PackedClouds(packed.points, None, packed.offsets, numbers)
-    given: Any = CloudDataset(packed, ["first", "second"])
-    if form == "batch":
-        given = given.__getitems__(range(len(CLOUDS)))
-    made = small().fit(given)
-    assert made.classes_.tolist() == (["first", "second"] if form == "data set" else [0, 1])
-    score = made.score(given)
-    assert score == made.score(CLOUDS, made.classes_[numbers])
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        np.array(["b", "a"]),
-        np.array(["b", "a"], dtype=object),
-        np.array([7, -3], dtype=np.int16),
-        np.array([True, False]),
-        np.array([2.0, 1.0]),
-    ],
-    ids=lambda names: str(names.dtype),
-)
-def test_labels_of_any_kind_come_back(names: Any, tmp_path: Path) -> None:
-    given = names[np.arange(len(CLOUDS)) % 2]
-    made = small().fit(CLOUDS, given)
-    predicted = made.predict(CLOUDS)
-    assert predicted.dtype == names.dtype
-    assert set(predicted.tolist()) <= set(names.tolist())
-    again = DDEQClassifier.load(made.save(tmp_path / "kept"))
-    assert again.classes_.dtype == names.dtype
-    assert_array_equal(again.predict(CLOUDS), predicted)
-    assert_array_equal(small().fit(CLOUDS, given.tolist()).predict(CLOUDS), predicted)
 
 
 def test_a_seed_decides() -> None:
@@ -331,117 +203,6 @@ def test_class_weight_reaches_the_training() -> None:
     assert 0.3 < balanced < 0.6
 
 
-def test_recipe_parameters_options() -> None:
-    recipe = recipe_for("folder", "ddeq")
-    config = configuration(DDEQClassifier().get_params())
-    assert (config.model, config.train) == (recipe.model, recipe.train)
-    assert config.data == DataConfig("arrays", normalise="set", jitter=recipe.data.jitter)
-    made = DDEQClassifier(
-        "pointnet",
-        epochs=np.int64(3),  # type: ignore[arg-type]  # as a search gives it
-        batch_size=8,
-        normalise="z-score",
-        max_minutes=2,
-        random_state=7,
-        options={"train.epochs": 4, "train.betas": (0.8, 0.9)},
-    )
-    config = configuration(made.get_params())
-    assert config.model == recipe_for("folder", "pointnet").model
-    plan = config.train
-    assert (plan.epochs, plan.steps, plan.batch_size, plan.seed) == (4, 0, 8, 7)
-    assert (plan.max_minutes, plan.betas, config.data.normalise) == (2, (0.8, 0.9), "z-score")
-
-
-def test_another_preset() -> None:
-    made = DDEQClassifier("deep-sets", epochs=1).fit(CLOUDS, LABELS)
-    assert made.predict(CLOUDS).shape == (16,)
-    with pytest.raises(UserError, match="no equilibrium whose features"):
-        DDEQTransformer.of(made)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        ({"preset": "completer"}, "the preset completer is for completion"),
-        ({"preset": "none"}, "there is no preset none"),
-        ({"epochs": 0}, "epochs must be at least 1"),
-        ({"epochs": "3"}, "train.epochs must be a whole number"),
-        ({"learning_rate": -1.0}, "learning rate must be above 0"),
-        ({"normalise": "cube"}, "data.normalise must be one of set"),
-        ({"validation_fraction": 0.7}, "validation_fraction must be between 0 and 0.5"),
-        ({"class_weight": "even"}, "class_weight must be None"),
-        ({"class_weight": {"red": 2}}, "class_weight names the class 'red'"),
-        ({"random_state": -1}, "random_state must be a number from 0 on"),
-        ({"device": "abacus"}, "the device 'abacus' cannot be used"),
-        ({"options": {"model.width": 3}}, "the model ddeq has no key width"),
-        ({"options": {"dim": 3}}, "expected SECTION.KEY"),
-        ({"options": {"data.root": "x"}}, "leave data.name and data.root out"),
-        ({"options": {"data.name": "digits"}}, "leave data.name and data.root out"),
-        ({"options": {"model.velocity": "warp"}}, "velocity"),
-    ],
-)
-def test_parameters_that_are_refused(parameters: dict[str, Any], said: str) -> None:
-    made = small(**parameters)
-    with pytest.raises(UserError, match=said):
-        made.fit(CLOUDS, LABELS)
-    assert not hasattr(made, "classes_")
-
-
-@pytest.mark.parametrize(
-    ("clouds", "labels", "said"),
-    [
-        ([], [], "there are no clouds"),
-        (np.zeros((0, 2)), [], "0 sample"),
-        (np.zeros(5), [0] * 5, "Reshape your data"),
-        (np.zeros((2, 2, 2, 2)), [0, 1], "got the shape"),
-        (7, [0], "expected clouds, got int"),
-        ("path", [0], "expected clouds, got str"),
-        ([np.ones((3, 2)), np.ones((3, 3))], [0, 1], "cloud 1 must have points of shape"),
-        ([np.ones((3, 2)), np.ones((0, 2))], [0, 1], "cloud 1 has no points"),
-        ([np.ones((3, 2)), np.full((1, 2), np.inf)], [0, 1], "cloud 1 holds NaN or inf"),
-        ([(np.ones((3, 2)), -np.ones(3))], [0], "cloud 0 has a weight that is negative"),
-        ([(np.ones((3, 2)), np.ones(2))], [0], "cloud 0 has 3 points and weights of shape"),
-        ([(np.ones((3, 2)), np.ones(3)), np.ones((3, 2))], [0, 1], "all clouds are pairs"),
-        ([[1.0, 2.0], [1.0]], [0, 1], "rows of several lengths"),
-        (CLOUDS, LABELS[:3], "there are 16 clouds and labels of shape"),
-        (CLOUDS, None, "requires y to be passed, but the target y is None"),
-        (CLOUDS, np.linspace(0, 1, 16), "Unknown label type: continuous"),
-        (CLOUDS, [None] * 8 + ["a"] * 8, "contains NaN or None"),
-        (CLOUDS, ["a"] * 16, "all clouds to train on are of one class"),
-        (CLOUDS, np.array([1, "1"] * 8, dtype=object), "labels must be of one kind"),
-    ],
-)
-def test_clouds_and_labels_that_are_refused(clouds: Any, labels: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        small().fit(clouds, labels)
-
-
-@pytest.mark.parametrize(
-    ("weights", "said"),
-    [
-        ([1.0, 2.0], "one number for each of 16 clouds"),
-        ([-1.0] * 16, "finite and at least 0"),
-        ([0.0] * 16, "zero for all clouds"),
-    ],
-)
-def test_weights_of_clouds_that_are_refused(weights: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        small().fit(CLOUDS, LABELS, weights)
-
-
-def test_nothing_works_before_fit(tmp_path: Path) -> None:
-    for call in (small().predict, small(DDEQTransformer).transform):
-        with pytest.raises(ValueError, match="is not fitted; call fit before"):
-            call(CLOUDS)
-    with pytest.raises(ValueError, match="is not fitted"):
-        small().save(tmp_path / "x")
-
-
-def test_points_of_another_dimension(fitted: Any) -> None:
-    with pytest.raises(UserError, match="X has 3 features, but DDEQClassifier is expecting 2"):
-        fitted.predict([np.ones((4, 3))])
-
-
 def test_a_failed_fit_leaves_what_was_there(fitted: Any) -> None:
     before = fitted.predict_proba(CLOUDS)
     with pytest.raises(UserError):
@@ -486,62 +247,6 @@ def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     assert_array_equal(loud.predict_proba(CLOUDS), quiet.predict_proba(CLOUDS))
 
 
-def test_saved_loaded_and_used_by_the_commands(fitted: Any, tmp_path: Path) -> None:
-    folder = fitted.save(tmp_path / "model")
-    again = DDEQClassifier.load(folder)
-    assert again.get_params() == {**fitted.get_params(), "device": "auto"}
-    assert_array_equal(again.predict_proba(CLOUDS), fitted.predict_proba(CLOUDS))
-    assert again.n_iter_ == fitted.n_iter_
-    file = tmp_path / "cloud.npy"
-    np.save(file, CLOUDS[0])
-    (answer,) = predict(folder, [file])
-    expected = fitted.predict_proba(CLOUDS[:1])[0]
-    assert_allclose(list(answer.probabilities.values()), expected, atol=1e-4)
-    with pytest.raises(UserError, match="came from memory"):
-        evaluate(folder)
-    with pytest.raises(UserError, match="not empty"):
-        fitted.save(folder)
-    (folder / "estimator.json").write_text('{"labels": "float99", "parameters": {}}')
-    with pytest.raises(UserError, match="is not the type of labels"):
-        DDEQClassifier.load(folder)
-    (folder / "estimator.json").write_text('{"labels": "object", "parameters": {"epoch": 1}}')
-    with pytest.raises(UserError, match="DDEQClassifier has no parameter epoch"):
-        DDEQClassifier.load(folder)
-    (folder / "estimator.json").write_text("[]")
-    with pytest.raises(UserError, match="expected an object of labels"):
-        DDEQClassifier.load(folder)
-
-
-def test_parameters_are_kept_as_far_as_json_holds_them(tmp_path: Path) -> None:
-    made = small(
-        random_state=np.random.RandomState(0),
-        class_weight={"large": np.float64(2.0), "small": 1},
-        options={"train.betas": (np.float64(0.9), 0.99)},
-    ).fit(CLOUDS, LABELS)
-    kept = DDEQClassifier.load(made.save(tmp_path / "kept")).get_params()
-    assert kept["class_weight"] == {"large": 2.0, "small": 1}
-    assert kept["options"] == {**SMALL, "train.betas": [0.9, 0.99]}
-    assert kept["random_state"] is None
-    assert kept["steps"] == 2
-
-
-def test_a_shipped_model() -> None:
-    made = DDEQClassifier.load("mnist-classifier")
-    assert made.classes_.tolist() == list("0123456789")
-    column = np.stack([np.full(20, 3.0), np.arange(20.0)], 1)
-    assert made.predict([column]).tolist() == ["1"]
-    with pytest.raises(UserError, match="is a model for completion"):
-        DDEQClassifier.load("mnist-completer")
-    with pytest.raises(UserError, match="there is no run folder nowhere"):
-        DDEQClassifier.load("nowhere")
-
-
-def test_pickled(fitted: Any) -> None:
-    again = pickle.loads(pickle.dumps(fitted))
-    assert_array_equal(again.predict_proba(CLOUDS), fitted.predict_proba(CLOUDS))
-    assert not again.model_.training
-
-
 def test_features(fitted: Any) -> None:
     made = DDEQTransformer.of(fitted)
     features = made.transform(CLOUDS)
@@ -551,27 +256,15 @@ def test_features(fitted: Any) -> None:
     with torch.no_grad():
         logits = head(torch.from_numpy(features)).double()
     assert_allclose(logits.softmax(-1).numpy(), fitted.predict_proba(CLOUDS), atol=1e-5)
-    array, weights = padded()
+    # One array with NaN for padding, beside its weights.
+    array, weights = np.full((16, 12, 2), np.nan), np.zeros((16, 12))
+    for row, mass, cloud in zip(array, weights, CLOUDS, strict=True):
+        row[-len(cloud) :], mass[-len(cloud) :] = cloud, 1
     assert_allclose(made.transform(array, weights=weights), features, atol=1e-4)
     own = small(DDEQTransformer, steps=25)
     assert_array_equal(own.fit_transform(CLOUDS, LABELS), features)
     with pytest.raises(ValueError, match="is not fitted"):
         DDEQTransformer.of(small())
-
-
-def test_parameters_by_name() -> None:
-    made = small(epochs=3)
-    assert made.get_params()["epochs"] == 3
-    assert made.set_params(epochs=4, verbose=True) is made
-    assert (made.epochs, made.verbose) == (4, True)
-    with pytest.raises(UserError, match="DDEQClassifier has no parameter epoch; it has preset"):
-        made.set_params(steps=9, epoch=5)
-    assert made.steps == 2
-    assert repr(DDEQClassifier("pointnet", epochs=2)) == (
-        "DDEQClassifier(preset='pointnet', epochs=2)"
-    )
-    with pytest.raises(TypeError):
-        DDEQClassifier(epoch=2)  # type: ignore[call-arg]
 
 
 def test_without_scikit_learn() -> None:

@@ -80,7 +80,7 @@ def test_what_scikit_learn_checks() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Estimator .* does not inherit from `sklearn.base")
         results = check_estimator(
-            small(steps=4, batch_size=64, learning_rate=2e-2),
+            small(steps=4, batch_size=512, learning_rate=2e-2),
             expected_failed_checks=EXCEPTIONS,
             on_fail=None,
             on_skip=None,
@@ -105,11 +105,11 @@ def test_what_scikit_learn_checks() -> None:
 )
 def test_what_scikit_learn_checks_of_transformers(check: Any) -> None:
     """What the two share is checked above."""
-    check("DDEQTransformer", small(DDEQTransformer, batch_size=64))
+    check("DDEQTransformer", small(DDEQTransformer, batch_size=512))
 
 
 def test_it_learns_what_scikit_learn_asks_for() -> None:
-    check_classifiers_train("DDEQClassifier", small(steps=25, batch_size=64, learning_rate=2e-2))
+    check_classifiers_train("DDEQClassifier", small(steps=25, batch_size=512, learning_rate=2e-2))
 
 
 def test_clone() -> None:
