@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import fields
 from functools import cache
 from typing import Any, Literal
@@ -70,7 +70,8 @@ def check_words(config: Any) -> None:
     Raises:
         UserError: One is not; naming it and the words.
     """
-    for name, words in _words(type(config)).items():
+    kind: Hashable = type(config)
+    for name, words in _words(kind).items():
         value = getattr(config, name)
         if value not in words:
             raise UserError(
@@ -80,7 +81,7 @@ def check_words(config: Any) -> None:
 
 
 @cache
-def _words(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
+def _words(kind: Any) -> dict[str, tuple[Any, ...]]:
     """The fields that are one of some words, and the words."""
     hints = typing.get_type_hints(kind)
     named = {field.name: hints[field.name] for field in fields(kind)}
