@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from typing import Any, Literal
@@ -70,7 +70,7 @@ def check_words(config: Any) -> None:
     Raises:
         UserError: One is not; naming it and the words.
     """
-    kind: Hashable = type(config)
+    kind: Any = type(config)
     for name, words in _words(kind).items():
         value = getattr(config, name)
         if value not in words:
