@@ -8,24 +8,18 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import (
+from benchmarks.attention import peers
+from benchmarks.by_place import SOAK, load
+from benchmarks.data import reading
+from benchmarks.solver import (
     adjoint_memory,
-    attention,
-    baselines,
-    completion,
-    damage,
-    data,
-    data_kills,
-    digits_seeds,
     evaluations,
     fractal,
     gradients,
-    kills,
     large_measures,
     solver_overhead,
-    step_memory,
-    training_step,
 )
+from benchmarks.training import baselines, completion, digits_seeds, step_memory, training_step
 from benchmarks.unseen import driver as unseen
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -37,12 +31,12 @@ BENCHMARKS: dict[str, ModuleType] = {
     "fractal": fractal,
     "evaluations": evaluations,
     "digits-seeds": digits_seeds,
-    "data": data,
-    "data-kills": data_kills,
-    "kills": kills,
-    "damage": damage,
+    "data": reading,
+    "data-kills": load(SOAK / "data_kills.py"),
+    "kills": load(SOAK / "training_kills.py"),
+    "damage": load(SOAK / "damage.py"),
     "large-measures": large_measures,
-    "attention": attention,
+    "attention": peers,
     "completion": completion,
     "baselines": baselines,
     "unseen": unseen,

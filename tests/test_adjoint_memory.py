@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def peak_of(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.adjoint_memory import peak_of
+    from benchmarks.solver.adjoint_memory import peak_of
 
     return peak_of
 

@@ -16,7 +16,7 @@ def at_the_root(monkeypatch) -> None:
 
 
 def test_each_comparison_is_in_the_table() -> None:
-    attention = importlib.import_module("benchmarks.attention")
+    attention = importlib.import_module("benchmarks.attention.peers")
     every = list(attention.COMPARISONS)
     figures = attention.run(Namespace(batch=3, dim=8, points=128, seconds=0.0, only=every))
     rows = figures["rows"]

@@ -171,7 +171,7 @@ def _in_a_process(name: str, n: int, options: argparse.Namespace) -> dict[str, A
         "method": name, "n": n, "dim": options.dim, "slices": options.slices,
         "repeats": options.repeats, "threads": torch.get_num_threads(),
     }  # fmt: skip
-    command = [sys.executable, "-m", "benchmarks.large_measures", json.dumps(request)]
+    command = [sys.executable, "-m", "benchmarks.solver.large_measures", json.dumps(request)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]

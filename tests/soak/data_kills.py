@@ -1,19 +1,18 @@
 """A process killed at random moments of download, unpacking, processing and caching.
 
 After each kill, what stands under its own name must be whole: the archive, the unpacked folder,
-the processed clouds. The next run goes on with what there is. The code is that of ddeq-data's
-tests, and it needs the extra `download`.
+the processed clouds. The next run goes on with what there is. It needs the extra `download`.
 """
 
 import argparse
-import importlib.util
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-_TESTS = Path(__file__).parents[1] / "packages" / "ddeq-data" / "tests"
+from benchmarks.by_place import ROOT, SOAK, load
+
+_SERVER = ROOT / "packages" / "ddeq-data" / "tests" / "server.py"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Kill so often; an AssertionError where something unfinished looked finished."""
-    kills, server = _beside("kills"), _beside("server")
+    kills, server = load(SOAK / "download_kills.py"), load(_SERVER)
     before = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         hit = kills.kill_often(Path(folder), server.serve, options.kills, options.seed)
@@ -38,12 +37,3 @@ def table(figures: dict[str, Any]) -> str:
     rows = [f"| {names.get(stage, stage)} | {figures.get(stage, 0):,} |" for stage in stages]
     end = f"{figures['seconds']:.0f} s; nothing unfinished was taken for whole"
     return "\n".join(["| stage | kills |", "| --- | --- |", *rows, "", end])
-
-
-def _beside(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, _TESTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

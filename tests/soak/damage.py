@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = Path(__file__).parents[1] / "packages"
+from benchmarks.by_place import ROOT
+
+_PACKAGES = ROOT / "packages"
 _CLOUDS = _PACKAGES / "ddeq-data" / "tests" / "damaged_clouds.py"
 _FOLDERS = _PACKAGES / "ddeq-models" / "tests" / "damaged_folders.py"
 
