@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.steps import Steps
 from ddeq_data import Digits, MNISTPointCloud, ZScore
-from ddeq_models.models.classifier import DDEQ
+from ddeq_models.config import TrainConfig
 from ddeq_models.registry import PRESETS
 from wgf_solver import Anderson, Euler, Integrator, Measure, equilibrium
 
@@ -150,19 +150,13 @@ def rotations() -> tuple[Function, Tensor]:
 
 def trained_cell(steps: int, root: str | None) -> tuple[Function, Tensor]:
     """The cell of a DDEQ after a short training, on 64 test clouds; float32."""
-    torch.manual_seed(0)
     train, test = Digits("train"), Digits("test")
     if root is not None:
         train, test = MNISTPointCloud(root, split="train"), MNISTPointCloud(root, split="test")
-    model = DDEQ(PRESETS["ddeq"]).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    for _ in range(steps):
-        batch = train.__getitems__(torch.randint(len(train), (64,)).tolist())
-        batch = batch.map(ZScore())
-        loss = functional.cross_entropy(model(batch.points, batch.weights).logits, batch.labels)
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+    training = Steps(PRESETS["ddeq"], TrainConfig())
+    for _ in training.train(train, steps):
+        pass
+    model: Any = training.model
     batch = test.__getitems__(list(range(64))).map(ZScore())
     model.eval().requires_grad_(False)
     context, marks = model.encode(batch.points, batch.weights), model.marks

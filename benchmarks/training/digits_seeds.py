@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from ddeq_data import Digits
-from ddeq_models.data import view
+from ddeq_models.data import open_split, view
 from ddeq_models.models.classifier import DDEQ
 from ddeq_models.recipes import RECIPES
 from ddeq_models.runs.folder import RunFolder
@@ -25,18 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmark's own options."""
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--adjoints", nargs="+", default=["phantom", "implicit"])
+    parser.add_argument("--epochs", type=int, help="of each training [the recipe's]")
+    parser.add_argument("--data", default="digits", help="what is trained on [digits]")
+    parser.add_argument("--root", help="folder of its files")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train once for each seed and adjoint."""
-    recipe, rows = RECIPES["digits", "ddeq"], []
+    recipe, rows = RECIPES[options.data, "ddeq"], []
+    epochs = options.epochs or recipe.train.epochs
     for adjoint in options.adjoints:
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as folder:
                 finished = train(
                     replace(recipe.model, adjoint=adjoint),
-                    recipe.data,
-                    replace(recipe.train, seed=seed),
+                    replace(recipe.data, root=options.root),
+                    replace(recipe.train, seed=seed, epochs=epochs),
                     preset="ddeq",
                     out=Path(folder) / "run",
                 )
@@ -73,7 +76,7 @@ def table(figures: dict[str, Any]) -> str:
 @torch.no_grad()
 def start_distance(run: RunFolder) -> float:
     """Relative distance of the equilibria of all test clouds reached from two random starts."""
-    clouds, model = Digits("test"), run.model()
+    clouds, model = open_split(run.config().data, "test"), run.model()
     assert isinstance(model, DDEQ)
     batch = clouds.__getitems__(list(range(len(clouds)))).map(view(run.config().data))
     context = model.encode(batch.points, batch.weights)

@@ -1,22 +1,21 @@
 """Peak memory of a training step of the classifier by the solver's budget, for each adjoint.
 
 Counted are the bytes of all tensors that are alive at once, from the encoding to the optimiser's
-step: parameters, moments, graph and the solver's own. The tolerance is out of reach, so that every
-evaluation of the budget is made.
+step: gradients, graph, the solver's own and what is recorded. The tolerance is out of reach, so
+that every evaluation of the budget is made.
 """
 
 import argparse
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from benchmarks.live_bytes import LiveBytes, growth_table
-from ddeq_models.models.classifier import DDEQ
+from benchmarks.steps import Steps
+from ddeq_data import PointBatch
+from ddeq_models.config import TrainConfig
 from ddeq_models.registry import PRESETS
-from wgf_solver import AdjointWarning
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,28 +44,18 @@ def table(figures: dict[str, Any]) -> str:
 
 def peak_of(adjoint: Any, budget: int, batch: int, points: int) -> int:
     """Of the second step of a training: the first one makes the optimiser's moments."""
-    torch.manual_seed(0)
     config = replace(
         PRESETS["ddeq"], adjoint=adjoint, rtol=1e-30, max_steps=budget, adjoint_steps=10,
         integrator="euler", step=1e-3,
     )  # fmt: skip
-    model = DDEQ(config).train()
-    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
-    clouds = torch.randn(batch, points, 2)
+    steps = Steps(config, TrainConfig())
     weights, labels = torch.full((batch, points), 1 / points), torch.arange(batch) % 10
-
-    def step() -> int:
-        output = model(clouds, weights)
-        functional.cross_entropy(output.logits, labels).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        return int(output.solution.steps.max())
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AdjointWarning)
-        step()
-        with LiveBytes() as counter:
-            made = step()
+    inputs = steps.prepared(PointBatch(torch.randn(batch, points, 2), weights, labels))
+    steps.step(inputs)
+    steps.told()
+    with LiveBytes() as counter:
+        steps.step(inputs)
+    made = steps.told()["solver_steps_max"]
     if made != budget:
         raise RuntimeError(f"the solve ended after {made} of {budget} evaluations")
     return counter.peak

@@ -7,30 +7,29 @@ Transformer; the same step with the input branch evaluated anew at every solver 
 the paper's hyperparameters (energy flow through F, 200 steps, constant step 5), both as the
 authors' published code does them.
 
-A step is measured against what the machine can do: its products of matrices are counted, and
+A step is that of `ddeq_models.training`, from the inputs to the new average of the weights, and is
+measured against what the machine can do: its products of matrices are counted, and
 compared with the rate at which this process multiplies a large pair of them.
 """
 
 import argparse
-import itertools
-import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
-from ddeq_data import MNISTPointCloud, SizeBuckets, ZScore
-from ddeq_models.models.base import ModelConfig, Output, build_model
-from ddeq_models.models.classifier import DDEQ, DDEQConfig
+from benchmarks.products import gflop
+from benchmarks.steps import Steps, digit_like
+from ddeq_data import MNISTPointCloud
+from ddeq_models.config import ModelConfig, TrainConfig
+from ddeq_models.models.classifier import DDEQ
 from ddeq_models.registry import PRESETS
+from ddeq_models.tasks.classification import Labelled
 from ddeq_models.training.memory import keep_freed_memory
-from wgf_solver import Measure, equilibrium
+from wgf_solver import Measure, Solution, equilibrium
 
 # About the size of the authors' MNIST classifier: 10 particles in 128 dimensions, 770k parameters.
 OURS = "ours: input encoded once, Anderson"
@@ -41,44 +40,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmark's own options."""
     parser.add_argument("--root", help="folder of the MNIST files; without: synthetic clouds")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=40, help="timed steps, after 10 of warm-up")
+    parser.add_argument("--steps", type=int, default=40, help="timed steps, after the warm-up")
+    parser.add_argument("--warm-up", type=int, default=10, help="steps, at most")
     parser.add_argument("--late", type=int, default=6, help="evaluations of the late step")
     parser.add_argument(
         "--give-back", action="store_true", help="freed memory to the system, as malloc would"
     )
     parser.add_argument("--paper-steps", type=int, default=1, help="of ddeq-paper, 0: leave out")
+    parser.add_argument(
+        "--paper-evaluations", type=int, default=PRESETS["ddeq-paper"].max_steps, help="of each"
+    )
+    parser.add_argument("--product", type=int, default=2048, help="rows of the large matrices")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train for a few steps of each kind; medians in seconds."""
     if not options.give_back:
         keep_freed_memory()  # as ``ddeq train`` does
-    clouds = batches(options.root, options.batch_size, options.steps + 10)
-    mean_points = statistics.mean(float((w > 0).sum(-1).float().mean()) for _, w, _ in clouds)
-    rows = statistics.mean(p.shape[1] for p, _, _ in clouds)
+    clouds = batches(options.root, options.batch_size, options.steps + options.warm_up)
+    sizes = [float((batch.weights > 0).sum(-1).float().mean()) for batch in clouds]
     few = clouds[:10]
-    late = replace(LARGE, rtol=1e-12, max_steps=options.late)
     kinds = {
-        OURS: timed(LARGE, clouds, warm_up=10),
-        f"{OURS}, {options.late} evaluations": timed(late, few, warm_up=4),
-        "the preset ddeq, 64 dimensions": timed(PRESETS["ddeq"], few, warm_up=4),
-        "PointNet": timed_baseline(PRESETS["pointnet"], few, warm_up=4),
-        "PointNet without transforms": timed_baseline(PRESETS["pointnet-vanilla"], few, warm_up=4),
-        "Point Transformer": timed_baseline(PRESETS["point-transformer"], clouds[:3], warm_up=1),
-        "ours, input encoded at each evaluation": timed(
-            LARGE, clouds[:7], warm_up=2, solve=solve_and_encode
+        OURS: (LARGE, clouds, 10, None),
+        f"{OURS}, {options.late} evaluations": (
+            replace(LARGE, rtol=1e-12, max_steps=options.late), few, 4, None,
         ),
-    }
+        "the preset ddeq, 64 dimensions": (PRESETS["ddeq"], few, 4, None),
+        "PointNet": (PRESETS["pointnet"], few, 4, None),
+        "PointNet without transforms": (PRESETS["pointnet-vanilla"], few, 4, None),
+        "Point Transformer": (PRESETS["point-transformer"], clouds[:3], 1, None),
+        "ours, input encoded at each evaluation": (
+            # What the encoder draws in training it would draw anew: no map to have a fixed point.
+            replace(LARGE, hiding=0.0, summary_dropout=0.0), clouds[:7], 2,
+            encode_at_each_evaluation,
+        ),
+    }  # fmt: skip
     if options.paper_steps:
-        paper = timed(PRESETS["ddeq-paper"], clouds[: options.paper_steps], warm_up=0)
-        kinds["ddeq-paper: energy flow through F"] = paper
+        paper = replace(PRESETS["ddeq-paper"], max_steps=options.paper_evaluations)
+        kinds["ddeq-paper: energy flow through F"] = (
+            paper, clouds[: options.paper_steps], 0, None,
+        )  # fmt: skip
     return {
         "clouds": "MNIST" if options.root else "synthetic",
         "batch_size": options.batch_size,
-        "points_mean": mean_points,
-        "rows_mean": rows,
-        "gflops_of_a_large_product": product_rate(),
-        "steps": kinds,
+        "points_mean": statistics.mean(sizes),
+        "rows_mean": statistics.mean(batch.points.shape[1] for batch in clouds),
+        "gflops_of_a_large_product": product_rate(options.product),
+        "steps": {
+            name: timed(config, batches, min(warm_up, options.warm_up), change)
+            for name, (config, batches, warm_up, change) in kinds.items()
+        },
     }
 
 
@@ -110,7 +121,7 @@ def _shown(row: dict[str, float], name: str, form: str) -> str:
     return format(row[name], form) if name in row else ""
 
 
-def product_rate(size: int = 2048) -> float:
+def product_rate(size: int) -> float:
     """GFLOP/s of a product of two square float32 matrices, the median of some."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     seconds = []
@@ -121,140 +132,120 @@ def product_rate(size: int = 2048) -> float:
     return 2e-9 * size**3 / statistics.median(seconds)
 
 
-def timed_baseline(
-    config: ModelConfig, clouds: list[tuple[Tensor, Tensor, Tensor]], warm_up: int
-) -> dict[str, float]:
-    """Medians over real training steps of a model that solves nothing."""
-    torch.manual_seed(0)
-    model = build_model(config).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    seconds = []
-
-    def step(points: Tensor, weights: Tensor, labels: Tensor) -> None:
-        output: Output = model(points, weights)
-        loss = functional.cross_entropy(output.logits, labels)
-        (loss if output.penalty is None else loss + output.penalty.mean()).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-
-    for cloud in clouds:
-        start = time.perf_counter()
-        step(*cloud)
-        seconds.append(time.perf_counter() - start)
-    return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "step_seconds": statistics.median(seconds[warm_up:]),
-        "gflop": _gflop(lambda: step(*_middle(clouds[warm_up:]))),
-    }
-
-
-def _middle(clouds: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """The batch of median size: batches are of like sizes within, and differ among each other."""
-    return sorted(clouds, key=lambda batch: batch[0].shape[1])[len(clouds) // 2]
-
-
-def _gflop(step: Callable[[], object]) -> float:
-    """Of the products of matrices in a step: two for each multiplication and addition."""
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops() / 1e9
-
-
 def timed(
-    config: DDEQConfig,
-    clouds: list[tuple[Tensor, Tensor, Tensor]],
+    config: ModelConfig,
+    clouds: Sequence[Labelled],
     warm_up: int,
-    solve: Callable[[DDEQ, Tensor, Tensor], Any] | None = None,
+    change: Callable[[DDEQ], None] | None = None,
 ) -> dict[str, float]:
-    """Medians over real training steps, each on a batch of its own."""
-    torch.manual_seed(0)
-    model = DDEQ(config).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    """Medians over real training steps, each on a batch of its own.
 
-    def step(points: Tensor, weights: Tensor, labels: Tensor) -> tuple[float, ...]:
-        marks, back = [time.perf_counter()], [math.nan]
-        if solve is None:
-            context = model.encode(points, weights)
-            # Its first layer is the last of the cell that the backward pass comes to.
-            context.bilinear.matrix.register_hook(
-                lambda _: back.__setitem__(0, time.perf_counter())
-            )
-            marks.append(time.perf_counter())
-            solution = model.equilibrium(context)
-        else:
-            marks.append(time.perf_counter())
-            solution = solve(model, points, weights)
-        logits = model.read(solution.measure.points)
-        marks.append(time.perf_counter())
-        functional.cross_entropy(logits, labels).backward()
-        marks.append(time.perf_counter())
-        optimiser.step()
-        optimiser.zero_grad()
-        marks.append(time.perf_counter())
-        spans = [b - a for a, b in itertools.pairwise(marks)]
-        adjoint = back[0] - marks[2]  # from the loss back to the context
-        return (*spans, adjoint, float(solution.steps.max()), float(solution.residual.max()))
-
-    rows = [step(*cloud) for cloud in clouds]
-    middle = [statistics.median(column) for column in zip(*rows[warm_up:], strict=True)]
-    share = statistics.median((row[1] + row[4]) / sum(row[:4]) for row in rows[warm_up:])
+    Args:
+        config: The model.
+        clouds: What the steps are made on.
+        warm_up: Steps that do not count.
+        change: What is done to the model before.
+    """
+    steps, rows = Steps(config, TrainConfig()), []
+    if change is not None:
+        change(steps.model)
+    marks = watch(steps)
+    for batch in clouds:
+        marks.clear()
+        start = time.perf_counter()
+        steps.step(batch)
+        row = spans(marks, start, time.perf_counter())
+        figures = steps.told()
+        if "solver_steps_max" in figures:
+            row["evaluations"] = figures["solver_steps_max"]
+            row["residual"] = figures["residual_max"]
+        rows.append(row)
+    counted = rows[warm_up:]
+    # Batches are of like sizes within, and differ among each other.
+    middle = sorted(clouds[warm_up:], key=lambda batch: batch.points.shape[1])[len(counted) // 2]
     return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "step_seconds": statistics.median(sum(row[:4]) for row in rows[warm_up:]),
-        "encode_seconds": middle[0],
-        "solve_seconds": middle[1],
-        "backward_seconds": middle[2],
-        "optimiser_seconds": middle[3],
-        **({} if math.isnan(share) else {"solver_share": share}),
-        "evaluations": middle[5],
-        "residual": middle[6],
-        "gflop": _gflop(lambda: step(*_middle(clouds[warm_up:]))),
+        "parameters": steps.parameters,
+        **{name: statistics.median(row[name] for row in counted) for name in counted[0]},
+        "gflop": gflop(lambda: steps.step(middle)),
     }
 
 
-def solve_and_encode(model: DDEQ, points: Tensor, weights: Tensor) -> Any:
-    """The same equilibrium with nothing hoisted out of the map."""
-    config, solver = model.config, model.solver
-    assert model.marks is not None
+def watch(steps: Steps) -> dict[str, float]:
+    """When each part of a step begins and ends, filled in by the step itself."""
+    marks: dict[str, float] = {}
 
-    def cell(mu: Measure) -> Measure:
-        return mu.with_points(model.cell(mu.points, mu.marks, model.encode(points, weights)))
+    def note(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
 
-    start = model.marks.detach().expand(len(points), config.particles, config.dim)
-    return equilibrium(
-        cell,
-        Measure(start, marks=model.marks),
-        velocity=solver.velocity,
-        integrator=solver.integrator,
-        adjoint=solver.adjoint,
-        rtol=config.rtol,
-        max_steps=config.max_steps,
-        on_failure="ignore",
-    )
+        def noted(*given: Any, **named: Any) -> Any:
+            marks[f"{name} begins"] = time.perf_counter()
+            answer = function(*given, **named)
+            marks[f"{name} ends"] = time.perf_counter()
+            if name == "encode" and hasattr(answer, "bilinear"):
+                # Its first layer is the last of the cell that the backward pass comes to.
+                answer.bilinear.matrix.register_hook(
+                    lambda _: marks.__setitem__("adjoint ends", time.perf_counter())
+                )
+            return answer
+
+        setattr(owner, name, noted)
+
+    if isinstance(steps.model, DDEQ):
+        note(steps.model, "encode")
+        note(steps.model, "equilibrium")
+    note(steps.task, "loss")  # after it the backward pass begins,
+    note(steps.task, "records")  # before it that has ended
+    return marks
 
 
-def batches(root: str | None, size: int, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Batches as the training makes them: bucketed by size, z-scored."""
+def spans(marks: dict[str, float], start: float, end: float) -> dict[str, float]:
+    """Seconds of a step and of what it is made of."""
+    row = {
+        "step_seconds": end - start,
+        "backward_seconds": marks["records begins"] - marks["loss ends"],
+        "optimiser_seconds": end - marks["records begins"],
+    }
+    for part, name in (("encode", "encode"), ("solve", "equilibrium")):
+        if f"{name} ends" in marks:
+            row[f"{part}_seconds"] = marks[f"{name} ends"] - marks[f"{name} begins"]
+    if "adjoint ends" in marks:
+        adjoint = marks["adjoint ends"] - marks["loss ends"]  # from the loss back to the context
+        row["solver_share"] = (row["solve_seconds"] + adjoint) / row["step_seconds"]
+    return row
+
+
+def encode_at_each_evaluation(model: DDEQ) -> None:
+    """Have the model find the same equilibrium with nothing hoisted out of the map."""
+    encode = model.encode
+
+    def solve(clouds: Any, *, trajectory: bool = False) -> Solution:
+        config, solver, marks = model.config, model.solver, model.marks
+        assert marks is not None
+
+        def cell(mu: Measure) -> Measure:
+            return mu.with_points(model.cell(mu.points, mu.marks, encode(*clouds)))
+
+        start = marks.detach().expand(len(clouds[0]), config.particles, config.dim)
+        return equilibrium(
+            cell,
+            Measure(start, marks=marks),
+            velocity=solver.velocity,
+            integrator=solver.integrator,
+            adjoint=solver.adjoint,
+            rtol=config.rtol,
+            max_steps=config.max_steps,
+            on_failure="ignore",
+            trajectory=trajectory,
+        )
+
+    changed: Any = model  # a module takes functions of its own in the place of its methods
+    changed.encode = lambda points, weights: (points, weights)
+    changed.equilibrium = solve
+
+
+def batches(root: str | None, size: int, count: int) -> list[Labelled]:
+    """Batches as the training makes them: drawn evenly, z-scored."""
+    steps = Steps(LARGE, TrainConfig(batch_size=size))
     if root is None:
-        return list(_synthetic(size, count))
-    dataset = MNISTPointCloud(root, split="train")
-    sampler = SizeBuckets(dataset.sizes, size, shuffle=True, seed=0)
-    chosen = []
-    for indices, _ in zip(sampler, range(count), strict=False):
-        batch = dataset.__getitems__(indices)
-        chosen.append((*ZScore()(batch.points, batch.weights), batch.labels))
-    return chosen
-
-
-def _synthetic(size: int, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Random pixels of a 28 x 28 grid, as many as MNIST digits have (34 to 351, 150 on average)."""
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(count):
-        centre = 150 + 40 * float(torch.randn((), generator=generator))
-        sizes = (centre + 5 * torch.randn(size, generator=generator)).clamp(34, 351).long()
-        order = torch.rand(size, 784, generator=generator).argsort(-1)[:, : int(sizes.max())]
-        points = torch.stack([order % 28, order // 28], -1).float()
-        mask = torch.arange(points.shape[1]) < sizes[:, None]
-        weights = mask / sizes[:, None]
-        labels = torch.randint(10, (size,), generator=generator)
-        yield (*ZScore()(torch.where(mask[..., None], points, 0), weights), labels)
+        return [steps.prepared(batch) for batch in digit_like(size, count)]
+    return list(steps.inputs(MNISTPointCloud(root, split="train"), count))
