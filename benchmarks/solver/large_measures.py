@@ -6,9 +6,7 @@ float64 at a sample of atoms.
 """
 
 import argparse
-import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.nursery import nursery
 from wgf_solver import MMD, Energy, Measure, SlicedMMD, SlicedWasserstein
-from wgf_solver.kernels import RadialKernel
 from wgf_solver.pairwise import force
 
 Velocity = Callable[[Measure, Measure], Tensor]
 
-_SAMPLE = 500
+SAMPLE = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,10 +47,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for name in options.only:
             most = METHODS[name].most
             if most is not None and n * n > min(most, options.pairs):
-                measured = [row for row in rows if row["method"] == name and row["seconds"]]
+                known = [row for row in rows if row["method"] == name and row["seconds"]]
                 row = {"method": name, "n": n, "seconds": None, "why": "n² pairs; see --pairs"}
-                if measured and most >= options.pairs:
-                    last = measured[-1]
+                if known and most >= options.pairs:
+                    last = known[-1]
                     row["extrapolated"] = last["seconds"] * (n / last["n"]) ** 2
                 rows.append(row)
                 continue
@@ -169,20 +167,18 @@ def clouds(n: int, dim: int) -> tuple[Measure, Measure]:
 def _in_a_process(name: str, n: int, options: argparse.Namespace) -> dict[str, Any]:
     request = {
         "method": name, "n": n, "dim": options.dim, "slices": options.slices,
-        "repeats": options.repeats, "threads": torch.get_num_threads(),
+        "repeats": options.repeats,
     }  # fmt: skip
-    command = [sys.executable, "-m", "benchmarks.solver.large_measures", json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return {"seconds": None, "why": lines[-1][:80]}
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    here = "benchmarks.solver.large_measures"
+    ended = nursery().call(f"{here}:measured", request, imports=(here, "geomloss", "ot"))
+    if ended.answer is None:
+        return {"seconds": None, "why": (ended.error or f"exit code {ended.code}")[:80]}
+    result: dict[str, Any] = ended.answer
     return result
 
 
-def _measure(request: dict[str, Any]) -> dict[str, Any]:
+def measured(request: dict[str, Any]) -> dict[str, Any]:
     """What a child process does: the fastest of some repetitions, its memory, its error."""
-    torch.set_num_threads(request["threads"])
     method, n = METHODS[request["method"]], request["n"]
     small, large = clouds(64, request["dim"]), clouds(n, request["dim"])
     velocity = method.build(request["slices"])
@@ -198,14 +194,15 @@ def _measure(request: dict[str, Any]) -> dict[str, Any]:
     megabytes = _peak() - before
     error = None
     if method.energy:
-        rows = torch.arange(0, n, max(1, n // _SAMPLE))
-        expected = _reference(Energy(), *large, rows)
+        rows = torch.arange(0, n, max(1, n // SAMPLE))
+        expected = reference(*large, rows)
         error = float((result[rows] - expected).norm() / expected.norm())
     return {"seconds": min(seconds), "megabytes": megabytes, "error": error}
 
 
-def _reference(kernel: RadialKernel, mu: Measure, nu: Measure, rows: Tensor) -> Tensor:
+def reference(mu: Measure, nu: Measure, rows: Tensor) -> Tensor:
     """The exact velocity of some atoms, in float64."""
+    kernel = Energy()
     mu, nu = mu.to(dtype=torch.float64), nu.to(dtype=torch.float64)
     at = mu.points[rows]
     return force(kernel, at, nu.points, nu.weights) - force(kernel, at, mu.points, mu.weights)
@@ -215,7 +212,3 @@ def _peak() -> float:
     """The largest resident size so far, in megabytes (Linux counts in kilobytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-if __name__ == "__main__":
-    print(json.dumps(_measure(json.loads(sys.argv[1]))))

@@ -8,18 +8,18 @@ than 1 GB beyond its imports, nor more than 10 seconds for a case. The code is t
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.by_place import ROOT
+from benchmarks.nursery import nursery
 
 _PACKAGES = ROOT / "packages"
 _CLOUDS = _PACKAGES / "ddeq-data" / "tests" / "damaged_clouds.py"
 _FOLDERS = _PACKAGES / "ddeq-models" / "tests" / "damaged_folders.py"
+_IMPORTS = ("trimesh", "ddeq_models.models.classifier", "ddeq_models.report")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,9 +34,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         clouds = _outcome(
-            [_CLOUDS, options.clouds, options.seed, folder / "cloud"], folder / "cloud"
+            _CLOUDS, [options.clouds, options.seed, folder / "cloud"], folder / "cloud"
         )
-        folders = _outcome([_FOLDERS, folder, options.folders, options.seed], folder / "case")
+        folders = _outcome(_FOLDERS, [folder, options.folders, options.seed], folder / "case")
     return {"clouds": clouds, "folders": folders}
 
 
@@ -55,14 +55,14 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *wrong[:50]])
 
 
-def _outcome(command: list[Any], case: Path) -> dict[str, Any]:
+def _outcome(file: Path, words: list[Any], case: Path) -> dict[str, Any]:
     begin = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, check=False
+    ended = nursery().call(
+        "benchmarks.nursery:script", str(file), *map(str, words), imports=_IMPORTS
     )
-    if done.returncode:
-        what = case.read_text() if case.exists() else done.stderr[-1000:]
-        outcome = {"refused": 0, "slowest": 0.0, "wrong": [f"ended by {done.returncode}: {what}"]}
+    if ended.answer is None:
+        what = case.read_text() if case.exists() else ended.error
+        outcome = {"refused": 0, "slowest": 0.0, "wrong": [f"ended by {ended.code}: {what}"]}
     else:
-        outcome = json.loads(done.stdout)
+        outcome = json.loads(ended.answer)
     return {**outcome, "seconds": time.perf_counter() - begin}

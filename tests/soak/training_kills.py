@@ -10,22 +10,26 @@ import argparse
 import hashlib
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from benchmarks.nursery import nursery
 
+_IMPORTS = (
+    "ddeq_models.cli.main", "ddeq_models.cli.commands.train", "matplotlib.pyplot",
+    "sklearn.ensemble",
+)  # fmt: skip
 FURTHER = 12  # steps between two kills, at most; a training of digits has 20 an epoch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the benchmark."""
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=6, help="on digits [6]")
+    parser.add_argument("--epochs", type=int, default=6, help="of a training [6]")
+    parser.add_argument("--data", default="digits", help="what is trained on [digits]")
+    parser.add_argument("--root", help="folder of its files")
     parser.add_argument("--seed", type=int, default=0, help="of the moments [0]")
 
 
@@ -35,21 +39,24 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder) / "alone"
         begin = time.perf_counter()
-        _start(alone, options.epochs).wait()
+        _start(alone, options)
+        _finished(alone)
         seconds = time.perf_counter() - begin
         steps: list[int] = []
         same_weights, same_records = [], []
         while len(steps) < options.kills:
             killed = Path(folder) / f"killed-{len(same_weights)}"
             while len(steps) < options.kills and not (killed / "result.json").exists():
-                if _killed(killed, options.epochs, rng):
+                if _killed(killed, options, rng):
                     steps.append(_saved_step(killed))
-            _start(killed, options.epochs).wait()
+            _start(killed, options)
+            _finished(killed)
             same_weights.append(_digest(alone) == _digest(killed))
             same_records.append(_records(alone) == _records(killed))
         return {
             "kills": len(steps),
             "saved_step": steps,
+            "data": options.data,
             "epochs": options.epochs,
             "trainings": len(same_weights),
             "same_weights": all(same_weights),
@@ -59,25 +66,26 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         }
 
 
-def _killed(out: Path, epochs: int, rng: random.Random) -> bool:
+def _killed(out: Path, options: argparse.Namespace, rng: random.Random) -> bool:
     """Start or resume a training and kill it; False if it was done before."""
     wanted = _saved_step(out) + rng.randint(1, FURTHER)
-    job = _start(out, epochs)
+    _start(out, options)
     if rng.random() < 0.8:  # hit the training itself; otherwise the start may be hit
-        while job.poll() is None and _saved_step(out) < wanted:
+        while nursery().running() and _saved_step(out) < wanted:
             time.sleep(0.002)
         time.sleep(rng.uniform(0.0, 0.5))
     else:
         time.sleep(rng.uniform(0.0, 8.0))
-    job.kill()
-    return job.wait() != 0
+    nursery().kill()
+    return nursery().wait().code != 0
 
 
 def table(figures: dict[str, Any]) -> str:
     """The verdict."""
     return "\n".join(
         [
-            f"digits, {figures['epochs']} epochs, {figures['seconds_alone']:.1f} s if left alone",
+            f"{figures['data']}, {figures['epochs']} epochs, "
+            f"{figures['seconds_alone']:.1f} s if left alone",
             f"killed {figures['kills']} times in {figures['trainings']} trainings; step of the "
             f"checkpoint at each kill: {figures['saved_step']}",
             f"weights the same, bit for bit: {figures['same_weights']}",
@@ -86,21 +94,35 @@ def table(figures: dict[str, Any]) -> str:
     )
 
 
-def _start(out: Path, epochs: int) -> "subprocess.Popen[bytes]":
-    words = ["train", "--resume", "auto", "--out", str(out), "--epochs", str(epochs), "--quiet"]
+def _start(out: Path, options: argparse.Namespace) -> None:
+    words = ["train", "--resume", "auto", "--out", str(out), "--epochs", str(options.epochs)]
+    words += [
+        "--data",
+        options.data,
+        *(["--root", options.root] if options.root else []),
+        "--quiet",
+    ]
     words += ["--set", "train.keep=best", "--set", "model.dropout=0.1", "--checkpoint-every", "0.1"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "ddeq_models", *words], stdout=subprocess.DEVNULL
-    )
+    nursery().start("ddeq_models.cli.main:main", words, imports=_IMPORTS)
+
+
+def _finished(out: Path) -> None:
+    ended = nursery().wait()
+    if ended.answer != 0:
+        raise RuntimeError(f"the training in {out} ended by {ended.code}: {ended.error}")
 
 
 def _saved_step(folder: Path) -> int:
-    """Of the checkpoint; 0 without one. A checkpoint is replaced as a whole, so it can be read."""
+    """Of the checkpoint; 0 without one. A checkpoint is replaced as a whole, so it can be read.
+
+    Only its head is, from one open file: safetensors opens it twice, and by then it may be another.
+    """
     try:
-        with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
-            return int(json.loads(file.metadata()["state"])["step"])
+        with open(folder / "checkpoint.safetensors", "rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     except OSError:
         return 0
+    return int(json.loads(head["__metadata__"]["state"])["step"])
 
 
 def _digest(folder: Path) -> str:
