@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +20,7 @@ from benchmarks.solver import (
     large_measures,
     solver_overhead,
 )
-from benchmarks.training import baselines, completion, digits_seeds, step_memory, training_step
+from benchmarks.training import baselines, completion, digits_seeds, gpu, step_memory, training_step
 from benchmarks.unseen import driver as unseen
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -40,11 +41,16 @@ BENCHMARKS: dict[str, ModuleType] = {
     "completion": completion,
     "baselines": baselines,
     "unseen": unseen,
+    "gpu": gpu,
 }
 
 
-def main() -> None:
-    """Parse the command line, run one benchmark, print it, write it."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line, run one benchmark, print it, write it.
+
+    Args:
+        words: The command line; None is that of the process.
+    """
     parser = argparse.ArgumentParser(prog="hatch run bench", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name, module in BENCHMARKS.items():
@@ -53,7 +59,7 @@ def main() -> None:
         sub.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
         sub.add_argument("--threads", type=int, default=torch.get_num_threads())
         module.add_arguments(sub)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     torch.set_num_threads(options.threads)
     figures = BENCHMARKS[options.name].run(options)
     print(BENCHMARKS[options.name].table(figures))

@@ -16,6 +16,11 @@ from torch import Tensor, nn
 from wgf_solver import Anderson, Euler, Integrator, Measure, equilibrium
 
 BATCH, PARTICLES, DIM, HIDDEN = 64, 10, 128, 512
+INTEGRATORS: dict[str, Integrator] = {
+    "Anderson()": Anderson(),
+    "Anderson(memory=10)": Anderson(memory=10),
+    "Euler(1)": Euler(1.0),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,16 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds a step: in f, and beyond that for each integrator."""
     torch.manual_seed(0)
-    cell = _Cell(torch.randn(BATCH, options.context, DIM)).eval()
+    cell = Cell(torch.randn(BATCH, options.context, DIM)).eval()
     start = torch.randn(BATCH, PARTICLES, DIM)
-    integrators: dict[str, Integrator] = {
-        "Anderson()": Anderson(),
-        "Anderson(memory=10)": Anderson(memory=10),
-        "Euler(1)": Euler(1.0),
-    }
-    spans: dict[str, list[list[float]]] = {name: [] for name in integrators}
+    spans: dict[str, list[list[float]]] = {name: [] for name in INTEGRATORS}
     for _ in range(options.repeats):
-        for name, integrator in integrators.items():
+        for name, integrator in INTEGRATORS.items():
             spans[name].append(_clock(cell, start, integrator, options.steps))
     rows = {}
     for name, clocks in spans.items():
@@ -66,7 +66,7 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-class _Cell(nn.Module):
+class Cell(nn.Module):
     """Self-attention, cross-attention to a fixed context and a feed-forward layer."""
 
     def __init__(self, context: Tensor) -> None:
@@ -81,6 +81,7 @@ class _Cell(nn.Module):
         self.norm = nn.LayerNorm(DIM)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Particles ``(batch, n, DIM)`` moved, in the same shape."""
         attended = z + self.attend(z, z, z, need_weights=False)[0]
         attended = (
             attended + self.cross(attended, self.context, self.context, need_weights=False)[0]
