@@ -8,16 +8,15 @@ torch's multi-head attention, beside which SAB and ISAB stand too, has none.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn.aggr.utils import InducedSetAttentionBlock, SetAttentionBlock
 
 import set_attention as sa
+from benchmarks.attention.timing import row, step, there_and_back, timed
 from benchmarks.live_bytes import peak_bytes
 
 HEADS = 4
@@ -47,13 +46,13 @@ def table(figures: dict[str, Any]) -> str:
         "| what | ours | peer | peer is | ratio | target | |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for row in figures["rows"]:
-        ours, peer = f"{row['ours']:.2f} {row['unit']}", f"{row['peer']:.2f} {row['unit']}"
-        target = "" if row["target"] is None else f"{row['sense']} {row['target']:g}"
-        met = {None: "", True: "met", False: "missed"}[row["met"]]
+    for found in figures["rows"]:
+        ours, peer = f"{found['ours']:.2f} {found['unit']}", f"{found['peer']:.2f} {found['unit']}"
+        target = "" if found["target"] is None else f"{found['sense']} {found['target']:g}"
+        met = {None: "", True: "met", False: "missed"}[found["met"]]
         lines.append(
-            f"| {row['what']} | {ours} | {peer} | {row['name']} | {row['ratio']:.2f} | {target} | "
-            f"{met} |"
+            f"| {found['what']} | {ours} | {peer} | {found['name']} | {found['ratio']:.2f} | "
+            f"{target} | {met} |"
         )
     return "\n".join(lines)
 
@@ -123,6 +122,9 @@ def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def blocks(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Whole blocks, on full batches without masks and on ragged ones with them."""
+    # Here, since it takes seconds that no other benchmark needs.
+    from torch_geometric.nn.aggr.utils import InducedSetAttentionBlock, SetAttentionBlock
+
     dim, n = options.dim, min(270, options.points)
     longest = min(351, options.points)
     counts = torch.linspace(34 * longest // 351, longest, options.batch).long()
@@ -233,70 +235,6 @@ def vector_attention(options: argparse.Namespace) -> list[dict[str, Any]]:
         row("its growth when n doubles", name, "x", *growth, 0.6, at_most=True),
         timed(what, name, functions, options.seconds, 1.0),
     ]
-
-
-def timed(
-    what: str,
-    name: str,
-    functions: dict[str, Callable[[], object]],
-    seconds: float,
-    target: float | None,
-    *,
-    at_most: bool = False,
-) -> dict[str, Any]:
-    """Minima in milliseconds of interleaved repetitions; three at least, after one of warm-up."""
-    best = dict.fromkeys(functions, float("inf"))
-    for function in functions.values():
-        function()
-    end, rounds = time.perf_counter() + seconds, 0
-    while rounds < 3 or time.perf_counter() < end:
-        rounds += 1
-        for key, function in functions.items():
-            start = time.perf_counter()
-            function()
-            best[key] = min(best[key], 1e3 * (time.perf_counter() - start))
-    return row(what, name, "ms", best["ours"], best["peer"], target, at_most=at_most)
-
-
-def row(
-    what: str,
-    name: str,
-    unit: str,
-    ours: float,
-    peer: float,
-    target: float | None,
-    *,
-    at_most: bool = False,
-) -> dict[str, Any]:
-    """How many times more the peer takes, at least; or how many times ours does, at most."""
-    ratio = ours / peer if at_most else peer / ours
-    met = None if target is None else ratio <= target if at_most else ratio >= target
-    return {
-        "what": what,
-        "ours": ours,
-        "peer": peer,
-        "name": name,
-        "unit": unit,
-        "ratio": ratio,
-        "target": target,
-        "sense": "ours / peer ≤" if at_most else "peer / ours ≥",
-        "met": met,
-    }
-
-
-def step(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Callable[[], None]:
-    """Forward and backward, to the points and to all parameters."""
-    return there_and_back(lambda: function(x), [x, *module.parameters()])
-
-
-def there_and_back(function: Callable[[], Tensor], tracked: list[Tensor]) -> Callable[[], None]:
-    """Forward and backward, to the tensors that are tracked."""
-
-    def run() -> None:
-        out = function()
-        torch.autograd.grad(out, tracked, torch.ones_like(out))
-
-    return run
 
 
 COMPARISONS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,6 @@ try:
     import trimesh
 except ImportError:
     trimesh = None
-try:
-    from torch_geometric.io import read_off as geometric
-except ImportError:
-    geometric = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +46,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "peers": {
             "trimesh": None if trimesh is None else trimesh.__version__,
-            "torch_geometric": None if geometric is None else version("torch-geometric"),
+            "torch_geometric": version("torch-geometric") if find_spec("torch_geometric") else None,
         }
     }
     if options.off is not None:
@@ -115,7 +112,9 @@ def _off(file: Path, repeats: int) -> dict[str, Any]:
         # With process=False it reads and does no more; as it comes it also merges vertices.
         calls["trimesh"] = lambda: trimesh.load(file, process=False)
         calls["trimesh merging"] = lambda: trimesh.load(file)
-    if geometric is not None:
+    if find_spec("torch_geometric"):
+        from torch_geometric.io import read_off as geometric  # it takes seconds
+
         calls["torch_geometric"] = lambda: geometric(str(file))
     return {
         "file": file.name,
