@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.by_place import ROOT
+from benchmarks.by_place import ROOT, load
 
 
 class Ended(NamedTuple):
@@ -53,7 +53,7 @@ class Nursery:
         """Begin a call in a child.
 
         Args:
-            function: Its module and name, ``package.module:name``.
+            function: Its module and name, ``package.module:name``, or its file and name.
             arguments: Its arguments, as JSON can say them.
             imports: Modules that the nursery imports first, so that no child has to.
         """
@@ -142,7 +142,8 @@ def _work(request: dict[str, Any], place: Any) -> None:
     code = 0
     try:
         module, _, name = request["f"].partition(":")
-        outcome = [getattr(import_module(module), name)(*request["with"]), ""]
+        home = load(Path(module)) if module.endswith(".py") else import_module(module)
+        outcome = [getattr(home, name)(*request["with"]), ""]
     except BaseException as error:  # the caller is told, whatever it is
         said = str(error).strip().splitlines() or [type(error).__name__]
         outcome, code = [None, said[-1]], 1

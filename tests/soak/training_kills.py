@@ -17,10 +17,10 @@ from typing import Any
 
 from benchmarks.nursery import nursery
 
-_IMPORTS = (
-    "ddeq_models.cli.main", "ddeq_models.cli.commands.train", "matplotlib.pyplot",
-    "sklearn.ensemble",
-)  # fmt: skip
+from ddeq_models.cli.main import main
+from ddeq_models.training import run as training
+
+_IMPORTS = ("ddeq_models.builtin", "ddeq_models.training", "matplotlib.pyplot", "sklearn.ensemble")
 FURTHER = 12  # steps between two kills, at most; a training of digits has 20 an epoch
 
 
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=6, help="of a training [6]")
     parser.add_argument("--data", default="digits", help="what is trained on [digits]")
     parser.add_argument("--root", help="folder of its files")
+    parser.add_argument("--no-pictures", action="store_true", help="are drawn after a training")
     parser.add_argument("--seed", type=int, default=0, help="of the moments [0]")
 
 
@@ -103,7 +104,14 @@ def _start(out: Path, options: argparse.Namespace) -> None:
         "--quiet",
     ]
     words += ["--set", "train.keep=best", "--set", "model.dropout=0.1", "--checkpoint-every", "0.1"]
-    nursery().start("ddeq_models.cli.main:main", words, imports=_IMPORTS)
+    nursery().start(f"{__file__}:trained", words, options.no_pictures, imports=_IMPORTS)
+
+
+def trained(words: list[str], no_pictures: bool) -> int:
+    """``ddeq`` with these words, in a child; its exit code."""
+    if no_pictures:
+        training.draw_if_possible = lambda *_: None
+    return main(words)
 
 
 def _finished(out: Path) -> None:
