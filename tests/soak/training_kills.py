@@ -21,12 +21,14 @@ from ddeq_models.cli.main import main
 from ddeq_models.training import run as training
 
 _IMPORTS = ("ddeq_models.builtin", "ddeq_models.training", "matplotlib.pyplot", "sklearn.ensemble")
-FURTHER = 12  # steps between two kills, at most; a training of digits has 20 an epoch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the benchmark."""
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument(
+        "--further", type=int, default=12, help="steps between two kills, at most [12]"
+    )
     parser.add_argument("--epochs", type=int, default=6, help="of a training [6]")
     parser.add_argument("--data", default="digits", help="what is trained on [digits]")
     parser.add_argument("--root", help="folder of its files")
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _killed(out: Path, options: argparse.Namespace, rng: random.Random) -> bool:
     """Start or resume a training and kill it; False if it was done before."""
-    wanted = _saved_step(out) + rng.randint(1, FURTHER)
+    wanted = _saved_step(out) + rng.randint(1, options.further)
     _start(out, options)
     if rng.random() < 0.8:  # hit the training itself; otherwise the start may be hit
         while nursery().running() and _saved_step(out) < wanted:
