@@ -47,8 +47,8 @@ def describe(points: Tensor, weights: Tensor, *, placed: bool = False) -> Tensor
     what `place`, `scale` and `quantiles` say together, but for a few points far away, which move
     the mean and the radius and with them all that is told relative to these.
 
-    All but `support` and `count` are functions of the measure. These two depend on how it is written
-    down as a list: two points of half the weight are not one. That is their purpose, and why they
+    All but `support` and `count` are functions of the measure. These two depend on how it is
+    written as a list: two points of half the weight are not one. That is their purpose, and why they
     are here and not among the points' features. Of a cloud without spread or without points all is
     finite.
 
