@@ -48,9 +48,9 @@ def describe(points: Tensor, weights: Tensor, *, placed: bool = False) -> Tensor
     the mean and the radius and with them all that is told relative to these.
 
     All but `support` and `count` are functions of the measure. These two depend on how it is
-    written as a list: two points of half the weight are not one. That is their purpose, and why they
-    are here and not among the points' features. Of a cloud without spread or without points all is
-    finite.
+    written as a list: two points of half the weight are not one. That is their purpose, and why
+    they are here and not among the points' features. Of a cloud without spread or without points
+    all is finite.
 
     Args:
         points: (B, n, d); padded rows may hold anything.
