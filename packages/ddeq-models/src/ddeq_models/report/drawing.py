@@ -44,7 +44,7 @@ def draw_if_possible(
 ) -> None:
     """Draw the pictures of a run; if that fails, say so and go on."""
     try:
-        drawing = DRAWINGS.get(task.config.task.kind, draw_any_run)
+        drawing = DRAWINGS.get(run.config().task.kind, draw_any_run)
         drawing(task, run, model, test_set, columns, device)
     # Whatever it is: hours of training hang on it, and the pictures can be drawn again.
     except Exception as error:

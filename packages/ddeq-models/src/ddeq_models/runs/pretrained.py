@@ -29,7 +29,7 @@ from ddeq_models.errors import UserError
 from ddeq_models.runs.card import CARD, model_card
 from ddeq_models.runs.folder import RunFolder, check_out
 
-SHIPPED = Path(__file__).parent / "weights"
+SHIPPED = Path(__file__).parents[1] / "models" / "weights"
 
 
 def shipped_names() -> tuple[str, ...]:
