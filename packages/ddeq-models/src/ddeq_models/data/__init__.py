@@ -5,6 +5,7 @@ from ddeq_models.data.datasets import DataSet, entry, register_data
 from ddeq_models.data.pipeline import (
     augmentation,
     batches,
+    check_data,
     check_fit,
     framed,
     generator_of,
@@ -21,6 +22,7 @@ __all__ = [
     "Split",
     "augmentation",
     "batches",
+    "check_data",
     "check_fit",
     "entry",
     "framed",

@@ -148,6 +148,25 @@ def generator_of(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 
 
+def check_data(config: DataConfig, dataset: CloudDataset) -> None:
+    """See that what is done to the clouds of a run can be done to these.
+
+    Raises:
+        UserError: They have too few or too many coordinates for it.
+    """
+    dim = dataset.coordinates
+    if config.rotate and dim not in (2, 3):
+        raise UserError(
+            f"data.rotate is {config.rotate:g}, but only points of 2 or 3 coordinates can be "
+            f"turned and these have {dim}; take --set data.rotate=0"
+        )
+    if config.normalise == "set" and config.unit and len(config.centre) != dim:
+        raise UserError(
+            f"data.centre must have {dim} numbers, one for each coordinate of these points, got "
+            f"{len(config.centre)}; leave data.centre and data.unit out: a training finds them"
+        )
+
+
 def check_fit(dataset: CloudDataset, dim: int, classes: tuple[str, ...]) -> None:
     """See that clouds are of the kind that a model was trained on.
 
