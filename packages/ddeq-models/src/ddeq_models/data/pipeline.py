@@ -136,6 +136,23 @@ def batches(
     return loader, sampler
 
 
+def moved(batch: PointBatch, device: torch.device, transform: Transform) -> PointBatch:
+    """A batch on a device, as the model sees it, in float32.
+
+    Clouds come in float64 where float32 would move their points. Not every device has float64:
+    these are transformed before they are moved.
+
+    Args:
+        batch: The clouds as the data set has them.
+        device: Where the model is.
+        transform: From `normaliser` or `view`.
+    """
+    pinned = device.type == "cuda"  # by `batches`
+    if torch.float64 in (batch.points.dtype, batch.weights.dtype):
+        return batch.map(transform).to(device, non_blocking=pinned)
+    return batch.to(device, non_blocking=pinned).map(transform)
+
+
 def generator_of(seed: int, step: int) -> torch.Generator:
     """Source of everything random in one training step, on the processor.
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ddeq_data import CloudDataset, collate
-from ddeq_models.data import view
+from ddeq_models.data import moved, view
 from ddeq_models.models.classifier import DDEQ
 from ddeq_models.report.pictures import (
     Flow,
@@ -122,7 +122,7 @@ def record_flows(
     """The flow of the first cloud of each of some classes, spread over all classes."""
     config = run.config()
     clouds = [dataset[i] for i in one_of_each(dataset, FLOWS)]
-    batch = collate(clouds).to(device).map(view(config.data))
+    batch = moved(collate(clouds), device, view(config.data))
     output = model(batch.points, batch.weights, trajectory=True)
     solution, probabilities = output.solution, output.logits.softmax(-1).cpu()
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)

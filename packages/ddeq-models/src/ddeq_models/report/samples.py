@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, collate
-from ddeq_models.data import view
+from ddeq_models.data import moved, view
 from ddeq_models.tasks.completion import Completion as CompletionTask
 from ddeq_models.tasks.distances import energy_distance
 
@@ -57,7 +57,7 @@ def completed_clouds(
     The cuts are the same in every call with these clouds.
     """
     config = task.config
-    batch = collate([dataset[i] for i in indices]).to(device).map(view(config.data))
+    batch = moved(collate([dataset[i] for i in indices]), device, view(config.data))
     inputs = task.prepare(batch, torch.Generator().manual_seed(0))
     answer = task.answer(model, inputs)
     distances = energy_distance(

@@ -12,7 +12,7 @@ import torch
 
 from ddeq_data import Cloud, CloudDataset, DataError, collate
 from ddeq_models._internal.files import read_owned
-from ddeq_models.data import batches, check_fit, open_split, view
+from ddeq_models.data import batches, check_fit, moved, open_split, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.classifier import DDEQ
@@ -193,7 +193,7 @@ def _with_clouds(
     order = [i for batch in sampler for i in batch]
     probabilities, unsolved = [], 0
     for batch in loader:
-        batch = batch.to(device).map(seen)
+        batch = moved(batch, device, seen)
         output = model(batch.points, batch.weights)
         probabilities.append(output.logits.softmax(-1).cpu())
         if output.solution is not None:
@@ -226,7 +226,7 @@ def _flows(
     """The flow of the first test cloud of each of some classes, spread over all classes."""
     config = run.config()
     clouds = [test_set[i] for i in one_of_each(test_set, FLOWS)]
-    batch = collate(clouds).to(device).map(view(config.data))
+    batch = moved(collate(clouds), device, view(config.data))
     context = model.encode(batch.points, batch.weights)
     solution = model.equilibrium(context, trajectory=True)
     assert solution.trajectory is not None
