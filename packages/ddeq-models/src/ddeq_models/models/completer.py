@@ -139,7 +139,7 @@ class DDEQCompleter(EquilibriumModel):
         if count is not None:
             return weights.new_full((len(weights), count), 1 / count)
         wanted = self._wanted(weights.shape[-1]).to(weights.device)[(weights > 0).sum(-1)]
-        most = added(self.config.ratio, weights.shape[-1])
+        most = added_points(self.config.ratio, weights.shape[-1])
         taken = torch.arange(most, device=weights.device) < wanted[:, None]
         return taken.to(weights.dtype) / wanted[:, None].to(weights.dtype)
 
@@ -205,7 +205,7 @@ class DDEQCompleter(EquilibriumModel):
         )
 
 
-def added(ratio: float, visible: int) -> int:
+def added_points(ratio: float, visible: int) -> int:
     """How many points a completer of that ratio adds to so many visible ones."""
     return max(1, math.ceil(ratio * visible - _ROUNDING))
 
