@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 
 from ddeq_models._internal.text import shown
+from ddeq_models.report.markup import of_classes
 from ddeq_models.report.pictures.flow import principal_plane
 from ddeq_models.report.samples import CompletedCloud
 from ddeq_models.report.story import Story
@@ -21,7 +22,8 @@ def completions(story: Story) -> str:
         return (
             "<h3>Completions</h3><p>Test clouds: what the model was given, what it "
             '<span class="added-word">added</span>, and what was there. The energy distance is '
-            "between the points that were added and those that were taken away.</p>"
+            "between the points that were added and those that were taken away."
+            f"{of_classes(len(story.completions), story.classes)}</p>"
             f'<div class="completions">{shown}</div>'
         )
     if not story.pictures:
@@ -38,9 +40,12 @@ def worst(story: Story) -> str:
     if not story.worst:
         return ""
     found = "equilibrium was" if story.unsolved == 1 else "equilibria were"
+    judged = f"{story.judged:,}"
+    if story.judged < story.clouds:
+        judged += f" of {story.clouds:,}"
     shown = "".join(_completion(c) for c in story.worst)
     return (
-        f"<h3>Failures</h3><p>The largest energy distances among {story.judged:,} test clouds. "
+        f"<h3>Failures</h3><p>The largest energy distances among {judged} test clouds. "
         f"{story.unsolved:,} {found} not found to the tolerance.</p>"
         f'<div class="completions">{shown}</div>'
     )

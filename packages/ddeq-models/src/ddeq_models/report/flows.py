@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ddeq_models._internal.text import shown
-from ddeq_models.report.markup import in_html, in_script
-from ddeq_models.report.story import Flow, Story
+from ddeq_models.report.markup import in_html, in_script, of_classes
+from ddeq_models.report.story import SHOWN_POINTS, Flow, Story
 from ddeq_models.report.svg import fitted
 
 __all__ = ["flows"]
@@ -27,7 +27,8 @@ def flows(number: int, story: Story) -> str:
         "evaluation, in the plane of the two largest principal components of all flows shown. "
         "At the right the equilibrium alone, in the plane in which it is widest. At the left the "
         "input, darker where the particles attend to it; a coloured dot is the mean of what one "
-        "of them attends to. Touch a particle to see its points, and lines to them.</p>"
+        "of them attends to. Touch a particle to see its points, and lines to them."
+        f"{of_classes(len(story.flows), story.classes)}{_thinned(story)}</p>"
         f'<div class="flow" id="flow-{number}"><div class="choices" role="group" '
         'aria-label="Test cloud"></div><div class="stage"><figure><figcaption>Input, by attention'
         '</figcaption><svg class="input" viewBox="0 0 100 100" role="img" aria-label="The input '
@@ -40,6 +41,12 @@ def flows(number: int, story: Story) -> str:
         '<output class="where"></output></div><p class="message"></p>'
         f'<script type="application/json">{data}</script></div>'
     )
+
+
+def _thinned(story: Story) -> str:
+    if max(len(flow.cloud) for flow in story.flows) < SHOWN_POINTS:
+        return ""
+    return f" Of a cloud of more points {SHOWN_POINTS} are drawn."
 
 
 def _flow(flow: Flow) -> dict[str, Any]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
-from ddeq_models.report.markup import in_html
+from ddeq_models._internal.text import shortened
+from ddeq_models.config import flattened
+from ddeq_models.report.markup import in_html, in_words
 from ddeq_models.report.story import Story
 
 __all__ = ["results"]
@@ -28,6 +31,9 @@ _COLUMNS = (
     ("test_clouds", "Test clouds", "{:,.0f}", None),
 )
 
+_ABSENT = object()  # of a key that a model of another kind does not have
+_FEW = 16  # keys that are read at a glance
+
 
 def results(stories: Sequence[Story]) -> str:
     """A table of all runs for each task and data set: what is not of the same does not compare."""
@@ -40,7 +46,7 @@ def results(stories: Sequence[Story]) -> str:
         + _table({i: stories[i] for i in members})
         for (task, data), members in groups.items()
     )
-    return f"<section><h2>Results</h2>{tables}</section>"
+    return f"<section><h2>Results</h2>{tables}{_what_differs(stories)}</section>"
 
 
 def _table(stories: Mapping[int, Story]) -> str:
@@ -72,3 +78,33 @@ def _table(stories: Mapping[int, Story]) -> str:
         '<div class="wide"><table class="results"><thead><tr><th>Run</th>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _what_differs(stories: Sequence[Story]) -> str:
+    """The keys of the configurations in which the runs are not alike."""
+    if len(stories) < 2:
+        return ""
+    known = [flattened({**story.config, "version": ""}) for story in stories]
+    rows = []
+    for key in dict.fromkeys(name for values in known for name in values):
+        values = [values.get(key, _ABSENT) for values in known]
+        if any(value != values[0] for value in values):
+            cells = "".join(f"<td>{in_html(_said(value))}</td>" for value in values)
+            rows.append(f'<tr><th scope="row">{in_html(key)}</th>{cells}</tr>')
+    if not rows:
+        return "<h3>What differs</h3><p>No key of the configurations of these runs.</p>"
+    head = "".join(
+        f'<th><a href="#run-{i}">{in_html(story.name)}</a></th>' for i, story in enumerate(stories)
+    )
+    table = (
+        '<div class="wide"><table class="facts"><thead><tr><th>Key of config.json</th>'
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+    if len(rows) <= _FEW:
+        return f"<h3>What differs</h3>{table}"
+    summary = f"What differs: {len(rows)} keys of the configurations"
+    return f"<details><summary>{summary}</summary>{table}</details>"
+
+
+def _said(value: Any) -> str:
+    return "–" if value is _ABSENT else shortened(in_words(value), 80)

@@ -140,7 +140,11 @@ def _failures(story: Story) -> str:
         return f"<h3>Failures</h3><p>Every test cloud was given its class.{unsolved}</p>"
     shown = "".join(_failure(f) for f in story.failures)
     many = "cloud was" if story.wrong == 1 else "clouds were"
-    which = "" if story.wrong == len(story.failures) else " These answers were the most confident."
+    which = (
+        ""
+        if story.wrong == len(story.failures)
+        else f" These {len(story.failures)} answers were the most confident."
+    )
     return (
         f"<h3>Failures</h3><p>{story.wrong} test {many} given a wrong class.{which}{unsolved}</p>"
         f'<div class="failures">{shown}</div>'

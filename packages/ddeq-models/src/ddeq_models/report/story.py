@@ -26,9 +26,9 @@ from ddeq_models.tasks.completion import Completion
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FLOWS = 8  # clouds whose flow is shown
+FLOWS = 12  # classes of which a flow is shown
 FAILURES = 12  # wrongly classified clouds that are shown
-COMPLETIONS, WORST, JUDGED = 6, 4, 512  # completed clouds shown, the worst of so many
+COMPLETIONS, WORST, JUDGED = 9, 4, 512  # completed clouds shown, the worst of so many
 SHOWN_POINTS = 400  # of one cloud: more cannot be told apart on a screen
 
 
@@ -97,6 +97,8 @@ class Story:
         completions: Of some test clouds.
         worst: The completions that are farthest from the truth, of `judged` test clouds.
         judged: How many clouds the worst are from.
+        classes: How many classes there are clouds of in the test split.
+        clouds: How many clouds there are in it.
         note: Why there are no clouds to show, or nothing.
         damaged: How many lines of the records are damaged and left out.
     """
@@ -114,6 +116,8 @@ class Story:
     completions: tuple[CompletedCloud, ...] = ()
     worst: tuple[CompletedCloud, ...] = ()
     judged: int = 0
+    classes: int = 0
+    clouds: int = 0
     note: str = ""
     damaged: int = 0
 
@@ -145,6 +149,7 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
         check_fit(test_set, config.model.point_dim, config.classes)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")
+    story = replace(story, classes=len(set(test_set.labels.tolist())), clouds=len(test_set))
     more = STORIES.get(config.task.kind)
     return story if more is None else more(story, run, test_set, device)
 
