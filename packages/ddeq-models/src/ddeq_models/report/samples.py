@@ -36,6 +36,11 @@ class CompletedCloud:
     solved: bool = True
 
 
+def classes_in(dataset: CloudDataset) -> int:
+    """How many classes there are clouds of."""
+    return len(set(dataset.labels.tolist()))
+
+
 def one_of_each(dataset: CloudDataset, most: int) -> list[int]:
     """The first cloud of each of some classes, spread over all classes."""
     labels = dataset.labels.tolist()
@@ -54,7 +59,7 @@ def completed_clouds(
 ) -> list[CompletedCloud]:
     """What a model makes of some clouds, of each of which a part is taken away.
 
-    The cuts are the same in every call with these clouds.
+    The cuts are the same in every call with these clouds. Only coordinates are shown.
     """
     config = task.config
     batch = moved(collate([dataset[i] for i in indices]), device, view(config.data))
@@ -68,7 +73,7 @@ def completed_clouds(
         failed = answer.solution.failed.tolist()
 
     def points(rows: Tensor, weights: Tensor, i: int) -> Array:
-        shown: Array = rows[i][weights[i] > 0].cpu().numpy()
+        shown: Array = rows[i][weights[i] > 0][:, : dataset.coordinates].cpu().numpy()
         return shown
 
     return [

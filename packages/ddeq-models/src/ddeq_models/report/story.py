@@ -17,8 +17,8 @@ from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.classifier import DDEQ
 from ddeq_models.report.attention import particle_attention
-from ddeq_models.report.pictures.flow import principal_plane
-from ddeq_models.report.samples import CompletedCloud, completed_clouds, one_of_each
+from ddeq_models.report.pictures.projection import Up, on_paper, principal_plane, up_of
+from ddeq_models.report.samples import CompletedCloud, classes_in, completed_clouds, one_of_each
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.runs.records import checked_result
 from ddeq_models.tasks.base import build_task
@@ -149,7 +149,7 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
         check_fit(test_set, config.model.point_dim, config.classes)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")
-    story = replace(story, classes=len(set(test_set.labels.tolist())), clouds=len(test_set))
+    story = replace(story, classes=classes_in(test_set), clouds=len(test_set))
     more = STORIES.get(config.task.kind)
     return story if more is None else more(story, run, test_set, device)
 
@@ -192,7 +192,7 @@ def _with_clouds(
     story: Story, run: RunFolder, test_set: CloudDataset, device: torch.device
 ) -> Story:
     config = run.config()
-    model = run.model(device)
+    model, up = run.model(device), up_of(config.data.release)
     seen = view(config.data)
     loader, sampler = batches(test_set, EVALUATION_BATCH)
     order = [i for batch in sampler for i in batch]
@@ -211,7 +211,7 @@ def _with_clouds(
     worst = wrong[best[wrong].argsort(descending=True, stable=True)][:FAILURES]
     failures = tuple(
         Failure(
-            cloud=_shown(test_set[i], test_set.coordinates)[0],
+            cloud=_shown(test_set[i], test_set.coordinates, up)[0],
             index=i,
             truth=config.classes[int(labels[i])],
             predicted=config.classes[int(predicted[i])],
@@ -249,7 +249,7 @@ def _flows(
         if not as_they_are:
             there = masses[i] > 0
             cloud = Cloud(rows[i][there], masses[i][there], cloud.label)
-        shown, chosen = _shown(cloud, test_set.coordinates)
+        shown, chosen = _shown(cloud, test_set.coordinates, up_of(config.data.release))
         gaps = np.sqrt(np.square(path - path[-1]).sum((1, 2)))
         flows.append(
             Flow(
@@ -267,14 +267,14 @@ def _flows(
     return tuple(flows)
 
 
-def _shown(cloud: Cloud, coordinates: int) -> tuple[Array, torch.Tensor]:
+def _shown(cloud: Cloud, coordinates: int, up: Up) -> tuple[Array, torch.Tensor]:
     """The points of a cloud that are drawn, ``(m, 3)``, and their indices; without features."""
     count = len(cloud.points)
     chosen = torch.arange(count)
     if count > SHOWN_POINTS:
         chosen = torch.linspace(0, count - 1, SHOWN_POINTS).round().long()
     points = cloud.points[:, :coordinates].numpy()
-    plane = points if points.shape[1] == 2 else principal_plane(points)[0](points)
+    plane, _ = on_paper(points, up)
     weights = cloud.weights.numpy()
     weights = weights / max(float(weights.max()), 1e-30)
     return np.concatenate([plane, weights[:, None]], 1)[chosen.numpy()], chosen

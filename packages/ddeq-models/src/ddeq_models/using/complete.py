@@ -96,6 +96,7 @@ def complete(
             would be written to one file, or any is bad; then nothing was written.
     """
     from ddeq_models.report.pictures import draw_completions  # matplotlib, only where needed
+    from ddeq_models.report.pictures.projection import up_of
     from ddeq_models.report.samples import CompletedCloud
 
     place, folder, target = choose_device(device), open_model(run), Path(out)
@@ -156,8 +157,9 @@ def complete(
                 ),
                 "visible": np.arange(len(cloud.points) + len(added)) < len(cloud.points),
             }
-            near = (cloud.points - origin).numpy(), (added - origin).numpy()
-            picture = draw_completions([CompletedCloud(*near)])
+            places = slice(cloud.points.shape[1] - len(tuple(features) or config.data.features))
+            near = [(part - origin)[:, places].numpy() for part in (cloud.points, added)]
+            picture = draw_completions([CompletedCloud(*near)], up_of(config.data.release))
             npz, png = target / f"{name}.npz", target / f"{name}.png"
             write_output(npz, _npz(arrays))
             write_output(png, picture)
