@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ddeq_models._internal.memory import keep_freed_memory
 from ddeq_models.recipes import BASELINES, RECIPES
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.training import train
+from ddeq_models.training.memory import keep_freed_memory
 
 PRESETS = {"classification": ("ddeq", *BASELINES), "completion": ("completer-given", "pcn")}
 FIGURES = {

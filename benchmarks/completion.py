@@ -23,19 +23,19 @@ from torch.nn.utils import clip_grad_norm_
 
 from ddeq_data import (
     CloudDataset,
-    Completion,
+    CroppedBatch,
     DDEQsCrop,
     MNISTPointCloud,
     SizeBuckets,
     ZScore,
     collate,
 )
-from ddeq_models._internal.memory import keep_freed_memory
 from ddeq_models.config import TrainConfig
 from ddeq_models.data import generator_of
 from ddeq_models.models.baselines import PCN, PCNConfig
 from ddeq_models.models.completer import CompleterConfig, DDEQCompleter
 from ddeq_models.tasks.distances import chamfer_l1, energy_distance, neighbour
+from ddeq_models.training.memory import keep_freed_memory
 from ddeq_models.training.optimiser import Average, build_optimiser, learning_rate
 from wgf_solver import Measure
 
@@ -102,7 +102,7 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cuts(dataset: CloudDataset, clouds: int) -> list[Completion]:
+def _cuts(dataset: CloudDataset, clouds: int) -> list[CroppedBatch]:
     generator, size = torch.Generator().manual_seed(0), 128
     return [
         DDEQsCrop()(collate(_some(dataset, s, min(s + size, clouds))).map(ZScore()), generator)
@@ -114,7 +114,9 @@ def _some(dataset: CloudDataset, start: int, stop: int) -> list[Any]:
     return [dataset[i] for i in range(start, stop)]
 
 
-def _steps(dataset: CloudDataset, options: argparse.Namespace) -> Iterator[tuple[int, Completion]]:
+def _steps(
+    dataset: CloudDataset, options: argparse.Namespace
+) -> Iterator[tuple[int, CroppedBatch]]:
     """Each step's number and its clouds, cut by chance of its own."""
     sampler = SizeBuckets(dataset.sizes, options.batch, shuffle=True, seed=options.seed)
     step = epoch = 0
@@ -154,7 +156,7 @@ def _trained(name: str, dataset: CloudDataset, options: argparse.Namespace) -> n
     return average.model.eval()
 
 
-def _judged(distance: Any, x: Tensor, w: Tensor, cut: Completion) -> Tensor:
+def _judged(distance: Any, x: Tensor, w: Tensor, cut: CroppedBatch) -> Tensor:
     """A distance to what is missing, of the clouds that could be cut."""
     missing = cut.missing.compact()
     there = (missing.weights > 0).any(-1)
@@ -163,7 +165,7 @@ def _judged(distance: Any, x: Tensor, w: Tensor, cut: Completion) -> Tensor:
 
 
 @torch.no_grad()
-def _measured(model: nn.Module, cuts: list[Completion]) -> Figures:
+def _measured(model: nn.Module, cuts: list[CroppedBatch]) -> Figures:
     rows, steps, failures = [], [], 0
     for cut in cuts:
         visible = cut.visible.compact()
@@ -177,7 +179,7 @@ def _measured(model: nn.Module, cuts: list[Completion]) -> Figures:
     return {**_means(rows), "steps": float(torch.cat(steps).mean()), "failures": failures}
 
 
-def _row(x: Tensor, w: Tensor, cut: Completion) -> dict[str, Tensor]:
+def _row(x: Tensor, w: Tensor, cut: CroppedBatch) -> dict[str, Tensor]:
     return {
         "energy_distance": _judged(energy_distance, x, w, cut),
         "chamfer_l1": _judged(chamfer_l1, x, w, cut),
@@ -185,7 +187,7 @@ def _row(x: Tensor, w: Tensor, cut: Completion) -> dict[str, Tensor]:
     }
 
 
-def _references(cuts: list[Completion]) -> dict[str, Figures]:
+def _references(cuts: list[CroppedBatch]) -> dict[str, Figures]:
     generator = torch.Generator().manual_seed(0)
     names = ("standard normal", "drawn from the truth", "the missing points")
     rows: dict[str, list[dict[str, Tensor]]] = {name: [] for name in names}

@@ -22,8 +22,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from ddeq_data import MNISTPointCloud, PointCloudFolder, SizeBuckets, collate, read_idx, read_off
-from ddeq_data.datasets.listing import list_folder
-from ddeq_data.datasets.modelnet_counts import MODELNET40
+from ddeq_data.datasets import list_folder
+from ddeq_data.datasets.modelnet.counts import MODELNET40
 
 try:
     import trimesh

@@ -26,10 +26,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddeq_data import MNISTPointCloud, SizeBuckets, ZScore
-from ddeq_models._internal.memory import keep_freed_memory
 from ddeq_models.models.base import ModelConfig, Output, build_model
 from ddeq_models.models.classifier import DDEQ, DDEQConfig
 from ddeq_models.registry import PRESETS
+from ddeq_models.training.memory import keep_freed_memory
 from wgf_solver import Measure, equilibrium
 
 # About the size of the authors' MNIST classifier: 10 particles in 128 dimensions, 770k parameters.

@@ -68,7 +68,7 @@ def test_the_wheel_holds_the_trained_models() -> None:
     """Hatchling takes every file below the package that git does not ignore."""
     build = tomllib.loads((ROOT / "packages/ddeq-models/pyproject.toml").read_text())["tool"]
     assert build["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/ddeq_models"]}
-    weights = ROOT / "packages/ddeq-models/src/ddeq_models/weights"
+    weights = ROOT / "packages/ddeq-models/src/ddeq_models/models/weights"
     files = sorted(path for path in weights.glob("*/*") if path.is_file())
     assert {path.name for path in files} == {
         "README.md",

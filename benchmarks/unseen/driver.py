@@ -26,9 +26,9 @@ from benchmarks.unseen import pointnet, trees
 from benchmarks.unseen.clouds import Clouds, Labels
 from benchmarks.unseen.sets import GENERATED, SETS
 from benchmarks.unseen.split import split
-from ddeq_models._internal.memory import keep_freed_memory
 from ddeq_models.recipes import BASELINES, RECIPES
 from ddeq_models.training import train
+from ddeq_models.training.memory import keep_freed_memory
 
 PEERS = ("pointnet-60", "trees", "svc")
 OURS = ("ddeq", *BASELINES)

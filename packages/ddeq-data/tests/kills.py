@@ -17,7 +17,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from ddeq_data.cache import read_clouds
+from ddeq_data.storage import read_clouds
 
 # Each line of its input is a folder; it answers with the victim's number, and at its end with how.
 NURSERY = """

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddeq_data import DataError, PackedClouds, cache
-from ddeq_data.cache import cached_clouds, read_clouds, write_clouds
+from ddeq_data import DataError, PackedClouds
+from ddeq_data.storage import cached_clouds, read_clouds, write_clouds
+from ddeq_data.storage import clouds_file as cache
 
 LAW = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -104,7 +105,7 @@ def test_a_damaged_file_is_detected_and_made_anew(tmp_path, ragged, caplog):
 WRITER = """
 import sys, torch
 from ddeq_data import PackedClouds
-from ddeq_data.cache import cached_clouds
+from ddeq_data.storage import cached_clouds
 points = torch.arange(3_000_000.0).reshape(-1, 3)
 clouds = PackedClouds(points, None, torch.tensor([0, len(points)]), torch.tensor([0]))
 print("ready", flush=True)
@@ -154,12 +155,12 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, caplog, where
         raise OSError(30, "Read-only file system")
 
     clouds = PackedClouds(torch.ones(4, 2), None, torch.tensor([0, 4]), torch.tensor([0]))
-    monkeypatch.setattr(f"ddeq_data.cache.{where}", refuse)
+    monkeypatch.setattr(f"ddeq_data.storage.cache.{where}", refuse)
     same(cached_clouds(tmp_path / "new", "name", {}, lambda: clouds), clouds)
     assert "cannot be kept there (Read-only file system)" in caplog.text
     monkeypatch.undo()
     cached_clouds(tmp_path / "new", "name", {}, lambda: clouds)
-    monkeypatch.setattr("ddeq_data.cache.locked", refuse)
+    monkeypatch.setattr("ddeq_data.storage.cache.locked", refuse)
     same(cached_clouds(tmp_path / "new", "name", {}, None), clouds)  # what is there can be read
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddeq_data import DataError, PointCloudFolder, RandomPoints, SurfacePoints, collate, read_cloud
-from ddeq_data.sampling import Shape
+from ddeq_data.shapes import Shape
 
 LAW = settings(max_examples=40, deadline=None, derandomize=True)
 POINTS = [[0.5, 1, 2], [3, 4, 5.25], [-6, 7, 8]]
@@ -230,7 +230,7 @@ def test_features_of_one_file_and_not_of_another(tmp_path):
 
 
 def test_a_mesh_loses_the_triangles_of_the_points_that_it_loses(tmp_path):
-    from ddeq_data.readers.cloud import read_cloud_file
+    from ddeq_data.readers import read_cloud_file
 
     head = "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\n"
     head += "property float z\nproperty float weight\nelement face 2\n"

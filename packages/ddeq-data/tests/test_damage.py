@@ -30,9 +30,9 @@ from ddeq_data import (
     read_cloud,
     read_idx,
 )
-from ddeq_data.precision import as_precise_as_needed
-from ddeq_data.readers import arrays, idx
-from ddeq_data.text import shown
+from ddeq_data.errors import shown
+from ddeq_data.measures import as_precise_as_needed
+from ddeq_data.readers.formats import arrays, idx
 
 LAW = settings(max_examples=30, deadline=None, derandomize=True)
 PLY = b"ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\n%send_header\n"

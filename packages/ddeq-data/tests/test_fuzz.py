@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from ddeq_data import DataError, read_cloud, read_idx, read_off
-from ddeq_data.readers.point_csv import read_point_csv
+from ddeq_data.readers.formats.point_csv import read_point_csv
 
 MEMORY, SECONDS = 2**30, 10
 
@@ -93,7 +93,7 @@ def read(file: Path) -> None:
         assert 2 * points.numel() <= file.stat().st_size + 1  # no more than the file can hold
         assert weights is None or weights.shape == points.shape[:1]
     if file.suffix == ".off":
-        with mock.patch("ddeq_data.readers.off._plain", return_value=None):
+        with mock.patch("ddeq_data.readers.formats.off._plain", return_value=None):
             slow = read_off(file)  # by the other of its two ways
         assert all(map(torch.equal, read_off(file), slow))
 

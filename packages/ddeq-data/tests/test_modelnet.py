@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddeq_data import DataError, ModelNet10, ModelNet40, SurfacePoints, VoxelVertices
-from ddeq_data.datasets.modelnet_counts import MODELNET10, MODELNET40
+from ddeq_data.datasets.modelnet.counts import MODELNET10, MODELNET40
 from ddeq_data.downloads import Resource
 
 CUBE = """OFF8 6 0

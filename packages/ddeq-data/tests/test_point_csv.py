@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from ddeq_data import DataError, FashionMNISTPointCloud, MNISTPointCloud
-from ddeq_data.readers import point_csv
-from ddeq_data.readers.point_csv import read_point_csv
+from ddeq_data.readers.formats import point_csv
+from ddeq_data.readers.formats.point_csv import read_point_csv
 
 
 def write_table(path, images, labels, rng, sentinel):

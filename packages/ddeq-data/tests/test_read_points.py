@@ -189,7 +189,7 @@ def test_text_gives_all_columns(tmp_path):
     numbered=st.booleans(),
 )
 def test_the_quick_way_reads_tables_as_the_careful_one_does(text, header, numbered):
-    from ddeq_data.readers import table
+    from ddeq_data.readers.text import table
 
     def outcome():
         try:

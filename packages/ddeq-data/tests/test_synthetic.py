@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from ddeq_data import DataError, Jitter, SyntheticShapes, ZScore
-from ddeq_data.datasets.synthetic import SHAPES
+from ddeq_data.shapes.figures import FIGURES as SHAPES
 
 
 def drawn(dim: int, name: str) -> np.ndarray:

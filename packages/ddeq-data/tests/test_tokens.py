@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddeq_data.readers.tokens import Tokens
+from ddeq_data.readers.text.tokens import Tokens
 
 LAW = settings(max_examples=150, deadline=None, derandomize=True)
 WHITE = st.text(" \t\n\r\v\f", min_size=1, max_size=3)

@@ -152,9 +152,6 @@ def damage(folder: Path, data: Path, chance: random.Random) -> str:
             key = chance.choice(sorted(tensors))
             if state and chance.random() < 0.5:
                 state = changed(state, chance)
-                if isinstance(state, dict) and chance.random() < 0.5:
-                    state.pop("digest", None)
-                    state["digest"] = _digest(state, tensors)  # as if nothing had happened
             else:
                 make: Callable[[torch.Tensor], torch.Tensor] = chance.choice(
                     (torch.zeros_like, lambda t: t * torch.nan, lambda t: t.double(),
@@ -163,6 +160,9 @@ def damage(folder: Path, data: Path, chance: random.Random) -> str:
                 tensors[key] = make(tensors[key])
                 if chance.random() < 0.3:
                     del tensors[key]
+            if isinstance(state, dict) and "digest" in state and chance.random() < 0.5:
+                del state["digest"]
+                state["digest"] = _digest(state, tensors)  # as if nothing had happened
             file.write_bytes(save(tensors, {"state": json.dumps(state)}))
         case _:
             file.write_text(json.dumps(changed(json.loads(content), chance)))

@@ -175,3 +175,31 @@ def test_a_preset_of_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
     options.task = "completion"
     with pytest.raises(UserError, match="the preset ddeq is for classification; leave --preset"):
         assemble(options)
+
+
+def test_preset_and_data_count_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of another run is taken for what it says of the rest."""
+    monkeypatch.chdir(tmp_path)
+    run = assembled("--points", "7", "--epochs", "3", "--step", "0.5").to_dict()
+    (tmp_path / "f.json").write_text(json.dumps({**run, "preset": "ddeq"}))
+    same = assembled("--config", "f.json")
+    assert (same.model.kind, same.data.points, same.train.epochs) == ("ddeq", 7, 3)
+    other = assembled("--config", "f.json", "--preset", "pointnet")
+    assert (other.preset, other.model) == ("pointnet", RECIPES["digits", "pointnet"].model)
+    assert other.train == RECIPES["digits", "pointnet"].train
+    assert other.data.points == 7
+    of_same = assembled("--config", "f.json", "--preset", "ddeq")
+    assert of_same.model == same.model
+    task = assembled("--config", "f.json", "--preset", "completer")
+    assert (task.task.kind, task.model.kind) == ("completion", "completer")
+
+    run["data"] |= {"name": "folder", "root": "/here", "columns": ["x", "y"], "jitter": 0.5}
+    (tmp_path / "g.json").write_text(json.dumps({"data": run["data"]}))
+    moved = assembled("--config", "g.json", "--data", "mnist", "--root", "/there")
+    assert (moved.data.name, moved.data.root, moved.data.columns) == ("mnist", "/there", ())
+    assert moved.data.jitter == 0.5
+    (tmp_path / "h.json").write_text(json.dumps({"model": {"kind": "pointnet", "dropout": 0.5}}))
+    assert assembled("--config", "h.json").model.kind == "pointnet"
+    assert assembled("--config", "h.json", "--preset", "ddeq").model.kind == "ddeq"

@@ -6,12 +6,13 @@ import sys
 
 import pytest
 
-from ddeq_models._internal.memory import keep_freed_memory
+from ddeq_models.training.memory import keep_freed_memory
 
 # Page faults of writing to blocks of 64 MB that were had and freed before.
 _FAULTS = """
 import json, resource, torch
-from ddeq_models._internal.memory import keep_freed_memory
+import ddeq_models.training  # in a process as large as that of a training
+from ddeq_models.training.memory import keep_freed_memory
 done = {call}
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

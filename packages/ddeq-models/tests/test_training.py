@@ -16,11 +16,10 @@ from ddeq_models import (
     Output,
     RunFolder,
     TrainConfig,
-    cli,
     train,
 )
-from ddeq_models.cli import main
 from ddeq_models.cli.configure import OPTIONS
+from ddeq_models.cli.main import main, parse
 from ddeq_models.registry import MODELS
 from wgf_solver import Measure, equilibrium
 
@@ -216,7 +215,7 @@ def test_the_paper_preset_trains(tiny: Path, mnist: Path, monkeypatch: pytest.Mo
 
 
 def test_options_are_those_of_the_configuration() -> None:
-    options = set(vars(cli.parse(["train"])))
+    options = set(vars(parse(["train"])))
     for section, kind in (("data", DataConfig), ("train", TrainConfig), ("model", DDEQConfig)):
         names = set(OPTIONS[section])
         assert names <= options

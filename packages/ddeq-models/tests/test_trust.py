@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ddeq_data import DataError
-from ddeq_models import DDEQConfig, RunFolder, UserError, complete, predict
+from ddeq_models import DDEQConfig, RunConfig, RunFolder, UserError, complete, predict
 from ddeq_models._internal.files import json_line, parse_json, write_output
 from ddeq_models._internal.text import in_markdown, shortened, shown
 from ddeq_models.cli import main
@@ -69,15 +69,12 @@ def test_a_name_is_no_markup_in_a_picture() -> None:
 def test_a_picture_that_fails_does_not_cost_the_result(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken:
-        def draw(self, *_: object) -> None:
+    class Broken(RunFolder):
+        def config(self) -> RunConfig:
             raise ValueError("mathematics")
 
     nothing: Any = None
-    draw_if_possible(
-        Broken(),  # type: ignore[arg-type]
-        RunFolder(tmp_path), nothing, nothing, {}, torch.device("cpu"),
-    )  # fmt: skip
+    draw_if_possible(nothing, Broken(tmp_path), nothing, nothing, {}, torch.device("cpu"))
     assert "could not be drawn (ValueError: mathematics); its weights and figures" in caplog.text
 
 
@@ -329,7 +326,7 @@ def test_what_a_user_names_is_written_through_a_link_and_replaces_no_device(
 @given(name=st.text(min_size=1, max_size=20))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_any_name_makes_a_model_card(name: str) -> None:
-    from ddeq_models.config import DataConfig, RunConfig
+    from ddeq_models.config import DataConfig
     from ddeq_models.runs.card import model_card
 
     config = RunConfig(name, (name, "b"), DataConfig("folder"), DDEQConfig(classes=2), version=name)

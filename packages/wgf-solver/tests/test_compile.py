@@ -1,5 +1,8 @@
 """`torch.compile` around a solve and `torch.export` of one, against eager."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -73,3 +76,9 @@ def test_what_cannot_be_exported_says_so():
     model = Model(velocity=Descent(MMD(Energy()), "through"), integrator=Euler(0.3))
     with torch.no_grad(), pytest.raises(RuntimeError, match="use target='frozen'"):
         torch.export.export(model, (torch.randn(3, 4, 2),))
+
+
+def test_the_package_is_imported_without_the_compiler():
+    """Which takes longer to import than all the rest, and few need."""
+    program = "import sys, wgf_solver; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

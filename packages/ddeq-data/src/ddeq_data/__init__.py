@@ -1,16 +1,26 @@
 """Point-cloud data sets as weighted measures.
 
 A measure is points (..., n, d) and weights (..., n) that sum to 1; padding is weight 0.
+
+What lives where, each resting on those before it at most:
+
+- `errors`, `counters`: the one error for files; random numbers that are looked up.
+- `measures`: a cloud, a padded batch, many clouds end to end.
+- `transforms`, `crops`: what maps a measure to another one, or cuts it in two.
+- `loading`: which clouds make a batch, and how they become one.
+- `shapes`: meshes and figures, and how points are had of them.
+- `readers`: files of clouds and meshes.
+- `storage`, `downloads`: processed clouds on disk; files from the network.
+- `datasets`: all of it together.
 """
 
 from importlib.metadata import version
 
 from ddeq_data import transforms
-from ddeq_data.batch import Cloud, PointBatch
-from ddeq_data.collation import collate, pack, unpack
-from ddeq_data.completion import (
-    Completion,
+from ddeq_data._internal.moved import follow_moves, old_names
+from ddeq_data.crops import (
     Crop,
+    CroppedBatch,
     DDEQsCrop,
     HalfSpaceCrop,
     UniformCrop,
@@ -30,7 +40,8 @@ from ddeq_data.datasets import (
     stratified_share,
 )
 from ddeq_data.errors import DataError
-from ddeq_data.packed import PackedClouds
+from ddeq_data.loading import SizeBuckets, collate, pack, unpack
+from ddeq_data.measures import Cloud, PackedClouds, PointBatch
 from ddeq_data.readers import (
     Mesh,
     read_cloud,
@@ -42,8 +53,7 @@ from ddeq_data.readers import (
     read_text,
     read_xyz,
 )
-from ddeq_data.sampler import SizeBuckets
-from ddeq_data.sampling import (
+from ddeq_data.shapes import (
     AllPoints,
     FirstPoints,
     RandomPoints,
@@ -51,8 +61,10 @@ from ddeq_data.sampling import (
     Shape,
     SurfacePoints,
     VoxelVertices,
+    sample_surface,
+    voxel_bounds,
+    voxel_means,
 )
-from ddeq_data.surfaces import sample_surface, voxel_bounds, voxel_means
 from ddeq_data.transforms import (
     Compose,
     DropPoints,
@@ -78,9 +90,9 @@ __all__ = [
     "AllPoints",
     "Cloud",
     "CloudDataset",
-    "Completion",
     "Compose",
     "Crop",
+    "CroppedBatch",
     "DDEQsCrop",
     "DataError",
     "Digits",
@@ -137,3 +149,6 @@ __all__ = [
     "voxel_bounds",
     "voxel_means",
 ]
+
+follow_moves()
+__getattr__ = old_names(__name__, {"Completion": CroppedBatch})

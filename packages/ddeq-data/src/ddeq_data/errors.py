@@ -1,12 +1,12 @@
-"""The one error of this package for everything that is wrong with a file."""
+"""The one error of this package for all that is wrong with a file, and how it shows names."""
 
 from __future__ import annotations
 
 from os import PathLike, fspath
 
-from ddeq_data.text import shown
+from ddeq_data._internal.text import shown
 
-__all__ = ["DataError"]
+__all__ = ["DataError", "shown"]
 
 _LONGEST = 200
 

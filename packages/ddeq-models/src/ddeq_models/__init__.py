@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from ddeq_models._internal.moved import follow_moves
+
 if TYPE_CHECKING:
     from ddeq_models.config import (
         DataConfig,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from ddeq_models.training import resume_run, train
     from ddeq_models.using.complete import CompletedFile, complete
     from ddeq_models.using.predict import Prediction, predict
+
+follow_moves()
 
 _HOMES = {
     "config": (

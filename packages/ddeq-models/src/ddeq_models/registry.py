@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
+from ddeq_models._internal.text import shown
 from ddeq_models.errors import UserError
 
 __all__ = [
@@ -86,6 +87,8 @@ class Table(MutableMapping[str, T], Generic[T]):
         Raises:
             UserError: The name is taken, or is none.
         """
+        if not _ours(module):
+            _load()  # what comes with the package goes before
         if not name or any(c.isspace() or c in "/,=" for c in name):
             raise UserError(f"{name!r} is no name for a {self.what}; leave spaces, / , and = out")
         if self._modules.setdefault(name, module) != module:
@@ -107,8 +110,8 @@ class Table(MutableMapping[str, T], Generic[T]):
         """
         if name not in self:
             raise UserError(
-                f"there is no {self.what} {name}; expected one of {', '.join(self)}, or import the "
-                "module that registers it: ddeq --import MODULE ..."
+                f"there is no {self.what} {shown(name)}; expected one of {', '.join(self)}, or "
+                "import the module that registers it: ddeq --import MODULE ..."
             )
         return self[name]
 
@@ -170,7 +173,11 @@ def _text(kind: type[Any]) -> str:
 def plugin_of(table: Table[Any], name: str) -> str | None:
     """The module from outside this package that registered a name, or None."""
     module = table.module(name)
-    return None if not module or module.partition(".")[0] == "ddeq_models" else module
+    return module if module and not _ours(module) else None
+
+
+def _ours(module: str) -> bool:
+    return module.partition(".")[0] == __package__
 
 
 def _load() -> None:

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from functools import wraps
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -88,8 +89,16 @@ def check_choice(name: str, value: object, member: str, example: str) -> None:
 
 def left_alone(function: Function) -> Function:
     """``function``, which `torch.compile` calls as it is: it looks at values to see who rests."""
-    disable: Callable[[Function], Function] = torch.compiler.disable
-    return disable(function)
+
+    @wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        if not torch.compiler.is_compiling():
+            return function(*arguments, **options)
+        # Only here: what compiles takes a second to import.
+        disable: Callable[[Function], Function] = torch.compiler.disable
+        return disable(function)(*arguments, **options)
+
+    return cast(Function, called)
 
 
 @contextmanager

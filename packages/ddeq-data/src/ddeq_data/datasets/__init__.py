@@ -4,8 +4,9 @@ from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.digits import Digits
 from ddeq_data.datasets.folder import PointCloudFolder
 from ddeq_data.datasets.frames import fit_frame
+from ddeq_data.datasets.listing import Listing, list_folder
 from ddeq_data.datasets.mnist import FashionMNISTPointCloud, MNISTPointCloud
-from ddeq_data.datasets.modelnet import ModelNet10, ModelNet40
+from ddeq_data.datasets.modelnet import ModelNet10, ModelNet40, Release
 from ddeq_data.datasets.splits import stratified_holdout, stratified_share
 from ddeq_data.datasets.synthetic import SyntheticShapes
 
@@ -13,12 +14,15 @@ __all__ = [
     "CloudDataset",
     "Digits",
     "FashionMNISTPointCloud",
+    "Listing",
     "MNISTPointCloud",
     "ModelNet10",
     "ModelNet40",
     "PointCloudFolder",
+    "Release",
     "SyntheticShapes",
     "fit_frame",
+    "list_folder",
     "stratified_holdout",
     "stratified_share",
 ]

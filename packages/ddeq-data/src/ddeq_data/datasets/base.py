@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ddeq_data.batch import Cloud, PointBatch
-from ddeq_data.packed import PackedClouds
-from ddeq_data.transforms.base import Transform, is_random
+from ddeq_data._internal.text import counted
+from ddeq_data.measures import Cloud, PackedClouds, PointBatch, Transform
+from ddeq_data.transforms.base import is_random
 
 __all__ = ["CloudDataset"]
 
@@ -52,7 +52,8 @@ class CloudDataset(Dataset[Cloud]):
             classes
         ):
             raise ValueError(
-                f"labels must be in 0..{len(classes) - 1}, one of {len(classes)} classes, got "
+                f"labels must be in 0..{len(classes) - 1}, one of "
+                f"{counted(len(classes), 'class', 'classes')}, got "
                 f"{int(clouds.labels.min())}..{int(clouds.labels.max())}"
             )
         if transform is not None and is_random(transform):
@@ -135,14 +136,14 @@ class CloudDataset(Dataset[Cloud]):
         names = self.classes
         if len(names) > _SHOWN:
             names = [*names[: _SHOWN - 2], "...", names[-1]]
-        kinds = "class" if len(self.classes) == 1 else "classes"
+        kinds = counted(len(self.classes), "class", "classes")
         spread = "no points"
         if len(sizes):
             least, most = int(sizes.min()), int(sizes.max())
             spread = f"{least:,} to {most:,} per cloud, median {int(sizes.median()):,}"
         extra = self.dim - self.coordinates
         return {
-            "clouds": f"{len(self):,} in {len(self.classes)} {kinds}",
+            "clouds": f"{len(self):,} in {kinds}",
             "classes": ", ".join(names),
             "points": f"{spread}, dimension {self.coordinates}",
             **({"features": f"{extra} of each point"} if extra else {}),

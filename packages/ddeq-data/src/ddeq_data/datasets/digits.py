@@ -11,7 +11,7 @@ import torch
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.images import pack_images
 from ddeq_data.datasets.splits import check_split
-from ddeq_data.transforms.base import Transform
+from ddeq_data.measures import Transform
 
 __all__ = ["Digits"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ddeq_data.datasets.base import CloudDataset
 from ddeq_data.datasets.listing import list_folder
-from ddeq_data.datasets.processing import file_sources, pack_listing
+from ddeq_data.datasets.processing import cache_folder, file_sources, pack_listing, processed
 from ddeq_data.datasets.splits import check_split
+from ddeq_data.measures import Transform
 from ddeq_data.readers.columns import check_names
-from ddeq_data.sampling import AllPoints, Sampling
-from ddeq_data.transforms.base import Transform
+from ddeq_data.shapes import AllPoints, Sampling
 
-__all__ = ["PointCloudFolder", "cache_folder", "processed"]
+__all__ = ["PointCloudFolder"]
 
 
 class PointCloudFolder(CloudDataset):
@@ -100,13 +100,3 @@ class PointCloudFolder(CloudDataset):
             **super()._facts(),
             "processed": processed(self.cache),
         }
-
-
-def cache_folder(root: Path, cache: str | PathLike[str] | None) -> Path | None:
-    """Return the folder of the cache, which is relative to the data, or None."""
-    return None if cache is None else root / cache
-
-
-def processed(cache: Path | None) -> str:
-    """Say where the processed clouds are kept."""
-    return "anew each time, cache=None" if cache is None else f"kept in {cache}"

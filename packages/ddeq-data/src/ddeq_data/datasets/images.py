@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ddeq_data.packed import PackedClouds
+from ddeq_data.measures import PackedClouds
 
 __all__ = ["pack_images"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ddeq_data._internal.text import counted
 from ddeq_data.datasets.splits import stratified_share
 from ddeq_data.errors import DataError
 from ddeq_data.readers.cloud import SUFFIXES
@@ -22,6 +23,9 @@ _PARTS = {
     "valid": "validation",
     "val": "validation",
 }
+
+# Only where it is true: of a file, where all files are taken.
+_CHOICE = ", or, from Python, say with suffixes= which files to take"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,11 @@ class Listing:
     labels: Tensor
     parts: tuple[str, ...]
     archives: tuple[Path, ...] = ()
+
+    def summary(self) -> str:
+        """How many files there are of how many classes, in words."""
+        classes = counted(len(self.classes), "class", "classes")
+        return f"{counted(len(self.files), 'file')} of {classes}"
 
     def select(
         self, split: str, *, validation_share: float, test_share: float, seed: int
@@ -78,7 +87,7 @@ class Listing:
             raise DataError.at(
                 self.root,
                 expected=f"files for the split {split}",
-                found=f"none among {len(parts)} files",
+                found=f"none among {counted(len(parts), 'file')}",
                 remedy=(
                     "a part is held out of classes that have at least 3 files to spare: add files, "
                     f"or put some into folders class/{wanted[0]}"
@@ -171,6 +180,7 @@ def _parted(folder: Path, wanted: set[str] | None) -> Iterator[tuple[str, Path]]
                 entry,
                 "train, test or validation in the folder of a class",
                 "another folder" if entry.is_dir() else "a file beside them",
+                "" if entry.is_dir() else _CHOICE,
             )
 
 
@@ -180,7 +190,9 @@ def _files(folder: Path, wanted: set[str] | None) -> Iterator[Path]:
             raise _strange(entry, "files only", "a folder")
         suffix = entry.suffix.lower()
         if wanted is None and suffix not in SUFFIXES:
-            raise _strange(entry, f"files that end in {', '.join(SUFFIXES)}", repr(entry.suffix))
+            raise _strange(
+                entry, f"files that end in {', '.join(SUFFIXES)}", repr(entry.suffix), _CHOICE
+            )
         if wanted is None or suffix in wanted:
             yield entry
 
@@ -189,10 +201,5 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__")))
 
 
-def _strange(place: Path, expected: str, found: str) -> DataError:
-    return DataError.at(
-        place,
-        expected=expected,
-        found=found,
-        remedy="move it away, or say with suffixes= which files to take",
-    )
+def _strange(place: Path, expected: str, found: str, choice: str = "") -> DataError:
+    return DataError.at(place, expected=expected, found=found, remedy=f"move it away{choice}")

@@ -16,9 +16,9 @@ from ddeq_data.datasets.resources import FASHION_MNIST, MNIST
 from ddeq_data.datasets.splits import check_split, stratified_holdout
 from ddeq_data.downloads import Resource, fetch
 from ddeq_data.errors import DataError
-from ddeq_data.readers.idx import read_idx
-from ddeq_data.readers.point_csv import read_point_csv
-from ddeq_data.transforms.base import Transform
+from ddeq_data.measures import Transform
+from ddeq_data.readers.formats.idx import read_idx
+from ddeq_data.readers.formats.point_csv import read_point_csv
 
 __all__ = ["FashionMNISTPointCloud", "MNISTPointCloud"]
 
@@ -203,7 +203,8 @@ class MNISTPointCloud(CloudDataset):
                 self.root,
                 expected=f"a folder with the files of {self.folder}",
                 found="a file" if self.root.exists() else "nothing",
-                remedy="give the folder that holds them, or pass download=True to fetch them",
+                remedy="give the folder that holds them, or fetch them with `ddeq datasets get` or "
+                "download=True",
             )
         return self._place(self.root, stem, kind)
 
@@ -231,8 +232,8 @@ class MNISTPointCloud(CloudDataset):
             + ", ".join(place for place in self.places if place)
             + (f", or the tables of {self.tables}" if self.tables else ""),
             found="none of them",
-            remedy=f"pass download=True, or put the four IDX files of {self.folder} into one of "
-            "these folders"
+            remedy="pass download=True or run `ddeq datasets get`, or put the four IDX files of "
+            f"{self.folder} into one of these folders"
             + (f" (the tables of {self.tables} need an account at Kaggle)" if self.tables else ""),
         )
 

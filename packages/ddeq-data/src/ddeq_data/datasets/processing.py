@@ -11,15 +11,24 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ddeq_data.cache import cached_clouds
+from ddeq_data._internal.text import counted
 from ddeq_data.datasets.listing import Listing
 from ddeq_data.errors import DataError
-from ddeq_data.packed import PackedClouds
-from ddeq_data.precision import as_precise_as_needed
+from ddeq_data.measures import PackedClouds, as_precise_as_needed
 from ddeq_data.readers.cloud import read_cloud_file
-from ddeq_data.sampling import Sampling, Shape
+from ddeq_data.shapes import Sampling, Shape
+from ddeq_data.storage.cache import cached_clouds
 
-__all__ = ["Source", "file_key", "file_sources", "pack_listing", "pack_shapes", "read_shape"]
+__all__ = [
+    "Source",
+    "cache_folder",
+    "file_key",
+    "file_sources",
+    "pack_listing",
+    "pack_shapes",
+    "processed",
+    "read_shape",
+]
 
 # Raise it when the clouds that come of the same files and arguments change.
 VERSION = 2
@@ -123,7 +132,7 @@ def pack_shapes(sources: Iterable[Source], sampling: Sampling) -> PackedClouds:
 
 def _dimension(width: int, coordinates: int) -> str:
     extra = width - coordinates
-    return f"{coordinates} with {extra} features" if extra else str(width)
+    return f"{coordinates} with {counted(extra, 'feature')}" if extra else str(width)
 
 
 def file_sources(
@@ -171,3 +180,13 @@ def pack_listing(
         },
         lambda: pack_shapes(sources(listing), sampling),
     )
+
+
+def cache_folder(root: Path, cache: str | PathLike[str] | None) -> Path | None:
+    """Return the folder of the cache, which is relative to the data, or None."""
+    return None if cache is None else root / cache
+
+
+def processed(cache: Path | None) -> str:
+    """Say where the processed clouds are kept."""
+    return "anew each time, cache=None" if cache is None else f"kept in {cache}"

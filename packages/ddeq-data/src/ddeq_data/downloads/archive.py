@@ -11,9 +11,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from ddeq_data._internal.locks import locked
 from ddeq_data.downloads.fetch import work_folder
 from ddeq_data.errors import DataError
-from ddeq_data.locks import locked
 
 __all__ = ["unpack"]
 

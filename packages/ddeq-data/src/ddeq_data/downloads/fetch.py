@@ -7,14 +7,13 @@ import hashlib
 import os
 import zipfile
 import zlib
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from ddeq_data._internal.extras import import_extra
+from ddeq_data._internal.locks import locked
 from ddeq_data.downloads.resource import Resource
 from ddeq_data.downloads.transfer import Transfer, TransferError
 from ddeq_data.errors import DataError
-from ddeq_data.locks import locked
 
 __all__ = ["WORK", "fetch", "own_folder", "work_folder"]
 
@@ -109,7 +108,7 @@ def _clear(work: Path, resource: Resource, keep: Path | None = None) -> None:
 
 
 def _try(resource: Resource, url: str, work: Path, transfer: Transfer, failures: list[str]) -> bool:
-    pooch = _pooch()
+    pooch = import_extra("pooch", "download", "a download")
     known = None if resource.md5 is None else f"md5:{resource.md5}"
     # A file that was put together from several runs or mirrors gets a second chance as a whole.
     for _ in range(2):
@@ -161,12 +160,3 @@ def _check_zip(file: Path) -> None:
 def _md5(file: Path) -> str:
     with open(file, "rb") as source:
         return hashlib.file_digest(source, "md5").hexdigest()
-
-
-def _pooch() -> Any:
-    try:
-        return import_module("pooch")
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "download=True needs pooch: pip install 'ddeq-data[download]'", name="pooch"
-        ) from error

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.arrays import read_npy, read_npz
 from ddeq_data.readers.columns import Columns, check_names, choose_columns, stacked
-from ddeq_data.readers.mesh import checked_mesh
-from ddeq_data.readers.off import read_off
-from ddeq_data.readers.pcd import pcd_columns
-from ddeq_data.readers.ply import parse_ply
-from ddeq_data.readers.points import check_width, pts_table, xyz_table
+from ddeq_data.readers.formats.arrays import read_npy, read_npz
+from ddeq_data.readers.formats.off import read_off
+from ddeq_data.readers.formats.pcd import pcd_columns
+from ddeq_data.readers.formats.ply import parse_ply
+from ddeq_data.readers.formats.points import check_width, pts_table, xyz_table
 from ddeq_data.readers.source import read_source
-from ddeq_data.readers.table import Table, read_table
+from ddeq_data.readers.text.table import Table, read_table
+from ddeq_data.readers.vertices import checked_mesh
 
 __all__ = ["SUFFIXES", "CloudFile", "read_cloud", "read_cloud_file"]
 

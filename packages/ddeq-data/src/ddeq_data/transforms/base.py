@@ -1,34 +1,17 @@
-"""What a transform is, and what all of them share."""
+"""What all transforms share, and those that draw."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ddeq_data.measures.padding import check_shapes
+from ddeq_data.measures.transform import Transform
+
 __all__ = ["RandomTransform", "Transform", "is_random"]
-
-
-class Transform(Protocol):
-    """A map of measures: `transform(points, weights, generator) -> (points, weights)`."""
-
-    def __call__(
-        self, points: Tensor, weights: Tensor, generator: torch.Generator | None = None, /
-    ) -> tuple[Tensor, Tensor]:
-        """Transform each measure of a batch by itself.
-
-        Args:
-            points: (..., n, d) floating.
-            weights: (..., n), 0 in padding.
-            generator: Source of chance; ignored by transforms that need none.
-
-        Returns:
-            Points (..., m, d) and weights (..., m); m is n but for transforms that resample. Rows
-            of weight 0 hold the point 0.
-        """
-        ...
 
 
 class RandomTransform(ABC):
@@ -58,7 +41,7 @@ class RandomTransform(ABC):
         Raises:
             ValueError: If there is no generator, or the shapes do not fit.
         """
-        check(points, weights)
+        check_shapes(points, weights)
         return self.draw(points, weights, seeds_for(self, points, generator))
 
     @abstractmethod
@@ -85,29 +68,6 @@ def seeds_for(transform: Transform, points: Tensor, generator: torch.Generator |
 def is_random(transform: Transform) -> bool:
     """Whether a transform says, by an attribute `random`, that it needs a generator."""
     return bool(getattr(transform, "random", False))
-
-
-def check(points: Tensor, weights: Tensor) -> None:
-    """Check that points are (..., n, d) and weights (..., n).
-
-    Raises:
-        ValueError: Naming what was expected and what came.
-    """
-    if points.ndim < 2 or not points.is_floating_point():
-        raise ValueError(
-            "points must be floating of shape (..., n, d), "
-            f"got {points.dtype} of shape {tuple(points.shape)}"
-        )
-    if weights.shape != points.shape[:-1]:
-        raise ValueError(
-            f"weights must have shape {tuple(points.shape[:-1])} like the points, "
-            f"got {tuple(weights.shape)}"
-        )
-
-
-def clean(points: Tensor, weights: Tensor) -> Tensor:
-    """Put 0 in the padded rows, whatever stood there; no gradient flows to them."""
-    return torch.where((weights > 0)[..., None], points, 0.0)
 
 
 def largest(values: Tensor) -> Tensor:

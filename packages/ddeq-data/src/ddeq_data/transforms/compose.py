@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.transforms.base import Transform, is_random
+from ddeq_data.measures.transform import Transform
+from ddeq_data.transforms.base import is_random
 
 __all__ = ["Compose"]
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.transforms.base import Transform, check, clean, is_random
+from ddeq_data.measures.padding import check_shapes, clean
+from ddeq_data.measures.transform import Transform
+from ddeq_data.transforms.base import is_random
 
 __all__ = ["OnCoordinates"]
 
@@ -56,7 +58,7 @@ class OnCoordinates:
         Raises:
             ValueError: If there are no coordinates, or the transform changes the number of points.
         """
-        check(points, weights)
+        check_shapes(points, weights)
         count = points.shape[-1] - self.features
         if count < 1:
             raise ValueError(

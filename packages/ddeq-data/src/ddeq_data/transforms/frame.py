@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.transforms.base import check, clean
+from ddeq_data.measures.padding import check_shapes, clean
 
 __all__ = ["Frame"]
 
@@ -54,7 +54,7 @@ class Frame:
         Raises:
             ValueError: If the shapes do not fit.
         """
-        check(points, weights)
+        check_shapes(points, weights)
         count = len(self.centre)
         if points.shape[-1] < count:
             raise ValueError(

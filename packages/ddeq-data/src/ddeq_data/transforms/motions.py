@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ddeq_data.counters import normal, uniform
-from ddeq_data.transforms.base import RandomTransform, clean
+from ddeq_data.measures.padding import clean
+from ddeq_data.transforms.base import RandomTransform
 
 __all__ = ["RandomRotation", "RandomScale", "RandomShear", "RandomShift"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.transforms.base import check, clean, largest, unit_of
+from ddeq_data.measures.padding import check_shapes, clean
+from ddeq_data.transforms.base import largest, unit_of
 
 __all__ = ["UnitSphere", "ZScore"]
 
@@ -43,7 +44,7 @@ class ZScore:
         Raises:
             ValueError: If the shapes do not fit.
         """
-        check(points, weights)
+        check_shapes(points, weights)
         centred, share, unit = _centre(points, weights)
         variance = (share * centred.square()).sum(-2, keepdim=True)
         return centred * _rescale(variance, unit), weights
@@ -75,7 +76,7 @@ class UnitSphere:
         Raises:
             ValueError: If the shapes do not fit.
         """
-        check(points, weights)
+        check_shapes(points, weights)
         centred, _, unit = _centre(points, weights)
         return centred * _rescale(largest(centred.square().sum(-1, keepdim=True)), unit), weights
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.transforms.base import check, clean
+from ddeq_data.measures.padding import check_shapes, clean
 
 __all__ = ["ToFloat32"]
 
@@ -42,7 +42,7 @@ class ToFloat32:
         Raises:
             ValueError: If the shapes do not fit.
         """
-        check(points, weights)
+        check_shapes(points, weights)
         moved = clean(points, weights)
         if points.dtype == torch.float64 and self.centre:
             total = weights.sum(-1, keepdim=True)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ddeq_data.counters import mix
-from ddeq_data.masses import cumulated, exact, masses
-from ddeq_data.transforms.base import RandomTransform, check, clean, seeds_for, unit_of
+from ddeq_data.measures.masses import cumulated, exact, masses
+from ddeq_data.measures.padding import check_shapes, clean
+from ddeq_data.transforms.base import RandomTransform, seeds_for, unit_of
 
 __all__ = ["FarthestSample", "RandomSample", "farthest_points"]
 
@@ -91,7 +92,7 @@ class FarthestSample:
         Raises:
             ValueError: If there is no generator and it is needed, or the shapes do not fit.
         """
-        check(points, weights)
+        check_shapes(points, weights)
         points, weights = _not_empty(points, weights)
         first = None
         if self.random:
@@ -132,7 +133,7 @@ def farthest_points(
     Raises:
         ValueError: If the shapes do not fit or `count` is out of range.
     """
-    check(points, weights)
+    check_shapes(points, weights)
     _check_count(count)
     if first is not None and (first.shape != points.shape[:-2] or first.dtype != torch.int64):
         raise ValueError(

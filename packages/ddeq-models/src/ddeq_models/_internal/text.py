@@ -1,6 +1,6 @@
 """Texts of users, where they are shown: none of them is markup, or a command, anywhere."""
 
-from ddeq_data.text import shown
+from ddeq_data.errors import shown
 
 __all__ = ["in_code", "in_markdown", "in_picture", "shortened", "shown"]
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
-from ddeq_models._internal.text import shown
 from ddeq_models.cli.parser import STYLE, Parser
 from ddeq_models.errors import UserError
 
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        from ddeq_models._internal.text import shown  # by way of PyTorch
+
         name = shown(os.fsdecode(error.filename or "standard output or a file"))
         print(f"ddeq: {name}: {error.strerror or error}", file=sys.stderr)
         return 1
@@ -112,15 +114,11 @@ def _module(command: str) -> Any:
 
 
 def _before_command(argv: Sequence[str]) -> list[str]:
-    """The modules to import before the options of a command are known."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--import", dest="imports", action="append", default=[])
+    """The modules to import before the options of a command can be known."""
     stop = next((i for i, word in enumerate(argv) if word in COMMANDS), len(argv))
-    try:
-        found: list[str] = parser.parse_known_args(list(argv[:stop]))[0].imports
-    except SystemExit:  # an option without its value: the parser itself says so
-        return []
-    return found
+    words = list(argv[:stop])
+    joined = [word.removeprefix("--import=") for word in words if word.startswith("--import=")]
+    return joined + [after for word, after in pairwise(words) if word == "--import"]
 
 
 def import_plugin(module: str) -> None:
@@ -148,6 +146,8 @@ def import_plugin(module: str) -> None:
 
 def _tell(error: Exception) -> int:
     """Print what is wrong, and return the exit code."""
+    from ddeq_models._internal.text import shown  # by way of PyTorch
+
     # What went wrong on one process only is told by the first: see `Ranks.together`.
     if os.environ.get("RANK", "0") == "0":
         lines = getattr(error, "lines", (str(error),))

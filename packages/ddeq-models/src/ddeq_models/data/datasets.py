@@ -199,14 +199,13 @@ def _folder(config: DataConfig, split: Split) -> CloudDataset:
 
 
 def _files(root: Path) -> list[str]:
-    from ddeq_data.datasets.listing import list_folder
+    from ddeq_data.datasets import list_folder
 
     try:
         found = list_folder(root)
     except DataError:
         return []
-    files, classes = len(found.files), len(found.classes)
-    return [f"{files:,} file{'s' * (files != 1)} of {classes} class{'es' * (classes != 1)}"]
+    return [found.summary()]
 
 
 _RELEASES: tuple[Release, ...] = get_args(Release)

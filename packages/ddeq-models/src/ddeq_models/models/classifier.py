@@ -117,6 +117,8 @@ class DDEQ(EquilibriumModel):
         config: see `DDEQConfig`.
     """
 
+    config: DDEQConfig
+
     def __init__(self, config: DDEQConfig) -> None:
         super().__init__(config, config.cell(_encoder(config), config.damping))
         self.marks: Tensor | None

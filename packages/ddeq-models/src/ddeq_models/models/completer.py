@@ -47,6 +47,14 @@ class CompleterConfig(EquilibriumConfig):
     octaves: int = 4
     interacting: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim < self.point_dim:
+            raise ValueError(
+                f"points of dimension {self.point_dim} cannot be embedded in a latent space of "
+                f"dimension {self.dim}; take a larger dim"
+            )
+
 
 class Completed(NamedTuple):
     """What a completer adds to a batch of visible clouds.
@@ -93,6 +101,7 @@ class DDEQCompleter(EquilibriumModel):
         config: see `CompleterConfig`.
     """
 
+    config: CompleterConfig
     embedding: Tensor
 
     def __init__(self, config: CompleterConfig) -> None:

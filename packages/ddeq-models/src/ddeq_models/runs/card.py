@@ -84,7 +84,9 @@ def train_command(config: RunConfig) -> str:
 
     Everything that differs from the recipe of its data set and preset is an option.
     """
-    words = ["ddeq", "train", "--data", config.data.name]
+    plugins = config.to_dict().get("plugins", ())
+    words = ["ddeq", *(word for module in plugins for word in ("--import", module))]
+    words += ["train", "--data", config.data.name]
     if entry(config.data.name).find is not None:
         words += ["--root", "DIR"]
     if config.task.kind != TaskConfig.default_kind:

@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ddeq_data.locks import Lock
+from ddeq_data.storage import Lock
 from ddeq_models._internal.files import (
     json_document,
     owned_file,

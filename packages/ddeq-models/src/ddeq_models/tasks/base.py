@@ -211,7 +211,8 @@ class Task(ABC):
 
     def card(self) -> Card:
         """What a model card says of such a model."""
-        return Card(self.config.task.kind, self.config.task.kind.capitalize(), "", {})
+        kind = self.config.task.kind
+        return Card(kind, kind.capitalize(), f"It is made for the task {kind}.", {"loss": "Loss"})
 
 
 def _told(value: float | None) -> str:

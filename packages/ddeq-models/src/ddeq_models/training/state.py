@@ -122,33 +122,51 @@ class State:
         """
         numbers, tensors = _whole(path)
         _check_identity(path, numbers["identity"], identity)
-        groups: dict[str, dict[str, Tensor]] = {
-            "model": {}, "average": {}, "tally": {}, "optimiser": {}
-        }  # fmt: skip
         try:
-            for name, tensor in tensors.items():
-                group, _, inner = name.partition("/")
-                groups[group][inner] = tensor
-            self.model.load_state_dict(groups["model"])
-            if self.average.model is not self.model:
-                self.average.model.load_state_dict(groups["average"])
-        except (RuntimeError, KeyError) as error:
+            self._take(tensors, first)
+        # What it says of itself agrees with it, but who makes a checksum anew can say anything.
+        except (RuntimeError, LookupError, TypeError, ValueError) as error:
             raise _damaged(path, str(error)) from error
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in groups["optimiser"].items():
-            number, _, inner = name.partition(".")
-            moments.setdefault(int(number), {})[inner] = tensor
-        settings = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": settings})
-        if groups["tally"] and first:
-            device = next(self.model.parameters()).device
-            self.tally.add({name: x.to(device) for name, x in groups["tally"].items()})
         self.step = self.average.updates = int(numbers["step"])
         self.epochs = int(numbers["epochs"])
         self.kept, self.kept_epoch = numbers["kept"], int(numbers["kept_epoch"])
         self.best, self.best_epoch = numbers["best"], int(numbers["best_epoch"])
         self._start = time.perf_counter() - float(numbers["seconds"])
         return int(numbers["metrics_size"])
+
+    def _take(self, tensors: Mapping[str, Tensor], first: bool) -> None:
+        """Take weights, average, moments and records from tensors, by their names."""
+        groups: dict[str, dict[str, Tensor]] = {
+            "model": {}, "average": {}, "tally": {}, "optimiser": {}
+        }  # fmt: skip
+        for name, tensor in tensors.items():
+            group, _, inner = name.partition("/")
+            groups[group][inner] = tensor
+        self.model.load_state_dict(groups["model"])
+        if self.average.model is not self.model:
+            self.average.model.load_state_dict(groups["average"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in groups["optimiser"].items():
+            number, _, inner = name.partition(".")
+            moments.setdefault(int(number), {})[inner] = tensor
+        parameters: list[Tensor] = [
+            p for group in self.optimiser.param_groups for p in group["params"]
+        ]
+        for index, named in moments.items():
+            # AdamW's, each as large as what it is of; PyTorch would find out in the first step.
+            if set(named) != {"step", "exp_avg", "exp_avg_sq"} or any(
+                named[name].shape != parameters[index].shape for name in ("exp_avg", "exp_avg_sq")
+            ):
+                raise ValueError(f"the moments of parameter {index} are not its own")
+            if named["step"].numel() != 1:
+                raise ValueError(f"the step of parameter {index} is no number")
+        settings = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": settings})
+        if groups["tally"] and first:
+            device = next(self.model.parameters()).device
+            if len({len(x) for x in groups["tally"].values()}) != 1:
+                raise ValueError("its records are not of equally many clouds")
+            self.tally.add({name: x.to(device) for name, x in groups["tally"].items()})
 
 
 def _whole(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -179,7 +197,7 @@ def _whole(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _check_numbers(numbers: Mapping[str, Any]) -> None:
     # Whoever makes a checksum anew must at least have written what it is a checksum of.
-    for name in ("step", "metrics_size", "kept_epoch", "best_epoch"):
+    for name in ("step", "epochs", "metrics_size", "kept_epoch", "best_epoch"):
         if type(numbers[name]) is not int or not 0 <= numbers[name] < 2**53:
             raise ValueError(f"{name} is no whole number")
     if type(numbers["seconds"]) is not float or not 0 <= numbers["seconds"] < math.inf:

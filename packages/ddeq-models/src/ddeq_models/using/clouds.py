@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddeq_data import Cloud, DataError, read_cloud
-from ddeq_data.readers.cloud import read_cloud_file
+from ddeq_data.readers import read_cloud_file
 from ddeq_models.config import RunConfig, check_columns
 from ddeq_models.errors import SeveralProblems, UserError
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ddeq_data import Cloud, PointBatch, collate
-from ddeq_data.precision import as_precise_as_needed
+from ddeq_data.measures import as_precise_as_needed
 from ddeq_data.transforms import FarthestSample
 from ddeq_models._internal.device import choose_device
 from ddeq_models._internal.files import write_output

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ddeq_models._internal.memory import keep_freed_memory
 from ddeq_models.cli.configure import assemble
 from ddeq_models.cli.parser import HelpAll, Parser, add_command
 from ddeq_models.cli.shared import add_device, add_option, add_solver, listed
@@ -26,6 +25,7 @@ from ddeq_models.recipes import default_preset, recipe_for
 from ddeq_models.registry import PRESETS, TASKS
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.training import resume_run, train
+from ddeq_models.training.memory import keep_freed_memory
 
 
 def add(commands: Any) -> Parser:

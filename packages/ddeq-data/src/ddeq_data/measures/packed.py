@@ -1,0 +1,205 @@
+"""Storage of many clouds as one array of points, and the vectorised way out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from ddeq_data._internal.text import counted
+from ddeq_data.measures.batch import Cloud, PointBatch
+
+__all__ = ["PackedClouds"]
+
+
+@dataclass(frozen=True, eq=False)
+class PackedClouds:
+    """All clouds of a data set, their points laid end to end.
+
+    Points may be stored in a small integer dtype (pixel coordinates fit in uint8); they come out
+    in floating point. Those of a data set live on the CPU of the loader; `pack` leaves them where
+    the batch is.
+
+    Attributes:
+        points: (N, d), the points of all C clouds.
+        weights: (N,) floating, summing to 1 in each cloud; None if every cloud is uniform.
+        offsets: (C + 1,) int64; cloud i is the rows offsets[i] to offsets[i + 1] (exclusive).
+        labels: (C,) int64.
+        coordinates: How many columns of the points, the first ones, are coordinates; the others
+            are features of the points. None: all of them.
+
+    Raises:
+        ValueError: If the shapes or dtypes do not fit, or the offsets do not cut N rows.
+    """
+
+    points: Tensor
+    weights: Tensor | None
+    offsets: Tensor
+    labels: Tensor
+    coordinates: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2:
+            raise ValueError(f"points must be (N, d), got shape {tuple(self.points.shape)}")
+        rows = len(self.points)
+        if self.weights is not None and (
+            self.weights.shape != (rows,) or not self.weights.is_floating_point()
+        ):
+            raise ValueError(
+                f"weights must be floating of shape ({rows},), "
+                f"got {self.weights.dtype} of shape {tuple(self.weights.shape)}"
+            )
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
+            raise ValueError(
+                "labels must be torch.int64 of shape (C,), "
+                f"got {self.labels.dtype} of shape {tuple(self.labels.shape)}"
+            )
+        if self.offsets.shape != (len(self.labels) + 1,) or self.offsets.dtype != torch.int64:
+            raise ValueError(
+                f"offsets must be torch.int64 of shape ({len(self.labels) + 1},), "
+                f"got {self.offsets.dtype} of shape {tuple(self.offsets.shape)}"
+            )
+        if self.coordinates is not None and not 1 <= self.coordinates <= self.dim:
+            raise ValueError(
+                f"coordinates must be in 1..{self.dim}, the columns of the points, "
+                f"got {self.coordinates}"
+            )
+        if self.offsets[0] != 0 or self.offsets[-1] != rows or (self.offsets.diff() < 0).any():
+            raise ValueError(f"offsets must rise from 0 to the number of rows, {rows}")
+
+    @classmethod
+    def from_clouds(cls, clouds: Sequence[Cloud]) -> PackedClouds:
+        """Lay clouds end to end.
+
+        Args:
+            clouds: At least one; all of one dimension, on the CPU. They are laid down in the
+                widest dtype of their points, which the weights take too.
+
+        Raises:
+            TypeError: If an element is not a `Cloud`.
+            ValueError: If there is none, or one does not fit the first; naming it.
+        """
+        if len(clouds) == 0:
+            raise ValueError("expected at least one cloud to batch, got an empty list")
+        for i, cloud in enumerate(clouds):
+            if not isinstance(cloud, Cloud):
+                raise TypeError(f"element {i} must be a Cloud, got {type(cloud).__name__}")
+            _fits(i, cloud, clouds[0])
+        sizes = torch.tensor([0] + [len(cloud.points) for cloud in clouds])
+        dtype = reduce(torch.promote_types, {cloud.points.dtype for cloud in clouds})
+        return cls(
+            torch.cat([cloud.points.to(dtype) for cloud in clouds]),
+            torch.cat([cloud.weights.to(dtype) for cloud in clouds]),
+            sizes.cumsum(0),
+            torch.tensor([cloud.label for cloud in clouds]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        clouds = counted(len(self), "cloud")
+        weights = "uniform" if self.weights is None else str(self.weights.dtype)
+        return (
+            f"PackedClouds({clouds}, {counted(len(self.points), 'point')} of dimension "
+            f"{self.dim}, {self.points.dtype}, weights {weights}, {self.points.device})"
+        )
+
+    @property
+    def dim(self) -> int:
+        """Number of columns d of the points, features included."""
+        return self.points.shape[1]
+
+    @property
+    def sizes(self) -> Tensor:
+        """(C,) int64: the number of points of each cloud."""
+        return self.offsets.diff()
+
+    @property
+    def owners(self) -> Tensor:
+        """(N,) int64: the cloud that each row belongs to; the `batch` of PyTorch Geometric."""
+        count = torch.arange(len(self), device=self.points.device)
+        return count.repeat_interleave(self.sizes, output_size=len(self.points))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype in which clouds come out: that of the points, or float32."""
+        return self.points.dtype if self.points.is_floating_point() else torch.float32
+
+    def cloud(self, index: int) -> Cloud:
+        """Return cloud `index`, 0 <= index < C, without padding."""
+        start, stop = int(self.offsets[index]), int(self.offsets[index + 1])
+        points = self.points[start:stop].to(self.dtype, copy=True)
+        if self.weights is None:
+            weights = points.new_full((stop - start,), 1.0 / max(stop - start, 1))
+        else:
+            weights = self.weights[start:stop].to(self.dtype, copy=True)
+        return Cloud(points, weights, int(self.labels[index]))
+
+    def gather(self, indices: Tensor) -> PointBatch:
+        """Return the clouds `indices` as a padded batch, without a loop over them.
+
+        Args:
+            indices: (B,) int64 with values in 0..C-1, repetitions allowed.
+
+        Returns:
+            A batch padded to the size of its largest cloud, and to one row at least.
+        """
+        start = self.offsets[indices]
+        sizes = self.offsets[indices + 1] - start
+        width = max(int(sizes.max()), 1) if len(sizes) else 1
+        column = torch.arange(width, device=start.device)
+        valid = column < sizes[:, None]  # (B, n)
+        labels = self.labels[indices]
+        shape = (len(indices), width)
+        if len(self.points) == 0:
+            points = self.points.new_zeros(*shape, self.dim, dtype=self.dtype)
+            return PointBatch(points, self.points.new_zeros(*shape, dtype=self.dtype), labels)
+        # A padded row reads some row of the array and is zeroed thereafter.
+        rows = (start[:, None] + column).clamp_(max=len(self.points) - 1).flatten()
+        points = self.points.index_select(0, rows).to(self.dtype).reshape(*shape, self.dim)
+        if self.weights is None:
+            weights = valid.to(self.dtype) / sizes.clamp(min=1).to(self.dtype)[:, None]
+        else:
+            weights = self.weights.index_select(0, rows).to(self.dtype).reshape(shape)
+            weights.masked_fill_(~valid, 0)
+        points.masked_fill_((weights == 0)[..., None], 0)
+        return PointBatch(points, weights, labels)
+
+    def select(self, indices: Tensor) -> PackedClouds:
+        """Return the clouds `indices`, (B,) int64, packed anew in that order."""
+        sizes = self.sizes[indices]
+        offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        # Row r of the result comes from the row that is as far from the start of its cloud.
+        shift = (self.offsets[indices] - offsets[:-1]).repeat_interleave(sizes)
+        rows = torch.arange(int(offsets[-1])) + shift
+        weights = None if self.weights is None else self.weights[rows]
+        return PackedClouds(
+            self.points[rows], weights, offsets, self.labels[indices], self.coordinates
+        )
+
+
+def _fits(i: int, cloud: Cloud, first: Cloud) -> None:
+    points, weights, label = cloud
+    if points.ndim != 2 or not points.is_floating_point() or weights.shape != points.shape[:1]:
+        raise ValueError(
+            f"cloud {i} must have floating points (n, d) and weights (n,), got "
+            f"{points.dtype} of shape {tuple(points.shape)} and shape {tuple(weights.shape)}"
+        )
+    if points.device.type != "cpu" or weights.device.type != "cpu":
+        raise ValueError(
+            f"cloud {i} is on {points.device}; batch clouds on the CPU and move the batch: "
+            "collate(clouds).to(device)"
+        )
+    if points.shape[1] != first.points.shape[1]:
+        raise ValueError(
+            f"cloud {i} has dimension {points.shape[1]}, cloud 0 has {first.points.shape[1]}; "
+            "batch clouds of one dimension"
+        )
+    if not weights.is_floating_point():
+        raise ValueError(f"the weights of cloud {i} must be floating, got {weights.dtype}")
+    if isinstance(label, bool) or not isinstance(label, int):
+        raise ValueError(f"the label of cloud {i} must be an int, got {label!r}")

@@ -1,0 +1,1 @@
+"""Text in bytes: its words, the numbers in it, and tables of them."""
