@@ -171,7 +171,7 @@ def _numbers(given: Any, name: str, wanted: str, fits: Callable[[Tensor], bool])
         given = torch.from_numpy(np.array(given, dtype=np.float64))
     if given.is_complex() or given.is_sparse:
         raise UserError(f"{name}: expected {wanted} of plain numbers, got {given.dtype}")
-    numbers = given.detach().cpu().double()
+    numbers: Tensor = given.detach().cpu().double()
     if not fits(numbers):
         raise UserError(f"{name}: expected {wanted}, found shape {tuple(numbers.shape)}")
     return numbers

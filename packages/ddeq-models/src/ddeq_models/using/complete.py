@@ -158,8 +158,10 @@ def complete(
                 "visible": np.arange(len(cloud.points) + len(added)) < len(cloud.points),
             }
             places = slice(cloud.points.shape[1] - len(tuple(features) or config.data.features))
-            near = [(part - origin)[:, places].numpy() for part in (cloud.points, added)]
-            picture = draw_completions([CompletedCloud(*near)], up_of(config.data.release))
+            near = CompletedCloud(
+                (cloud.points - origin)[:, places].numpy(), (added - origin)[:, places].numpy()
+            )
+            picture = draw_completions([near], up_of(config.data.release))
             npz, png = target / f"{name}.npz", target / f"{name}.png"
             write_output(npz, _npz(arrays))
             write_output(png, picture)

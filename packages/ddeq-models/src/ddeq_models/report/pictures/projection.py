@@ -47,7 +47,8 @@ def shades(depth: Array) -> Array:
     """From 1, of what is nearest, to 1/4, of what is farthest; 1 where all is in one plane."""
     if not len(depth):
         return depth
-    return 1 - 0.75 * (depth - depth.min()) / (np.ptp(depth) or 1.0)
+    shade: Array = 1 - 0.75 * (depth - depth.min()) / (np.ptp(depth) or 1.0)
+    return shade
 
 
 def ink(shade: Array, colour: str = BLUE) -> Array:
