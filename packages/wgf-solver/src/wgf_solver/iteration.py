@@ -233,12 +233,15 @@ class Iteration:
         return torch.stack(self.history)[torch.stack(self._wanted)]
 
     def _selected_times(self) -> Tensor | None:
-        """The flow's time at each point of the trajectory."""
+        """The flow's time at each point of the trajectory; on the CPU, in float64.
+
+        Not every device has float64, and a few numbers need none.
+        """
         if self.history is None:
             return None
         count = len(self.history)
-        times = self.mu.points.new_tensor(self._times[:count], dtype=torch.float64)
-        return times[torch.stack(self._wanted)]
+        times = torch.tensor(self._times[:count], dtype=torch.float64)
+        return times[torch.stack(self._wanted).cpu()]
 
     def _field(self, mu: Measure) -> Evaluation:
         """The field at ``mu``, detached.

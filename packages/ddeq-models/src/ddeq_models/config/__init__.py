@@ -14,7 +14,7 @@ from ddeq_models.config.data import (
     check_columns,
 )
 from ddeq_models.config.options import Option, option, options_of
-from ddeq_models.config.run import RunConfig, differences
+from ddeq_models.config.run import RunConfig, differences, flattened
 from ddeq_models.config.train import SolverPhase, TrainConfig, passes
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "check_columns",
     "default_task",
     "differences",
+    "flattened",
     "option",
     "options_of",
     "passes",

@@ -199,7 +199,7 @@ def _correlations(standard: Tensor, share: Tensor) -> Tensor:
 
 def _eigenvalues(x: Tensor, share: Tensor) -> Tensor:
     """Of sum_i w_i x_i x_i^T, rising; on the processor, where they are found for sure and fast."""
-    matrix = ((share * x).mT @ x).double().cpu()
+    matrix = ((share * x).mT @ x).cpu().double()
     found: Tensor = torch.linalg.eigvalsh(matrix)
     return found.to(x)
 

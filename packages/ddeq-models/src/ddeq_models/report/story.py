@@ -12,13 +12,13 @@ import torch
 
 from ddeq_data import Cloud, CloudDataset, DataError, collate
 from ddeq_models._internal.files import read_owned
-from ddeq_models.data import batches, check_fit, open_split, view
+from ddeq_models.data import batches, check_fit, moved, open_split, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.classifier import DDEQ
 from ddeq_models.report.attention import particle_attention
-from ddeq_models.report.pictures.flow import principal_plane
-from ddeq_models.report.samples import CompletedCloud, completed_clouds, one_of_each
+from ddeq_models.report.pictures.projection import Up, on_paper, principal_plane, up_of
+from ddeq_models.report.samples import CompletedCloud, classes_in, completed_clouds, one_of_each
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.runs.records import checked_result
 from ddeq_models.tasks.base import build_task
@@ -26,9 +26,9 @@ from ddeq_models.tasks.completion import Completion
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FLOWS = 8  # clouds whose flow is shown
+FLOWS = 12  # classes of which a flow is shown
 FAILURES = 12  # wrongly classified clouds that are shown
-COMPLETIONS, WORST, JUDGED = 6, 4, 512  # completed clouds shown, the worst of so many
+COMPLETIONS, WORST, JUDGED = 9, 4, 512  # completed clouds shown, the worst of so many
 SHOWN_POINTS = 400  # of one cloud: more cannot be told apart on a screen
 
 
@@ -97,6 +97,8 @@ class Story:
         completions: Of some test clouds.
         worst: The completions that are farthest from the truth, of `judged` test clouds.
         judged: How many clouds the worst are from.
+        classes: How many classes there are clouds of in the test split.
+        clouds: How many clouds there are in it.
         note: Why there are no clouds to show, or nothing.
         damaged: How many lines of the records are damaged and left out.
     """
@@ -114,6 +116,8 @@ class Story:
     completions: tuple[CompletedCloud, ...] = ()
     worst: tuple[CompletedCloud, ...] = ()
     judged: int = 0
+    classes: int = 0
+    clouds: int = 0
     note: str = ""
     damaged: int = 0
 
@@ -145,6 +149,7 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
         check_fit(test_set, config.model.point_dim, config.classes)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")
+    story = replace(story, classes=classes_in(test_set), clouds=len(test_set))
     more = STORIES.get(config.task.kind)
     return story if more is None else more(story, run, test_set, device)
 
@@ -187,13 +192,13 @@ def _with_clouds(
     story: Story, run: RunFolder, test_set: CloudDataset, device: torch.device
 ) -> Story:
     config = run.config()
-    model = run.model(device)
+    model, up = run.model(device), up_of(config.data.release)
     seen = view(config.data)
     loader, sampler = batches(test_set, EVALUATION_BATCH)
     order = [i for batch in sampler for i in batch]
     probabilities, unsolved = [], 0
     for batch in loader:
-        batch = batch.to(device).map(seen)
+        batch = moved(batch, device, seen)
         output = model(batch.points, batch.weights)
         probabilities.append(output.logits.softmax(-1).cpu())
         if output.solution is not None:
@@ -206,7 +211,7 @@ def _with_clouds(
     worst = wrong[best[wrong].argsort(descending=True, stable=True)][:FAILURES]
     failures = tuple(
         Failure(
-            cloud=_shown(test_set[i], test_set.coordinates)[0],
+            cloud=_shown(test_set[i], test_set.coordinates, up)[0],
             index=i,
             truth=config.classes[int(labels[i])],
             predicted=config.classes[int(predicted[i])],
@@ -226,7 +231,7 @@ def _flows(
     """The flow of the first test cloud of each of some classes, spread over all classes."""
     config = run.config()
     clouds = [test_set[i] for i in one_of_each(test_set, FLOWS)]
-    batch = collate(clouds).to(device).map(view(config.data))
+    batch = moved(collate(clouds), device, view(config.data))
     context = model.encode(batch.points, batch.weights)
     solution = model.equilibrium(context, trajectory=True)
     assert solution.trajectory is not None
@@ -244,7 +249,7 @@ def _flows(
         if not as_they_are:
             there = masses[i] > 0
             cloud = Cloud(rows[i][there], masses[i][there], cloud.label)
-        shown, chosen = _shown(cloud, test_set.coordinates)
+        shown, chosen = _shown(cloud, test_set.coordinates, up_of(config.data.release))
         gaps = np.sqrt(np.square(path - path[-1]).sum((1, 2)))
         flows.append(
             Flow(
@@ -262,14 +267,14 @@ def _flows(
     return tuple(flows)
 
 
-def _shown(cloud: Cloud, coordinates: int) -> tuple[Array, torch.Tensor]:
+def _shown(cloud: Cloud, coordinates: int, up: Up) -> tuple[Array, torch.Tensor]:
     """The points of a cloud that are drawn, ``(m, 3)``, and their indices; without features."""
     count = len(cloud.points)
     chosen = torch.arange(count)
     if count > SHOWN_POINTS:
         chosen = torch.linspace(0, count - 1, SHOWN_POINTS).round().long()
     points = cloud.points[:, :coordinates].numpy()
-    plane = points if points.shape[1] == 2 else principal_plane(points)[0](points)
+    plane, _ = on_paper(points, up)
     weights = cloud.weights.numpy()
     weights = weights / max(float(weights.max()), 1e-30)
     return np.concatenate([plane, weights[:, None]], 1)[chosen.numpy()], chosen

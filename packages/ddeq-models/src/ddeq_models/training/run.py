@@ -33,6 +33,7 @@ from ddeq_models.training.board import check_board
 from ddeq_models.training.checkpoints import Manner, how_to_go_on
 from ddeq_models.training.forecast import introduce
 from ddeq_models.training.loop import fit
+from ddeq_models.training.rehearsal import rehearse
 
 
 def train(
@@ -101,6 +102,7 @@ def train(
             check_size(config.model)
             job = build_task(config)
             job.check(dict(zip(SPLITS, sets, strict=True)))
+            rehearse(job, sets[0])
             return sets, config, job
 
         sets, config, job = ranks.together(prepare)
@@ -149,7 +151,9 @@ def resume_run(
             check_size(config.model)
             sets = [open_split(config.data, split) for split in SPLITS]
             check_fit(sets[0], config.model.point_dim, config.classes)
-            return sets, build_task(config)
+            job = build_task(config)
+            rehearse(job, sets[0])
+            return sets, job
 
         sets, job = ranks.together(prepare)
         return _complete(job, sets, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))

@@ -19,14 +19,15 @@ def each_pair(mu: Measure, nu: Measure) -> Iterator[tuple[tuple[int, ...], Cloud
     """The place in the batch, and points and weights of both sides without padding.
 
     Measures that are empty or hold NaN or infinity are left out: there is nothing to transport.
-    Detached, in float64, each side's weights summing to 1 as closely as float64 can.
+    Detached, each side's weights summing to 1 as closely as float64 can: in float64 on the CPU,
+    where plans are found and which has it.
     """
     for place in product(*map(range, mu.batch_shape)):
         sides = []
         for side in (mu, nu):
             rows = side.mask[place]
-            points = side.points.detach()[place][rows].to(torch.float64)
-            weights = side.weights.detach()[place][rows].to(torch.float64)
+            points = side.points.detach()[place][rows].cpu().to(torch.float64)
+            weights = side.weights.detach()[place][rows].cpu().to(torch.float64)
             sides.append((points, weights / weights.sum()))
         if all(len(w) and bool(z.isfinite().all() & w.isfinite().all()) for z, w in sides):
             yield place, sides[0], sides[1]
