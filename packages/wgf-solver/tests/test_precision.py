@@ -12,6 +12,7 @@ from wgf_solver import (
     Descent,
     Energy,
     Euler,
+    Flow,
     Gaussian,
     Implicit,
     Measure,
@@ -20,6 +21,7 @@ from wgf_solver import (
     equilibrium,
 )
 from wgf_solver.iteration import Iteration
+from wgf_solver.options import Options
 
 FIELDS = [Residual(), Descent(MMD(Energy()), "frozen"), Descent(MMD(Gaussian(1.0)), "through")]
 
@@ -36,10 +38,8 @@ def test_no_tensor_leaves_the_device_nor_looks_at_values(field, integrator):
     points = torch.randn(2, 5, 8, device="meta")
     mu0 = Measure(points, torch.rand(2, 5, device="meta"), torch.rand(5, 3, device="meta"))
     net = cell().to("meta")
-    iteration = Iteration(
-        lambda mu: mu.with_points(net(mu.points)), mu0.zero_padding(), field, integrator, 1e-3,
-        callback=None, trajectory=False, watch=True,
-    )  # fmt: skip
+    flow = Flow(field, lambda mu: mu.with_points(net(mu.points)))
+    iteration = Iteration(flow, mu0.zero_padding(), integrator, Options(rtol=1e-3), watch=True)
     with torch.no_grad():
         for _ in range(3):
             iteration.evaluate()
@@ -55,13 +55,8 @@ def test_no_tensor_leaves_the_device_nor_looks_at_values(field, integrator):
 def test_adjoints_attach_on_the_device(adjoint):
     net = cell().to("meta")
     mu = Measure(torch.randn(2, 5, 8, device="meta"))
-    points, _ = adjoint.attach(
-        lambda mu: mu.with_points(net(mu.points)),
-        Residual(),
-        mu,
-        torch.ones(2, dtype=torch.bool, device="meta"),
-        1.0,
-    )
+    flow = Flow(Residual(), lambda mu: mu.with_points(net(mu.points)))
+    points, _ = adjoint.attach(flow, mu, torch.ones(2, dtype=torch.bool, device="meta"), 1.0)
     assert points.device.type == "meta"
     assert points.requires_grad
 

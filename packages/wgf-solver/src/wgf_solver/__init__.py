@@ -31,6 +31,7 @@ from wgf_solver.discrepancies import (
     Wasserstein,
 )
 from wgf_solver.equilibrium import equilibrium
+from wgf_solver.flow import Flow
 from wgf_solver.functionals import (
     DistanceTo,
     Functional,
@@ -97,6 +98,7 @@ __all__ = [
     "EquilibriumWarning",
     "Euler",
     "Evaluation",
+    "Flow",
     "FunctionOf",
     "Functional",
     "Gaussian",

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from wgf_solver.adjoints.base import AdjointReport, AdjointWarning, with_cotangent
 from wgf_solver.adjoints.gmres import GMRES, LinearSolver, LinearStatus
+from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.watch import lowest_precision
 
 
@@ -50,7 +50,7 @@ class Implicit:
     start: Tensor | None = field(default=None, compare=False, repr=False)
 
     def attach(
-        self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`.
 
@@ -65,7 +65,7 @@ class Implicit:
             )
         report = AdjointReport(f"{type(self).__name__}({self.linear_solver})")
         z = mu.points.clone().requires_grad_()
-        v = velocity(f, mu.with_points(z)).velocity
+        v = flow(mu.with_points(z)).velocity
         precision = lowest_precision(v)
 
         def solve(g: Tensor) -> Tensor:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
-
-if TYPE_CHECKING:
-    from wgf_solver.integrators.base import Integrator
 
 Map: TypeAlias = Callable[[Measure], Measure]
 """``F``: takes a measure and returns one, of the same batch shape and dimension."""
@@ -48,11 +45,18 @@ class Evaluation(NamedTuple):
 
 
 class VelocityField(Protocol):
-    """A velocity field; write the first two members and every integrator and adjoint works.
+    """A velocity field; write these two members and every integrator and adjoint works.
 
     A field is a function of the measure and of what ``F`` closes over, by torch operations.
     Called while gradients are recorded, with points that require one, it returns a velocity that
     can be differentiated (that is what the adjoints need); called without, it may save the graph.
+
+    Three more members are used where they exist. ``default_integrator()``: what follows this field
+    where nobody chose; without it, or where it returns None, that is `wgf_solver.LBFGS` if the
+    field descends and `wgf_solver.Anderson` if it does not. ``picard``: True if a unit step leads
+    to ``F(μ)``, up to the order of its atoms; `wgf_solver.Phantom` then differentiates such steps.
+    ``prepared(mu)``: an equal field for measures like ``mu``, for which what will not change is
+    computed once.
     """
 
     @property
@@ -67,14 +71,6 @@ class VelocityField(Protocol):
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """Evaluate at ``mu``, whose padded rows hold zeros."""
         ...
-
-    def default_integrator(self) -> Integrator | None:
-        """What follows this field where nobody chose; None leaves it to the driver.
-
-        A field that does not have this member is followed by `wgf_solver.LBFGS` if it descends and
-        by `wgf_solver.Anderson` if it does not.
-        """
-        return None
 
 
 def size_of(evaluation: Evaluation, mu: Measure) -> Tensor:

@@ -36,6 +36,11 @@ class Residual:
         """False: nothing is promised to fall along the way."""
         return False
 
+    @property
+    def picard(self) -> bool:
+        """True: it is ``F`` itself."""
+        return True
+
     def default_integrator(self) -> Anderson:
         """`Anderson`."""
         return Anderson()

@@ -50,6 +50,11 @@ class Transport:
         """False: unit steps are Picard iteration, along which nothing is promised to fall."""
         return False
 
+    @property
+    def picard(self) -> bool:
+        """True: ``Z + v(Z)`` is ``F(μ)``, in the order of ``μ``."""
+        return True
+
     def default_integrator(self) -> Anderson:
         """`Anderson`."""
         return Anderson()
