@@ -7,6 +7,7 @@ velocity field (`Residual`, `Descent`), an integrator (`Euler`, `Anderson`) and 
 """
 
 from importlib.metadata import version
+from typing import Any
 
 from wgf_solver.adjoints import (
     GMRES,
@@ -20,10 +21,10 @@ from wgf_solver.adjoints import (
     Phantom,
     Unrolled,
 )
+from wgf_solver.deprecated import renamed
 from wgf_solver.discrepancies import (
     MMD,
     Discrepancy,
-    Pull,
     Sinkhorn,
     SinkhornWarning,
     SlicedMMD,
@@ -31,6 +32,7 @@ from wgf_solver.discrepancies import (
     Wasserstein,
 )
 from wgf_solver.equilibrium import equilibrium
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.flow import Flow
 from wgf_solver.functionals import (
     DistanceTo,
@@ -38,7 +40,6 @@ from wgf_solver.functionals import (
     FunctionOf,
     Interaction,
     Potential,
-    Slope,
 )
 from wgf_solver.gradient_flow import gradient_flow
 from wgf_solver.integrators import (
@@ -70,7 +71,6 @@ from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, 
 from wgf_solver.stability import spectral_radius
 from wgf_solver.velocities import (
     Descent,
-    Evaluation,
     Map,
     Residual,
     Transport,
@@ -120,7 +120,6 @@ __all__ = [
     "Phases",
     "PolynomialDecay",
     "Potential",
-    "Pull",
     "Quantiles",
     "Quantisation",
     "RadialKernel",
@@ -129,7 +128,6 @@ __all__ = [
     "SinkhornWarning",
     "SlicedMMD",
     "SlicedWasserstein",
-    "Slope",
     "Solution",
     "SquaredDistance",
     "Status",
@@ -142,3 +140,8 @@ __all__ = [
     "gradient_flow",
     "spectral_radius",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the version before."""
+    return renamed(name)

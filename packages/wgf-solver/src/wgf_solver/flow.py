@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from wgf_solver.evaluation import Evaluation, completed
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Evaluation, Map, VelocityField
+from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.watch import depends_beyond
 
 
@@ -28,7 +29,13 @@ class Flow:
 
     def __call__(self, mu: Measure) -> Evaluation:
         """The field at ``mu``."""
-        return self.velocity(_no_map if self.map is None else self.map, mu)
+        evaluation = self.velocity(_no_map if self.map is None else self.map, mu)
+        if self.descends and not evaluation.says_discrepancy:
+            raise TypeError(
+                f"the velocity field {self.velocity!r} descends and does not say what: give its "
+                "Evaluation a discrepancy, one number for each measure"
+            )
+        return completed(evaluation, mu)
 
     def prepared(self, mu: Measure) -> Flow:
         """The same flow; what will not change from ``mu`` on is computed once."""

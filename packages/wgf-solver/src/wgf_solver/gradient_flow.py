@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
 from wgf_solver.driver import (
@@ -15,6 +13,7 @@ from wgf_solver.driver import (
     integrator_for,
     left_alone,
 )
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.flow import Flow
 from wgf_solver.functionals import Functional, FunctionalLike, as_functional
 from wgf_solver.integrators.base import Integrator
@@ -22,7 +21,7 @@ from wgf_solver.integrators.quasi_newton import LBFGS
 from wgf_solver.measure import Measure
 from wgf_solver.options import Callback, OnFailure, Options
 from wgf_solver.solution import Solution
-from wgf_solver.velocities.base import Evaluation, Map
+from wgf_solver.velocities.base import Map
 
 
 @left_alone
@@ -130,7 +129,4 @@ class Gradient:
 
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """Energy and velocity; ``f`` is not asked."""
-        velocity, scale, energy, rounding = self.functional.slope(mu)
-        if rounding is None:
-            rounding = torch.zeros_like(scale)
-        return Evaluation(velocity, scale, rounding, energy, mu)
+        return self.functional.slope(mu)

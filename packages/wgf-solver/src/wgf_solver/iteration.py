@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, image_beside, size_of
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import may_look, weighted_rms, where_measure
+from wgf_solver.norms import may_look, where_measure
 from wgf_solver.options import Options
 from wgf_solver.solution import Solution, Status
-from wgf_solver.velocities.base import Evaluation, image_of
+from wgf_solver.velocities.base import image_of
 from wgf_solver.watch import depends_beyond, holds_a_parameter
 from wgf_solver.yardstick import Yardstick, frobenius, yardstick_at
 
@@ -72,9 +73,7 @@ class Iteration:
         """Evaluate the field; judge and record every measure that still runs."""
         perturbed = None if self._perturb is None else self._perturb(self.state, self.mu)
         evaluation = self._field(self.mu if perturbed is None else perturbed)
-        # Measured here and not taken from the field, which may be somebody's variant of another.
-        size = weighted_rms(evaluation.velocity, self.mu.weights, self.mu.full)
-        evaluation = evaluation._replace(size=size)
+        size = size_of(evaluation, self.mu)
         if self.k == 0:
             self.first_discrepancy = evaluation.discrepancy
         self.k += 1
@@ -164,7 +163,7 @@ class Iteration:
     def image(self) -> Measure:
         """``F`` of the present measures, which for those that are done are the ones to return."""
         assert self._evaluation is not None
-        return self._evaluation.image
+        return image_beside(self._evaluation, self.mu)
 
     def refuse_overflow(self) -> None:
         """Take back the verdict on measures so far out that no distance of theirs is finite."""

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Evaluation
 
 Callback: TypeAlias = Callable[[int, Measure, Evaluation], None]
 """``callback(step, measure, evaluation)``, called at each evaluation with detached tensors."""

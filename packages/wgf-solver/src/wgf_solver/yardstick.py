@@ -28,8 +28,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, image_beside
 from wgf_solver.measure import Measure, extent
-from wgf_solver.velocities.base import Evaluation
 
 
 @dataclass
@@ -70,8 +70,8 @@ def yardstick_at(
     eps = torch.finfo(size.dtype).eps
     reference = torch.fmax(size, evaluation.scale)
     tolerance = torch.clamp(rtol * reference, min=atol)
-    length, ahead = extent(mu, evaluation.image) / max(mu.dim, 1) ** 0.5, step * size
-    if evaluation.image is mu:  # the flow of a functional: there is no map that shows the way
+    length, ahead = extent(mu, image_beside(evaluation, mu)) / max(mu.dim, 1) ** 0.5, step * size
+    if evaluation.image is None:  # the flow of a functional: there is no map that shows the way
         length = torch.fmax(length, ahead)
     length = torch.where(length > 0, length, ahead)
     atoms = (mu.mask.sum(-1) * max(mu.dim, 1)).to(size.dtype).sqrt()  # ‖Z‖ is so many times |z|

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, size_of
 from wgf_solver.measure import Measure
 from wgf_solver.norms import has_values, may_look, where_measure
-from wgf_solver.velocities.base import Evaluation, size_of
 
 # By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
 # the steps to the root of a frozen field with D > 0, 1e-2 lets some solves drift to spurious roots.
