@@ -122,7 +122,7 @@ def test_mmd_under_autocast_is_what_it_is_without():
         value = distance(mu.with_points(z), nu)
         (gradient,) = torch.autograd.grad(value, z, create_graph=True)
         (second,) = torch.autograd.grad(gradient.square().sum(), z)
-        return [value, gradient, second, *distance.pull(mu, nu)]
+        return [value, gradient, second, *distance.pull(mu, nu)[:3]]
 
     expected = everything()
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -112,17 +112,17 @@ class Iteration:
         )
         running = self.status == RUNNING
         far = frobenius(proposal)
-        leaps = running & (far > self.yardstick.reach)
+        leaps, moves = running & ~(far <= self.yardstick.reach), running
         if not (may_look(leaps) and not bool(leaps.any())):
             # To where floating point does not resolve the problem no step leads but a plain one.
             step = self.plain_step(self._clock)[..., None, None]
             plain = self.mu.points + step * self._evaluation.velocity
             proposal = where_measure(leaps & (far < torch.inf), plain, proposal)
             far = frobenius(proposal)
-        # Points whose squares overflow have no distances: kernels of them are 0, not small.
-        finite = far < torch.inf
-        self.status = self.status.masked_fill(running & ~finite, NONFINITE)
-        moves = running & finite
+            # Points whose squares overflow have no distances: kernels of them are 0, not small.
+            finite = far < torch.inf
+            self.status = self.status.masked_fill(running & ~finite, NONFINITE)
+            moves = running & finite
         points = where_measure(moves, proposal, self.mu.points)
         self._far = torch.where(moves, far, self._far)
         self.mu = self.mu.with_points(points)
@@ -201,6 +201,8 @@ class Iteration:
 
     def stop_spent(self, max_steps: int) -> None:
         """End measures that have used up their budget."""
+        if self.k < max_steps:  # no measure has made more evaluations than were made
+            return
         spent = (self.status == RUNNING) & (self.steps >= max_steps)
         self.status = self.status.masked_fill(spent, MAX_STEPS)
 

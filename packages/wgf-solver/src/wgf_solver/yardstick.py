@@ -40,7 +40,7 @@ class Yardstick:
         reference: ``R``.
         tolerance: ``T``.
         rounding: the largest ``ρ`` below which a velocity may count as 0.
-        reach: the largest ``‖Z‖`` (Frobenius) at which the problem is resolved.
+        reach: the largest ``‖Z‖`` (Frobenius) at which the problem is resolved; finite.
     """
 
     reference: Tensor
@@ -80,7 +80,8 @@ def yardstick_at(
     part = 4 * eps * there / torch.where((length > 0) & (atoms > 0), length * atoms, torch.inf)
     rounding = torch.fmax(tolerance, torch.clamp(2 * part, min=eps**0.5) * reference)
     reach = max(eps**0.5, rtol) / (4 * eps) * length * atoms
-    return Yardstick(reference, tolerance, rounding, torch.fmax(reach, 2 * there))
+    reach = torch.fmax(reach, 2 * there).clamp(max=torch.finfo(reach.dtype).max)
+    return Yardstick(reference, tolerance, rounding, reach)
 
 
 def frobenius(points: Tensor) -> Tensor:

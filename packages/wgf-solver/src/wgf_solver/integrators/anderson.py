@@ -137,9 +137,13 @@ class Anderson:
                 rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit.abs()
                 limit = state.merit + _RISE * state.merit.abs() + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
-            points = where_measure(rejected, state.points, points)
-            velocity = where_measure(rejected, state.dv[..., -1, :].view(points.shape), velocity)
-            merit = torch.where(rejected, state.merit, merit)
+            if may_look(rejected) and not bool(rejected.any()):
+                rejected = None
+            else:
+                last = state.dv[..., -1, :].view(points.shape)
+                points = where_measure(rejected, state.points, points)
+                velocity = where_measure(rejected, last, velocity)
+                merit = torch.where(rejected, state.merit, merit)
         plain = torch.add(points, velocity, alpha=self.step)
         self._remember(state, plain, velocity, rejected)
         state.points, state.plain, state.merit = points, plain, merit
