@@ -54,9 +54,11 @@ def equilibrium(
     (`wgf_solver.MMD.relocated`), and it is descended from. If the discrepancy falls to less than
     half of what it was, the root was no minimum, and the solve goes on from there.
 
-    `torch.compile` leaves a solve as it is, whatever is compiled around it or inside ``F``. What
-    `torch.export` makes of one has no early end, no warnings and no probes: a root that would be
-    probed is `Status.STATIONARY` there.
+    `torch.compile` leaves a solve as it is, whatever is compiled around it or inside ``F``: its
+    loop ends where values say so, and so no graph with ``fullgraph=True`` holds it; compile ``F``
+    by itself. What `torch.export` makes of a solve is one graph, which ``fullgraph=True`` takes; it
+    has no early end, no gradient, no warnings and no probes: a root that would be probed is
+    `Status.STATIONARY` there.
 
     Args:
         f: ``F``, a function from `Measure` to `Measure`, of the same batch shape and dimension. It
