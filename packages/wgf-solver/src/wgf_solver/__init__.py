@@ -67,6 +67,7 @@ from wgf_solver.kernels import (
 )
 from wgf_solver.measure import Measure
 from wgf_solver.projections import Quantiles, Quantisation, Systematic
+from wgf_solver.regularisation import jacobian_norm
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
 from wgf_solver.stability import spectral_radius
 from wgf_solver.velocities import (
@@ -138,6 +139,7 @@ __all__ = [
     "Wasserstein",
     "equilibrium",
     "gradient_flow",
+    "jacobian_norm",
     "spectral_radius",
 ]
 
