@@ -79,6 +79,20 @@ def test_towards_a_target_value_and_pull_are_those_of_two_calls(kernel):
 
 
 @pytest.mark.parametrize("kernel", ALL, ids=repr)
+def test_a_target_that_many_share_is_summed_over_once(kernel, monkeypatch):
+    mu, nu = pair(2, 3)
+    one = Measure(nu.points[0, 1], nu.weights[0, 1], None if nu.marks is None else nu.marks[0, 1])
+    summed, self_energy = [], MMD.self_energy
+    monkeypatch.setattr(
+        MMD, "self_energy", lambda d, m: summed.append(m.batch_shape) or self_energy(d, m)
+    )
+    came = MMD(kernel).towards(one.expand((2, 3)))(mu)
+    assert summed == [(1, 1)]
+    expected = MMD(kernel)(mu, one.expand((2, 3)))
+    torch.testing.assert_close(came.discrepancy, expected)
+
+
+@pytest.mark.parametrize("kernel", ALL, ids=repr)
 def test_gradients_with_respect_to_points_and_weights(kernel):
     mu, nu = pair(n=3, m=2)
     marked = Gaussian(0.5) * Energy() == kernel  # marks too, where the mark kernel is smooth

@@ -110,7 +110,7 @@ class MMD(ValueAndPull):
         Those of ``ν`` with itself take one pass of their own, here.
         """
         with torch.no_grad():
-            within_nu = self.self_energy(nu)
+            within_nu = self.self_energy(_each_once(nu))
         return partial(self._pull_and_value, nu, within_nu)
 
     def _pull_and_value(self, nu: Measure, within_nu: Tensor, mu: Measure) -> Evaluation:
@@ -169,6 +169,15 @@ class MMD(ValueAndPull):
         if mark is not None:
             _check_marks(mark, mu, nu)
         return self.keops and min(mu.points.numel(), nu.points.numel()) > 0
+
+
+def _each_once(nu: Measure) -> Measure:
+    """One of each, along batch dimensions in which ``ν`` was expanded and all are the same."""
+    parts = [nu.points, nu.weights] + ([] if nu.marks is None else [nu.marks])
+    for dim, count in enumerate(nu.batch_shape):
+        if count > 1 and all(part.stride(dim) == 0 for part in parts):
+            parts = [part.narrow(dim, 0, 1) for part in parts]
+    return nu.replaced(parts[0], parts[1], parts[2] if len(parts) > 2 else None)
 
 
 def _pairs(
