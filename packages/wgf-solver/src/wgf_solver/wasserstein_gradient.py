@@ -37,14 +37,15 @@ def wasserstein_gradient(energy: Callable[[Measure], Tensor], mu: Measure) -> Ev
         )
     tracked = torch.is_grad_enabled()
     with torch.enable_grad():
-        points = mu.points if mu.points.requires_grad else mu.points.detach().requires_grad_()
-        here = mu.with_points(points.view_as(points))  # another node than what 𝓕 closes over
-        value = energy(here)
+        # Another tensor than what 𝓕 may close over: a leaf, or a node behind the one at hand.
+        wanted = mu.points.requires_grad
+        points = mu.points.view_as(mu.points) if wanted else mu.points.detach().requires_grad_()
+        value = energy(mu.with_points(points))
         _check(value, mu)
         gradient = torch.zeros_like(points)
         if value.requires_grad:
             (gradient,) = torch.autograd.grad(
-                value.sum(), here.points, create_graph=tracked, materialize_grads=True
+                value.sum(), points, create_graph=tracked, materialize_grads=True
             )
         else:
             _check_constant(energy, mu, value)
