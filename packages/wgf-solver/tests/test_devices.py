@@ -16,6 +16,7 @@ from wgf_solver import (
     DistanceTo,
     Energy,
     Euler,
+    Flow,
     Gaussian,
     Implicit,
     Interaction,
@@ -119,10 +120,8 @@ def test_adjoints_stay_on_the_device(adjoint, field):
     # On the meta device, which autograd knows everywhere.
     theta = torch.zeros((), device="meta", requires_grad=True)
     mu = measure(torch.device("meta"), 2)
-    points, _ = adjoint.attach(
-        lambda m: m.with_points(theta * f(m).points), field, mu,
-        torch.ones(2, dtype=torch.bool, device="meta"), 1.0,
-    )  # fmt: skip
+    flow = Flow(field, lambda m: m.with_points(theta * f(m).points))
+    points, _ = adjoint.attach(flow, mu, torch.ones(2, dtype=torch.bool, device="meta"), 1.0)
     assert points.device.type == "meta"
     assert points.requires_grad
     if not isinstance(adjoint, Implicit):  # GMRES looks whether it is done

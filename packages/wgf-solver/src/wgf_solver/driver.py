@@ -1,71 +1,35 @@
-"""One driver that brings a velocity field to rest; `equilibrium` and `gradient_flow` call it."""
+"""The one driver, which brings a flow to rest; `equilibrium` and `gradient_flow` call it."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from wgf_solver.adjoints.base import Adjoint, AdjointReport
+from wgf_solver.adjoints.base import Adjoint, attached
+from wgf_solver.flow import Flow
 from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.integrators.quasi_newton import LBFGS
 from wgf_solver.iteration import NONFINITE, RUNNING, Iteration
 from wgf_solver.measure import Measure
 from wgf_solver.norms import has_values
+from wgf_solver.options import OnFailure, Options
+from wgf_solver.precision import full_precision
 from wgf_solver.probe import PROBE_STEPS, descend_from
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
-from wgf_solver.velocities.base import Evaluation, Map, VelocityField
-
-Callback: TypeAlias = Callable[[int, Measure, Evaluation], None]
-"""``callback(step, measure, evaluation)``, called at each evaluation with detached tensors."""
-
-OnFailure: TypeAlias = Literal["warn", "raise", "ignore"]
+from wgf_solver.velocities.base import VelocityField, WritesInPlaceError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # A field that descends may come to rest at a saddle; it is pushed off and sent on so many times.
 _ESCAPES = 3
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a caller of the driver asks for; see `wgf_solver.equilibrium`."""
-
-    rtol: float
-    atol: float
-    max_steps: int
-    check_every: int | None
-    on_failure: OnFailure
-    callback: Callback | None
-    progress: bool
-    trajectory: bool
-
-    def __post_init__(self) -> None:
-        if self.on_failure not in ("warn", "raise", "ignore"):
-            raise ValueError(
-                f"on_failure must be 'warn', 'raise' or 'ignore'; got {self.on_failure!r}"
-            )
-        every = self.check_every
-        if not self.rtol > 0 or self.max_steps < 1 or (every is not None and every < 1):
-            raise ValueError(
-                "rtol must be positive, max_steps and check_every at least 1; got "
-                f"rtol={self.rtol}, max_steps={self.max_steps}, check_every={every}"
-            )
-        if not self.atol >= 0:
-            raise ValueError(f"atol must not be negative; got {self.atol}")
-
-    def look_every(self, device: torch.device) -> int:
-        """Steps between looks at the device: each on the CPU, every 8th where it waits for one."""
-        if self.check_every is not None:
-            return self.check_every
-        return 1 if device.type == "cpu" else 8
 
 
 def check_start(mu0: Measure) -> None:
@@ -121,11 +85,45 @@ def ordinary(mu: Measure) -> Measure:
     return mu.replaced(saved(mu.points), saved(mu.weights), marks)
 
 
-def bring_to_rest(iteration: Iteration, options: Options, *, escape: bool) -> None:
-    """Step until every measure is done, and on from saddles if ``escape``; gradients are off."""
+def bring_to_rest(
+    flow: Flow, mu0: Measure, integrator: Integrator, adjoint: Adjoint, options: Options
+) -> Solution:
+    """Follow ``flow`` from ``mu0`` to where it rests, and give that its gradient.
+
+    One look at the first evaluation tells whether the map depends on anything that wants a
+    gradient; a solve that nothing depends on gets no graph.
+    """
+    recording = torch.is_grad_enabled()
+    with full_precision(mu0.points.device), outside_inference_mode():
+        mu0 = ordinary(mu0).zero_padding()
+        flow = flow.prepared(mu0)
+
+        def iterated(flow: Flow) -> Iteration:
+            iteration = Iteration(flow, mu0, integrator, options, watch=recording)
+            _descend_and_escape(iteration, options)
+            return iteration
+
+        with torch.no_grad():
+            try:
+                iteration = iterated(flow)
+            except WritesInPlaceError as error:  # into a copy: the caller's points are untouched
+                warnings.warn(f"{error}. Until then it gets copies", stacklevel=4)
+                flow = flow.on_copies()
+                iteration = iterated(flow)
+            solution = iteration.solution()
+        if recording and (iteration.depends_on_something or flow.wants_gradient(mu0)):
+            step = integrator.step_size(0)
+            solution = _with_gradient(solution, flow, mu0, adjoint, step)
+    _report(solution, options.on_failure)
+    return solution
+
+
+def _descend_and_escape(iteration: Iteration, options: Options) -> None:
+    """Step until every measure is done, and on from saddles; gradients are off."""
     _run(iteration, options)
     iteration.refuse_overflow()
-    if not escape:
+    # A gradient flow is asked where it rests; only of a map can a point of rest be the wrong one.
+    if iteration.flow.map is None or not iteration.flow.descends:
         return
     if has_values(iteration.status):
         _leave_saddles(iteration, options)
@@ -176,24 +174,17 @@ def _leave_saddles(iteration: Iteration, options: Options) -> None:
         _run(iteration, options, int(iteration.steps[saddles].min()))
 
 
-def with_gradient(
-    solution: Solution,
-    f: Map,
-    velocity: VelocityField,
-    mu0: Measure,
-    adjoint: Adjoint,
-    step: float,
+def _with_gradient(
+    solution: Solution, flow: Flow, mu0: Measure, adjoint: Adjoint, step: float
 ) -> Solution:
-    """The solution with its points tied to everything that ``F`` depends on."""
+    """The solution with its points tied to everything that the flow depends on."""
     usable = (solution.status != NONFINITE) & (solution.status != int(Status.EMPTY))
     mu = mu0.with_points(solution.measure.points)
-    points: Tensor
-    report: AdjointReport
-    points, report = adjoint.attach(f, velocity, mu, usable, step)
+    points, report = attached(adjoint, flow, mu, usable, step)
     return replace(solution, measure=mu.with_points(points), adjoint=report)
 
 
-def report(solution: Solution, on_failure: OnFailure) -> None:
+def _report(solution: Solution, on_failure: OnFailure) -> None:
     """Be loud about failure, as asked."""
     if not has_values(solution.status):
         return
@@ -201,7 +192,7 @@ def report(solution: Solution, on_failure: OnFailure) -> None:
         return
     if on_failure == "raise":
         raise EquilibriumError(solution.summary(), solution)
-    warnings.warn(solution.summary(), EquilibriumWarning, stacklevel=4)  # past `left_alone`
+    warnings.warn(solution.summary(), EquilibriumWarning, stacklevel=5)  # past `left_alone`
 
 
 def _progress_bar(total: int) -> Any:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, image_beside, size_of
+from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import may_look, weighted_rms, where_measure
+from wgf_solver.norms import may_look, where_measure
+from wgf_solver.options import Options
 from wgf_solver.solution import Solution, Status
-from wgf_solver.velocities.base import Evaluation, Map, VelocityField, image_of
+from wgf_solver.velocities.base import image_of
 from wgf_solver.watch import depends_beyond, holds_a_parameter
 from wgf_solver.yardstick import Yardstick, frobenius, yardstick_at
 
@@ -28,27 +29,23 @@ class Iteration:
 
     def __init__(
         self,
-        f: Map,
+        flow: Flow,
         mu0: Measure,
-        velocity: VelocityField,
         integrator: Integrator,
-        rtol: float,
-        atol: float = 0.0,
+        options: Options,
         *,
-        callback: Callable[[int, Measure, Evaluation], None] | None,
-        trajectory: bool,
-        watch: bool,
+        watch: bool = False,
     ) -> None:
-        self.f, self.velocity, self.integrator = f, velocity, integrator
-        self.rtol, self.atol = rtol, atol
-        self.callback = callback
+        self.flow, self.integrator = flow, integrator
+        self.rtol, self.atol, self.callback = options.rtol, options.atol, options.callback
         self.start = mu0
         # A copy, so that a map that writes into its argument (an error) spoils no tensor of others.
         self.mu = mu0.with_points(mu0.points.clone()).detach()
         self.state = integrator.start(self.mu)
         self.k = 0
         self.depends_on_something = False
-        self._watch = watch
+        self._watch = watch and flow.map is not None
+        self.energies: list[Tensor] | None = [] if flow.map is None else None
         batch, points = self.mu.batch_shape, self.mu.points
         alive = self.mu.mask.any(-1)
         infinite = points.new_full(batch, torch.inf)
@@ -66,7 +63,7 @@ class Iteration:
         self._best_merit = infinite
         self._evaluation: Evaluation | None = None
         self._wanted: list[Tensor] = []  # () bool for each evaluation: whether any measure ran
-        self.history: list[Tensor] | None = [] if trajectory else None
+        self.history: list[Tensor] | None = [] if options.trajectory else None
         self.probe_steps = torch.zeros_like(self.steps)
         self._perturb = getattr(integrator, "perturb", None)  # few integrators have it
         self._clock = 0
@@ -76,9 +73,7 @@ class Iteration:
         """Evaluate the field; judge and record every measure that still runs."""
         perturbed = None if self._perturb is None else self._perturb(self.state, self.mu)
         evaluation = self._field(self.mu if perturbed is None else perturbed)
-        # Measured here and not taken from the field, which may be somebody's variant of another.
-        size = weighted_rms(evaluation.velocity, self.mu.weights, self.mu.full)
-        evaluation = evaluation._replace(size=size)
+        size = size_of(evaluation, self.mu)
         if self.k == 0:
             self.first_discrepancy = evaluation.discrepancy
         self.k += 1
@@ -92,7 +87,7 @@ class Iteration:
             # An infinite velocity is not small, even beside an infinite scale.
             good = small & resolved & (size < torch.inf)
             # Not the relative size: of a solve that diverges, the start is the best.
-            merit = evaluation.discrepancy if self.velocity.descends else size
+            merit = evaluation.discrepancy if self.flow.descends else size
             record = running & resolved & (good | (merit < self._best_merit))
             self.best_points = where_measure(record, self.mu.points, self.best_points)
             self._best_size = torch.where(record, size, self._best_size)
@@ -104,6 +99,8 @@ class Iteration:
         self._wanted.append(running.any())
         if self.history is not None:
             self.history.append(self.mu.points)
+        if self.energies is not None:
+            self.energies.append(evaluation.discrepancy)
         if self.callback is not None:
             self.callback(self.k, self.mu, evaluation)
 
@@ -111,21 +108,21 @@ class Iteration:
         """Move the measures that still run; one that would become NaN is stopped instead."""
         assert self._evaluation is not None
         proposal = self.integrator.propose(
-            self.state, self.mu, self._evaluation, self.velocity.descends
+            self.state, self.mu, self._evaluation, self.flow.descends
         )
         running = self.status == RUNNING
         far = frobenius(proposal)
-        leaps = running & (far > self.yardstick.reach)
+        leaps, moves = running & ~(far <= self.yardstick.reach), running
         if not (may_look(leaps) and not bool(leaps.any())):
             # To where floating point does not resolve the problem no step leads but a plain one.
             step = self.plain_step(self._clock)[..., None, None]
             plain = self.mu.points + step * self._evaluation.velocity
             proposal = where_measure(leaps & (far < torch.inf), plain, proposal)
             far = frobenius(proposal)
-        # Points whose squares overflow have no distances: kernels of them are 0, not small.
-        finite = far < torch.inf
-        self.status = self.status.masked_fill(running & ~finite, NONFINITE)
-        moves = running & finite
+            # Points whose squares overflow have no distances: kernels of them are 0, not small.
+            finite = far < torch.inf
+            self.status = self.status.masked_fill(running & ~finite, NONFINITE)
+            moves = running & finite
         points = where_measure(moves, proposal, self.mu.points)
         self._far = torch.where(moves, far, self._far)
         self.mu = self.mu.with_points(points)
@@ -166,7 +163,7 @@ class Iteration:
     def image(self) -> Measure:
         """``F`` of the present measures, which for those that are done are the ones to return."""
         assert self._evaluation is not None
-        return self._evaluation.image
+        return image_beside(self._evaluation, self.mu)
 
     def refuse_overflow(self) -> None:
         """Take back the verdict on measures so far out that no distance of theirs is finite."""
@@ -204,6 +201,8 @@ class Iteration:
 
     def stop_spent(self, max_steps: int) -> None:
         """End measures that have used up their budget."""
+        if self.k < max_steps:  # no measure has made more evaluations than were made
+            return
         spent = (self.status == RUNNING) & (self.steps >= max_steps)
         self.status = self.status.masked_fill(spent, MAX_STEPS)
 
@@ -223,6 +222,8 @@ class Iteration:
             probe_steps=self.probe_steps,
             trajectory=self._trajectory(),
             times=self._selected_times(),
+            energies=None if self.energies is None else torch.stack(self.energies),
+            of_functional=self.flow.map is None,
             at_rounding=(ended == CONVERGED) & (self._best_size > self.yardstick.tolerance),
         )
 
@@ -249,16 +250,17 @@ class Iteration:
         The first evaluation is made with gradients on, at no extra cost, to see whether the image
         depends on anything that wants one: a solve that nothing depends on gets no graph.
         """
-        if self.k > 0 or not self._watch:
-            return self.velocity(self.f, mu)
+        f = self.flow.map
+        if self.k > 0 or not self._watch or f is None:
+            return self.flow(mu)
 
         def watched(mu: Measure) -> Measure:
             with torch.enable_grad():
-                image = image_of(self.f, mu)
+                image = image_of(f, mu)
             seen = (image.points, image.weights, self.start.weights, self.start.marks)
             self.depends_on_something |= any(depends_beyond(t, mu.points) for t in seen)
-            self.depends_on_something |= holds_a_parameter(self.velocity)
+            self.depends_on_something |= holds_a_parameter(self.flow.velocity)
             # A field that differentiates through F has asked for a gradient at the points.
             return image if mu.points.requires_grad else image.detach()
 
-        return self.velocity(watched, self.start.with_points(mu.points).detach())
+        return self.flow.of(watched)(self.start.with_points(mu.points).detach())

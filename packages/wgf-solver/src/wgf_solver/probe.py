@@ -44,7 +44,7 @@ def descend_from(iteration: Iteration) -> Fallen:
     reaches them are on no slope, and no push shows it: while the discrepancy knows better places
     for some (`wgf_solver.MMD.relocated`), they go there instead of a step.
     """
-    field, f, mu = iteration.velocity, iteration.f, iteration.mu
+    flow, mu = iteration.flow, iteration.mu
     root, level = iteration.best_points, iteration.discrepancy
     spread = mu.with_points(root).spread()
     size = (
@@ -55,7 +55,7 @@ def descend_from(iteration: Iteration) -> Fallen:
     points = torch.where(mu.mask[..., None], root + _PUSH * size * push, 0)
     best, lowest, zero, jumping = root, level, torch.zeros_like(level), True
     for k in range(PROBE_STEPS):
-        evaluation = field(f, mu.with_points(points))
+        evaluation = flow(mu.with_points(points))
         if k == 0:
             zero = _ZERO * evaluation.discrepancy
         better = evaluation.discrepancy < lowest

@@ -28,8 +28,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, image_beside
 from wgf_solver.measure import Measure, extent
-from wgf_solver.velocities.base import Evaluation
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Yardstick:
         reference: ``R``.
         tolerance: ``T``.
         rounding: the largest ``ρ`` below which a velocity may count as 0.
-        reach: the largest ``‖Z‖`` (Frobenius) at which the problem is resolved.
+        reach: the largest ``‖Z‖`` (Frobenius) at which the problem is resolved; finite.
     """
 
     reference: Tensor
@@ -70,8 +70,8 @@ def yardstick_at(
     eps = torch.finfo(size.dtype).eps
     reference = torch.fmax(size, evaluation.scale)
     tolerance = torch.clamp(rtol * reference, min=atol)
-    length, ahead = extent(mu, evaluation.image) / max(mu.dim, 1) ** 0.5, step * size
-    if evaluation.image is mu:  # the flow of a functional: there is no map that shows the way
+    length, ahead = extent(mu, image_beside(evaluation, mu)) / max(mu.dim, 1) ** 0.5, step * size
+    if evaluation.image is None:  # the flow of a functional: there is no map that shows the way
         length = torch.fmax(length, ahead)
     length = torch.where(length > 0, length, ahead)
     atoms = (mu.mask.sum(-1) * max(mu.dim, 1)).to(size.dtype).sqrt()  # ‖Z‖ is so many times |z|
@@ -80,7 +80,8 @@ def yardstick_at(
     part = 4 * eps * there / torch.where((length > 0) & (atoms > 0), length * atoms, torch.inf)
     rounding = torch.fmax(tolerance, torch.clamp(2 * part, min=eps**0.5) * reference)
     reach = max(eps**0.5, rtol) / (4 * eps) * length * atoms
-    return Yardstick(reference, tolerance, rounding, torch.fmax(reach, 2 * there))
+    reach = torch.fmax(reach, 2 * there).clamp(max=torch.finfo(reach.dtype).max)
+    return Yardstick(reference, tolerance, rounding, reach)
 
 
 def frobenius(points: Tensor) -> Tensor:

@@ -30,11 +30,11 @@ from wgf_solver import (
     GMRES,
     Adjoint,
     AdjointReport,
+    Flow,
     Implicit,
     LinearStatus,
     Measure,
     Phantom,
-    VelocityField,
 )
 
 SHOWN = 5  # eigenvalues of each cloud
@@ -155,11 +155,12 @@ class Spectrum:
     errors: np.ndarray[Any, np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(0))
 
     def attach(
-        self, f: Any, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
         """See `wgf_solver.Adjoint.attach`."""
         z = mu.points.clone().requires_grad_()
-        image = f(mu.with_points(z)).points
+        assert flow.map is not None
+        image = flow.map(mu.with_points(z)).points
 
         def product(u: Tensor) -> Tensor:
             (turned,) = torch.autograd.grad(
@@ -172,7 +173,7 @@ class Spectrum:
         start = torch.ones(z.numel(), dtype=torch.float64)
         start += torch.arange(z.numel(), dtype=torch.float64).sin()
         self.values, self.errors = ritz_values(product, start, self.products)
-        return Phantom().attach(f, velocity, mu, usable, step)
+        return Phantom().attach(flow, mu, usable, step)
 
 
 def ritz_values(product: Any, start: Tensor, dimension: int) -> tuple[Any, Any]:

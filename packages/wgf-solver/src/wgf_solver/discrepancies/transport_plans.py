@@ -8,7 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull, without_padding
+from wgf_solver.discrepancies.base import without_padding
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
 
@@ -69,7 +70,9 @@ def with_envelope(
     return value.detach() + (cost - cost.detach())
 
 
-def transport_pull(velocity: Tensor, mu: Measure, nu: Measure, p: float) -> Pull:
+def transport_pull(
+    velocity: Tensor, mu: Measure, nu: Measure, p: float, value: Tensor
+) -> Evaluation:
     """A pull judged by the spreads: what two measures would pull that are far from a match."""
     with torch.no_grad():
         mean = nu.mean()[..., None, :]
@@ -78,4 +81,4 @@ def transport_pull(velocity: Tensor, mu: Measure, nu: Measure, p: float) -> Pull
         reach = size + weighted_rms(centred, mu.weights)
         scale = size ** (p - 1)
         rounding = 4 * torch.finfo(size.dtype).eps * scale * reach / torch.where(size > 0, size, 1)
-    return Pull(without_padding(velocity, mu), scale, rounding)
+    return Evaluation(without_padding(velocity, mu), scale, rounding, value)
