@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.nursery import nursery
 from wgf_solver import MMD, Energy, Measure, SlicedMMD, SlicedWasserstein
-from wgf_solver.pairwise import force
+from wgf_solver.kernels.pairwise import force
 
 Velocity = Callable[[Measure, Measure], Tensor]
 

@@ -79,7 +79,7 @@ def test_discrepancies_stay_on_the_device(device, kernel, batch):
 @pytest.mark.parametrize("field", [Residual(), Descent(MMD(KERNELS[1]))], ids=repr)
 def test_a_solve_makes_no_look_between_its_stop_tests(device, integrator, field, monkeypatch):
     if field.descends:  # at the end the roots of such a field are looked at
-        module = sys.modules["wgf_solver.driver"]
+        module = sys.modules["wgf_solver.driving.driver"]
         monkeypatch.setattr(module, "_leave_saddles", lambda *_, **__: None)
     mu = measure(device, 2)
     solution = equilibrium(f, mu, velocity=field, integrator=integrator, **BLIND)

@@ -12,7 +12,7 @@ from wgf_solver import (
     pairwise,
 )
 from wgf_solver.kernels import by_mark
-from wgf_solver.pairwise import force, force_and_potential, potential
+from wgf_solver.kernels.pairwise import force, force_and_potential, potential
 
 KERNELS = [
     Energy(),

@@ -20,8 +20,8 @@ from wgf_solver import (
     Residual,
     equilibrium,
 )
-from wgf_solver.iteration import Iteration
-from wgf_solver.options import Options
+from wgf_solver.driving.iteration import Iteration
+from wgf_solver.driving.options import Options
 
 FIELDS = [Residual(), Descent(MMD(Energy()), "frozen"), Descent(MMD(Gaussian(1.0)), "through")]
 

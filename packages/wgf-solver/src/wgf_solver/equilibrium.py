@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
-from wgf_solver.driver import (
+from wgf_solver.driving.driver import (
     bring_to_rest,
     check_choice,
     check_start,
     integrator_for,
     left_alone,
 )
+from wgf_solver.driving.options import Callback, OnFailure, Options
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.options import Callback, OnFailure, Options
 from wgf_solver.precision import in_present_autocast
 from wgf_solver.solution import Solution
 from wgf_solver.velocities.base import Map, VelocityField
@@ -48,9 +48,9 @@ def equilibrium(
     A measure has converged when ``‖v‖ ≤ max(rtol · max(‖v(Z_0)‖, scale), atol)``, with the weighted
     RMS norm ``‖v‖² = Σ_i w_i ‖v_i‖²/d`` and the field's own scale (for `Residual` the spread of
     ``F(μ_0)``), or when ``‖v‖`` is down to rounding. All of that is measured at the start, so that
-    no iterate changes what counts as small (see `wgf_solver.yardstick`). On a field that descends a
-    discrepancy, a root with a discrepancy that the tolerance does not explain is probed: it is
-    pushed a little, atoms that no force reaches are put where they are wanted
+    no iterate changes what counts as small (see `wgf_solver.driving.yardstick`). On a field that
+    descends a discrepancy, a root with a discrepancy that the tolerance does not explain is probed:
+    it is pushed a little, atoms that no force reaches are put where they are wanted
     (`wgf_solver.MMD.relocated`), and it is descended from. If the discrepancy falls to less than
     half of what it was, the root was no minimum, and the solve goes on from there.
 

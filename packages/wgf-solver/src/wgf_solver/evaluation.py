@@ -22,7 +22,7 @@ class Evaluation(NamedTuple):
 
     Only `velocity` must be given, and `discrepancy` where it falls along the velocity. Sizes are
     the driver's: it measures ``‖v‖`` itself, reads `scale` at the start alone, and believes
-    `rounding` only as far as floating point explains it (see `wgf_solver.yardstick`).
+    `rounding` only as far as floating point explains it (see `wgf_solver.driving.yardstick`).
 
     Attributes:
         velocity: ``v (..., n, d)``; 0 in padded rows.

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
-from wgf_solver.driver import (
+from wgf_solver.driving.driver import (
     bring_to_rest,
     check_choice,
     check_start,
     integrator_for,
     left_alone,
 )
+from wgf_solver.driving.options import Callback, OnFailure, Options
 from wgf_solver.evaluation import Evaluation
 from wgf_solver.flow import Flow
 from wgf_solver.functionals import Functional, FunctionalLike, as_functional
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.integrators.quasi_newton import LBFGS
 from wgf_solver.measure import Measure
-from wgf_solver.options import Callback, OnFailure, Options
 from wgf_solver.solution import Solution
 from wgf_solver.velocities.base import Map
 

@@ -9,14 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wgf_solver import keops
 from wgf_solver.deprecated import ValueAndPull
 from wgf_solver.discrepancies.base import balance, centred, checked_pair, device_of, lifted
 from wgf_solver.discrepancies.relocation import relocated
 from wgf_solver.evaluation import Evaluation
-from wgf_solver.kernels import Kernel, RadialKernel, by_mark
+from wgf_solver.kernels import Kernel, RadialKernel, by_mark, keops
+from wgf_solver.kernels.pairwise import force, force_and_potential, pair_factors, potential
 from wgf_solver.measure import Measure
-from wgf_solver.pairwise import force, force_and_potential, pair_factors, potential
 from wgf_solver.precision import full_precision
 from wgf_solver.watch import holds_a_parameter
 
@@ -35,15 +34,17 @@ class MMD(ValueAndPull):
 
     Both clouds are centred together first, which changes nothing in exact arithmetic and keeps
     float32 accurate far from the origin. Values, velocities and their derivatives of any order
-    are closed-form sums over pairs in tiles (see `wgf_solver.pairwise`): exact, with O(n) memory,
-    or O(n²) for a kernel that reads marks. The terms of a sum share the distances of one pass.
+    are closed-form sums over pairs in tiles (see `wgf_solver.kernels.pairwise`): exact, with O(n)
+    memory, or O(n²) for a kernel that reads marks. The terms of a sum share the distances of one
+    pass.
 
     Args:
         kernel: see `wgf_solver.kernels`. A product ``κ * k`` compares marked measures and asks
             both for marks.
         keops: sum over pairs by KeOps (``pip install 'wgf-solver[keops]'``; a C++ compiler must be
-            at hand) and not in tiles; see `wgf_solver.keops`. The results are the same, memory is
-            O(n) for kernels that read marks as well; the first use of each formula compiles.
+            at hand) and not in tiles; see `wgf_solver.kernels.keops`. The results are the same,
+            memory is O(n) for kernels that read marks as well; the first use of each formula
+            compiles.
 
     Raises:
         ImportError: ``keops=True`` and pykeops is not installed.
@@ -183,7 +184,7 @@ def _each_once(nu: Measure) -> Measure:
 def _pairs(
     mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure
 ) -> tuple[RadialKernel, Tensor, Tensor, Tensor, Tensor | None]:
-    """What the functions of `wgf_solver.pairwise` take."""
+    """What the functions of `wgf_solver.kernels.pairwise` take."""
     return point, mu.points, nu.points, nu.weights, _pair_factors(mark, mu, nu)
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.constants import hold_constants
 from wgf_solver.deprecated import ValueAndPull
 from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.sinkhorn_iteration import potentials
@@ -20,6 +19,7 @@ from wgf_solver.discrepancies.transport_plans import (
     with_envelope,
 )
 from wgf_solver.evaluation import Evaluation
+from wgf_solver.kernels.constants import hold_constants
 from wgf_solver.measure import Measure
 from wgf_solver.norms import has_values
 from wgf_solver.precision import full_precision

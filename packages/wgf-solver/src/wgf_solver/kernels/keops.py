@@ -1,4 +1,4 @@
-r"""The sums of `wgf_solver.pairwise` by KeOps, an optional extra: compiled loops over the pairs.
+r"""The sums of `wgf_solver.kernels.pairwise` by KeOps, an optional extra: compiled loops.
 
 KeOps (Charlier et al. 2021) writes a C++ or CUDA program for a formula, compiles it once (some
 ten seconds for each formula, kept on disk) and never holds the pairs: O(n + m) memory, for kernels
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wgf_solver.kernels import (
+from wgf_solver.kernels.families import (
     Dirac,
     Energy,
     Gaussian,

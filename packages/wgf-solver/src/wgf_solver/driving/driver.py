@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from wgf_solver.adjoints.base import Adjoint, attached
+from wgf_solver.driving.iteration import NONFINITE, RUNNING, Iteration
+from wgf_solver.driving.options import OnFailure, Options
+from wgf_solver.driving.probe import PROBE_STEPS, descend_from
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.integrators.quasi_newton import LBFGS
-from wgf_solver.iteration import NONFINITE, RUNNING, Iteration
 from wgf_solver.measure import Measure
 from wgf_solver.norms import has_values
-from wgf_solver.options import OnFailure, Options
 from wgf_solver.precision import full_precision
-from wgf_solver.probe import PROBE_STEPS, descend_from
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
 from wgf_solver.velocities.base import VelocityField, WritesInPlaceError
 

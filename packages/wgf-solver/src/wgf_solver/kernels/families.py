@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wgf_solver.constants import constant, hold_constants
+from wgf_solver.kernels.constants import constant, hold_constants
 
 
 class Kernel(ABC):

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wgf_solver.kernels import RadialKernel
+from wgf_solver.kernels.families import RadialKernel
 from wgf_solver.norms import safe_sqrt
 from wgf_solver.precision import full_precision
 

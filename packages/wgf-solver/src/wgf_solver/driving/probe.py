@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from wgf_solver.iteration import Iteration
+    from wgf_solver.driving.iteration import Iteration
 
 # The push, relative to the spread of the measure; plain steps of descent after it; by how much the
 # discrepancy must have fallen below that of the root, relative to it: from a saddle it falls to a

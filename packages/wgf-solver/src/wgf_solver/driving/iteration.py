@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wgf_solver.driving.options import Options
+from wgf_solver.driving.yardstick import Yardstick, frobenius, yardstick_at
 from wgf_solver.evaluation import Evaluation, image_beside, size_of
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
 from wgf_solver.norms import may_look, where_measure
-from wgf_solver.options import Options
 from wgf_solver.solution import Solution, Status
 from wgf_solver.velocities.base import image_of
 from wgf_solver.watch import depends_beyond, holds_a_parameter
-from wgf_solver.yardstick import Yardstick, frobenius, yardstick_at
 
 # Plain numbers: a tensor that is compared with a member of an enum cannot be compiled.
 RUNNING, CONVERGED, STATIONARY, MAX_STEPS, NONFINITE, EMPTY = map(int, Status)
