@@ -9,7 +9,7 @@ import numpy as np
 
 from ddeq_models._internal.text import shown
 from ddeq_models.report.markup import in_html, in_script, of_classes
-from ddeq_models.report.story import SHOWN_POINTS, Flow, Story
+from ddeq_models.report.story import SHOWN_POINTS, PlayedFlow, Story
 from ddeq_models.report.svg import fitted
 
 __all__ = ["flows"]
@@ -49,16 +49,17 @@ def _thinned(story: Story) -> str:
     return f" Of a cloud of more points {SHOWN_POINTS} are drawn."
 
 
-def _flow(flow: Flow) -> dict[str, Any]:
+def _flow(flow: PlayedFlow) -> dict[str, Any]:
     """What page.js needs of one flow."""
     dots = zip(*fitted(flow.cloud), strict=True)
     attention = flow.attention / max(float(flow.attention.max()), 1e-30)
     path, rest = _framed(flow.path), _framed(flow.rest)
+    told = flow.recorded
     return {
-        "title": shown(flow.truth),
-        "verdict": f"{shown(flow.predicted)} ({flow.probability:.0%})",
-        "right": flow.predicted == flow.truth,
-        "message": flow.message,
+        "title": shown(told.truth),
+        "verdict": f"{shown(told.predicted)} ({told.probability:.0%})",
+        "right": told.predicted == told.truth,
+        "message": told.message,
         "cloud": [[round(x, 1), round(y, 1), round(r, 2)] for (x, y), r in dots],
         "path": path.round(2).tolist(),
         "rest": rest.round(2).tolist(),

@@ -57,6 +57,8 @@ class Flow:
         truth: Name of the true class.
         predicted: Name of the predicted class.
         probability: Its probability.
+        attention: (n, m) how much each particle looks at each point at the end; None: not known.
+        message: What the solver says, in a sentence.
     """
 
     points: Array
@@ -65,6 +67,8 @@ class Flow:
     truth: str
     predicted: str
     probability: float
+    attention: Array | None = None
+    message: str = ""
 
 
 def draw_flows(flows: Sequence[Flow], up: Up = "z", note: str = "") -> bytes:
