@@ -352,7 +352,7 @@ def test_a_measure_that_starts_again_is_measured_again():
 
 
 def test_statuses_are_those_of_the_enum():
-    from wgf_solver import iteration
+    from wgf_solver.driving import iteration
 
     for status in Status:
         assert getattr(iteration, status.name) == int(status)

@@ -9,9 +9,8 @@ from wgf_solver import (
     InverseMultiquadric,
     Laplacian,
     SquaredDistance,
-    pairwise,
 )
-from wgf_solver.kernels import by_mark
+from wgf_solver.kernels import by_mark, pairwise
 from wgf_solver.kernels.pairwise import force, force_and_potential, potential
 
 KERNELS = [
