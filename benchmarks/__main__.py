@@ -3,29 +3,24 @@
 import argparse
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
-from benchmarks import (
+from benchmarks.attention import peers
+from benchmarks.by_place import SOAK, load
+from benchmarks.data import reading
+from benchmarks.solver import (
     adjoint_memory,
-    attention,
-    baselines,
-    completion,
-    damage,
-    data,
-    data_kills,
-    digits_seeds,
     evaluations,
     fractal,
     gradients,
-    kills,
     large_measures,
     solver_overhead,
-    step_memory,
-    training_step,
 )
+from benchmarks.training import baselines, completion, digits_seeds, gpu, step_memory, training_step
 from benchmarks.unseen import driver as unseen
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -37,20 +32,25 @@ BENCHMARKS: dict[str, ModuleType] = {
     "fractal": fractal,
     "evaluations": evaluations,
     "digits-seeds": digits_seeds,
-    "data": data,
-    "data-kills": data_kills,
-    "kills": kills,
-    "damage": damage,
+    "data": reading,
+    "data-kills": load(SOAK / "data_kills.py"),
+    "kills": load(SOAK / "training_kills.py"),
+    "damage": load(SOAK / "damage.py"),
     "large-measures": large_measures,
-    "attention": attention,
+    "attention": peers,
     "completion": completion,
     "baselines": baselines,
     "unseen": unseen,
+    "gpu": gpu,
 }
 
 
-def main() -> None:
-    """Parse the command line, run one benchmark, print it, write it."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line, run one benchmark, print it, write it.
+
+    Args:
+        words: The command line; None is that of the process.
+    """
     parser = argparse.ArgumentParser(prog="hatch run bench", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name, module in BENCHMARKS.items():
@@ -59,7 +59,7 @@ def main() -> None:
         sub.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
         sub.add_argument("--threads", type=int, default=torch.get_num_threads())
         module.add_arguments(sub)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     torch.set_num_threads(options.threads)
     figures = BENCHMARKS[options.name].run(options)
     print(BENCHMARKS[options.name].table(figures))

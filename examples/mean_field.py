@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver import Gaussian, Map, Measure, Solution, equilibrium
-from wgf_solver.pairwise import force
+from wgf_solver.kernels.pairwise import force
 
 WIDTH, CENTRE = 0.35, 1.0  # s and a
 

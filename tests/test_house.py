@@ -60,8 +60,6 @@ ORDER = {
     ),
     "ddeq_data.readers": ("source", "columns", "vertices", "text", "formats", "cloud"),
 }
-# Arrows that close a circle today and wait for those who work on that package.
-KNOWN = {("wgf_solver.velocities.base", "wgf_solver.integrators.base")}
 
 
 class Import(NamedTuple):
@@ -253,14 +251,8 @@ def outside(package: str) -> list[Path]:
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))
 def test_no_circle(name: str) -> None:
-    found = circle(a for a in arrows(PACKAGES[name]) if (a.source, a.target) not in KNOWN)
+    found = circle(arrows(PACKAGES[name]))
     assert not found, told(found)
-
-
-@pytest.mark.parametrize("arrow", sorted(KNOWN))
-def test_what_is_excused_is_still_there(arrow: tuple[str, str]) -> None:
-    every = arrows(PACKAGES[arrow[0].split(".")[0]])
-    assert arrow in {(a.source, a.target) for a in every}, "mended: take it out of KNOWN"
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))

@@ -1,4 +1,4 @@
-"""`hatch run bench unseen`: its sets, its splits, and one whole round of it in seconds."""
+"""`hatch run bench unseen`: its sets, its splits, its intervals; a round is in test_benchmarks."""
 
 import argparse
 import importlib
@@ -39,21 +39,6 @@ def test_a_set_whose_package_is_absent_is_left_out(
     assert driver.run(_options(["--sets", "vowels", "--seeds", "0"]))["records"] == []
     assert "vowels is left out: " in (said := capsys.readouterr().err)
     assert "pip install --no-deps aeon" in said
-
-
-def test_a_round_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddeq_models.training.run.draw_if_possible", lambda *_: None)
-    monkeypatch.setattr("benchmarks.unseen.driver.keep_freed_memory", lambda: None)
-    records = tmp_path / "records.jsonl"
-    words = ["--sets", "size", "--seeds", "0", "1", "--epochs", "1", "--records", str(records)]
-    figures = driver.run(_options([*words, "--competitors", "ddeq", "pointnet-60", "trees", "svc"]))
-    assert len(figures["records"]) == len(records.read_text().splitlines()) == 8
-    monkeypatch.setattr("benchmarks.unseen.driver.train", None)  # what is there is not done again
-    assert driver.run(_options(words))["records"] == figures["records"]
-    text = driver.table(figures)
-    assert "| set | ddeq | pointnet-60 | trees | svc | s |" in text
-    assert text.count("\n| size | ") == 1
-    assert "| mean, all | " in text
 
 
 def test_the_interval_is_that_of_the_differences() -> None:

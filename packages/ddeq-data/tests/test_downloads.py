@@ -419,13 +419,3 @@ def test_the_published_files():
         assert one.md5 is None or (len(one.md5) == 32 and int(one.md5, 16))
         assert one.md5 is not None or one.name.endswith(".zip")
     assert len({one.md5 for one in every if one.md5}) == 9
-
-
-@needs_pooch
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="victims are forked")
-def test_a_process_that_is_killed_leaves_nothing_that_is_read_as_whole(tmp_path):
-    kills = beside("kills")
-    hit = kills.kill_often(tmp_path, server.serve, 10)
-    assert hit["checked"]
-    assert sum(hit[stage] for stage in kills.SIGNS) >= 5
-    assert sum(hit[stage] > 0 for stage in kills.SIGNS) >= 2

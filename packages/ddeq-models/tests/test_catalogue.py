@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ddeq_models.cli import main
 from ddeq_models.config import DataConfig
 from ddeq_models.data import DATA_SETS, open_split
 from ddeq_models.data.datasets import entry
+from ddeq_models.recipes import recipe_for
 from ddeq_models.report.pictures.clouds import draw_clouds
 
 
@@ -57,6 +59,46 @@ def test_a_folder_of_files_is_counted(tmp_path: Path, capsys: Any) -> None:
         np.save(tmp_path / name / "x.npy", np.eye(3))
     main(["datasets", "--root", str(tmp_path)])
     assert "2 files of 2 classes" in capsys.readouterr().out
+
+
+def test_classes_without_meshes_are_no_modelnet(tmp_path: Path, capsys: Any) -> None:
+    """The folder of a class of ModelNet may hold anything: pcd files, say."""
+    for name in ("chair", "monitor"):
+        (tmp_path / name / "train").mkdir(parents=True)
+        np.save(tmp_path / name / "train" / "x.npy", np.eye(3))
+
+    def lines() -> dict[str, str]:
+        assert main(["datasets", "--root", str(tmp_path)]) == 0
+        return {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[:9]}
+
+    for name in ("modelnet10", "modelnet40"):
+        assert lines()[name].endswith(" -")
+    assert lines()["folder"].endswith("2 files of 2 classes")
+    (tmp_path / "chair" / "train" / "x.off").touch()
+    assert lines()["modelnet10"].endswith(f"meshes in {tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_clouds_are_drawn_as_a_training_sees_them(
+    name: str, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points of images weigh alike, unless --weighted asks for more."""
+    drawn: list[CloudDataset] = []
+
+    def watched(clouds: CloudDataset, *_: Any) -> bytes:
+        drawn.append(clouds)
+        return b""
+
+    monkeypatch.setattr("ddeq_models.cli.commands.datasets.draw_clouds", watched)
+    out = ["--out", str(tmp_path / "page.png"), "--root", str(mnist)]
+    assert main(["datasets", "show", name, *out]) == 0
+    recipe = replace(recipe_for(name, "ddeq").data, root=str(mnist))
+    expected = open_split(recipe, "train")
+    assert len(drawn[0]) == len(expected)
+    for i in range(len(expected)):
+        assert torch.equal(drawn[0][i].points, expected[i].points)
+        assert torch.equal(drawn[0][i].weights, expected[i].weights)
+        assert drawn[0][i].weights.unique().numel() == 1
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes-3d"])

@@ -21,18 +21,23 @@ def cloud(n: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @LAW
-@given(n=st.integers(1, 9), d=st.sampled_from([1, 2, 3, 5, 18]), seed=st.integers(0, 99))
-def test_order_and_padding_are_not_seen_and_nothing_is_infinite(n, d, seed):
+@given(
+    n=st.integers(1, 9), d=st.sampled_from([1, 2, 3, 5, 18]), seed=st.integers(0, 99),
+    placed=st.booleans(),
+)  # fmt: skip
+def test_order_and_padding_are_not_seen_and_nothing_is_infinite(n, d, seed, placed):
     points, weights = cloud(n, d, seed)
-    out = describe(points, weights)
-    assert out.shape == (1, description_size(d))
+    out = describe(points, weights, placed=placed)
+    assert out.shape == (1, description_size(d, placed))
     assert out.isfinite().all()
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     close = {"rtol": 1e-6, "atol": 1e-6}
-    torch.testing.assert_close(describe(points[:, order], weights[:, order]), out, **close)
+    torch.testing.assert_close(
+        describe(points[:, order], weights[:, order], placed=placed), out, **close
+    )
     padded = torch.cat([torch.full((1, 2, d), math.nan), points, torch.full((1, 1, d), 1e30)], 1)
     masses = torch.cat([torch.zeros(1, 2), weights, torch.zeros(1, 1)], 1).double()
-    torch.testing.assert_close(describe(padded.double(), masses), out, **close)
+    torch.testing.assert_close(describe(padded.double(), masses, placed=placed), out, **close)
 
 
 def test_clouds_without_extent_or_points_are_finite():
@@ -40,8 +45,10 @@ def test_clouds_without_extent_or_points_are_finite():
     points[1] = 5.6e6
     points[2, 0] = torch.tensor([1.0, 2.0])
     weights = torch.tensor([[0.5, 0.5, 0], [0.2, 0.3, 0.5], [1, 0, 0], [0, 0, 0]])
-    assert describe(points, weights).isfinite().all()
-    assert describe(torch.zeros(2, 0, 2), torch.zeros(2, 0)).isfinite().all()
+    for placed in (False, True):
+        assert describe(points, weights, placed=placed).isfinite().all()
+        empty = describe(torch.zeros(2, 0, 2), torch.zeros(2, 0), placed=placed)
+        assert empty.isfinite().all()
 
 
 def test_all_but_support_and_count_are_functions_of_the_measure():
@@ -63,6 +70,26 @@ def test_place_and_scale_are_what_they_say():
     torch.testing.assert_close(moved[:, :2], 3 * mean + 7)
     torch.testing.assert_close(moved[:, 2:5], out[:, 2:5] + math.log(3))
     torch.testing.assert_close(moved[:, 5:], out[:, 5:])  # all else knows neither
+
+
+def test_quantiles_of_the_place_are_those_of_the_coordinates_as_they_are():
+    points, weights = cloud(50, 2, 1)
+    start = description_size(2)
+    out, moved = (describe(x, weights, placed=True)[0] for x in (points, 3 * points + 7))
+    torch.testing.assert_close(out[:start], describe(points, weights)[0])
+    torch.testing.assert_close(moved[start:], 3 * out[start:] + 7)
+    torch.testing.assert_close(out[-4:-2], points[0].amax(0))
+    torch.testing.assert_close(out[-2:], points[0].amin(0))
+    median = out[start:-4].view(2, 5)[:, 2]
+    below = (weights[0, :, None] * (points[0] < median)).sum(0)
+    assert ((below <= 0.5) & (below > 0.4)).all()
+    # A point far away moves the mean and the radius, and with them all else but these.
+    points[0, 0], weights[0] = 1e4, 1 / 50
+    far = describe(points, weights, placed=True)[0]
+    points[0, 0] = 1e5
+    farther = describe(points, weights, placed=True)[0]
+    assert torch.equal(far[start:-4], farther[start:-4])
+    assert (far[10:start] != farther[10:start]).any()
 
 
 def test_invariants_are_what_no_rotation_changes():

@@ -145,7 +145,8 @@ def test_saved_loaded_and_used_by_the_commands(fitted: Any, tmp_path: Path) -> N
     np.save(file, CLOUDS[0])
     (answer,) = predict(folder, [file])
     expected = fitted.predict_proba(CLOUDS[:1])[0]
-    assert_allclose(list(answer.probabilities.values()), expected, atol=1e-4)
+    # The file holds float64, in memory are float32 where these are enough.
+    assert_allclose(list(answer.probabilities.values()), expected, atol=2e-3)
     with pytest.raises(UserError, match="came from memory"):
         evaluate(folder)
     with pytest.raises(UserError, match="not empty"):

@@ -11,7 +11,7 @@ from ddeq_models.report.pictures import (
     draw_flows,
     draw_training_curves,
 )
-from ddeq_models.report.pictures.flow import principal_plane
+from ddeq_models.report.pictures.projection import principal_plane
 
 RNG = np.random.default_rng(0)
 

@@ -1,12 +1,15 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ddeq_data import Digits
-from ddeq_models import RunFolder, predict
+from ddeq_models import RunFolder, UserError, predict
 from ddeq_models.cli import main
 
 Fails = Callable[..., str]
@@ -140,3 +143,67 @@ def test_one_bad_file_stops_all_and_all_bad_files_are_named(
     first, *rest = err.splitlines()
     assert first == "ddeq: 2 of 4 files cannot be used, and nothing was done:"
     assert [line.split(":")[0].strip() for line in rest] == bad
+
+
+def test_a_name_by_itself_is_one_file(finished: Path, clouds: list[Path]) -> None:
+    """Its letters were taken for files."""
+    (expected,) = predict(finished, clouds[:1])
+    for one in (clouds[0], str(clouds[0])):
+        assert predict(finished, one) == [expected]
+
+
+def test_arrays_and_tensors_are_clouds(finished: Path, clouds: list[Path]) -> None:
+    loaded = [np.load(path) for path in clouds]
+    points, weights = [x["points"] for x in loaded], [x["weights"] for x in loaded]
+    expected = [p.probabilities for p in predict(finished, clouds)]
+
+    def same(given: Any, wanted: list[dict[str, float]], **names: Any) -> list[str]:
+        found = predict(finished, given, **names)
+        for one, other in zip(found, wanted, strict=True):
+            assert one.probabilities == pytest.approx(other, abs=1e-5)
+        return [one.file for one in found]
+
+    pairs = list(zip(points, weights, strict=True))
+    assert same(pairs, expected) == [f"cloud {i}" for i in range(12)]
+    assert same(pairs[3], expected[3:4]) == ["cloud 0"]
+    tensors = [(torch.tensor(p).requires_grad_(), 5 * torch.tensor(w)) for p, w in pairs]
+    same(tensors, expected)
+    mixed = [clouds[0], pairs[1], str(clouds[2])]
+    assert same(mixed, expected[:3]) == [str(clouds[0]), "cloud 1", str(clouds[2])]
+    # Without weights all points weigh the same, as in a file.
+    np.save(clouds[0].with_suffix(".npy"), points[0])
+    plain = [predict(finished, clouds[0].with_suffix(".npy"))[0].probabilities]
+    assert same(points[0], plain) == ["cloud 0"]
+    assert same([points[0].astype(np.float32)], plain) == ["cloud 0"]
+    assert same(np.stack([points[0]] * 2), 2 * plain) == ["cloud 0", "cloud 1"]
+    assert same((points[0], points[0]), 2 * plain) == ["cloud 0", "cloud 1"]
+    padded = (np.concatenate([points[1], [[np.nan, 1e300]]]), np.append(weights[1], 0))
+    same([padded], expected[1:2])  # points of weight 0 are padding, whatever they are
+
+
+@pytest.mark.parametrize(
+    ("cloud", "words"),
+    [
+        (np.zeros((3, 5)), "expected points of dimension 2, found 5 columns"),
+        (np.zeros(3), "expected points (n, d), found shape (3,)"),
+        (np.zeros((0, 2)), "expected at least one point"),
+        (np.array([[0.0, np.nan]]), "that are finite"),
+        (np.array([["a", "b"]]), "of numbers, got dtype"),
+        (torch.zeros(2, 2, dtype=torch.complex64), "plain numbers"),
+        ((np.zeros((2, 2)), np.array([1.0, -1.0])), "finite weights of at least 0"),
+        ((np.zeros((2, 2)), np.zeros(2)), "not all 0"),
+        ((np.zeros((2, 2)), np.ones(3)), "expected weights (2,), found shape (3,)"),
+        (np.full((1, 2), 1e200), "beyond float32"),
+        ([[0.0, 1.0]], "an array or tensor of points"),
+        (3, "got int"),
+    ],
+)
+def test_bad_arrays(finished: Path, cloud: Any, words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        predict(finished, [np.zeros((2, 2)), cloud])
+    assert str(error.value).startswith("cloud 1: ")
+
+
+def test_columns_are_of_files(finished: Path) -> None:
+    with pytest.raises(UserError, match="columns and features are of files"):
+        predict(finished, np.zeros((2, 2)), columns=("0", "1"))

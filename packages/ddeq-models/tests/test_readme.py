@@ -15,9 +15,10 @@ def test_the_example_runs(
     assert 10 <= len([line for line in example.splitlines() if line]) <= 20
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
-    accuracies, prediction = capsys.readouterr().out.splitlines()
+    accuracies, prediction, same = capsys.readouterr().out.splitlines()
     assert all(0 <= float(accuracy) <= 1 for accuracy in accuracies.split())
     assert re.match(r"\d \{'0': 0\.\d+", prediction)
+    assert same == f"cloud 0 {prediction[0]}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first-run", "one.npz"]
 
 

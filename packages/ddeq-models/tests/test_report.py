@@ -197,15 +197,15 @@ def test_completions_stand_beside_the_truth(
     text = write_report([run], tmp_path / "page.html").read_text()
     assert "data:image" not in text
     shown = re.findall(r"<figure><div>.*?energy distance ([\d.]+)", text)
-    assert len(shown) == 6 + 4
-    worst = [float(x) for x in shown[6:]]
+    assert len(shown) == 9 + 4
+    worst = [float(x) for x in shown[9:]]
     assert worst == sorted(worst, reverse=True)
 
     folder = RunFolder(run)
     task, dataset = build_task(folder.config()), open_split(folder.config().data, "test")
     assert isinstance(task, Completion)
     device = torch.device("cpu")
-    model, indices = folder.model(device), one_of_each(dataset, 6)
+    model, indices = folder.model(device), one_of_each(dataset, 9)
     expected = completed_clouds(task, model, dataset, indices, device)
     assert expected[0].missing is not None
     first = text[text.index("<figure><div>") :]
@@ -337,13 +337,13 @@ def test_a_reader_moves_the_slider_and_picks_a_particle(page: Path, tmp_path: Pa
         assert match is not None
         seen = json.loads(match[1].replace("&quot;", '"'))
         assert seen["width"] <= seen["window"]  # nothing sticks out of a narrow window
-        assert seen["flows"] == 8
+        assert seen["flows"] == 10
         assert seen["start"] != seen["end"]
         assert seen["where"].endswith("the equilibrium")
         assert seen["mean"] != seen["one"]
         assert seen["looks"][0] == 0 < seen["looks"][1]  # lines of the chosen particle
         assert seen["chosen"] == 3  # in each of the three panels
-        assert seen["pressed"] == ["false", "true", *["false"] * 6]
+        assert seen["pressed"] == ["false", "true", *["false"] * 8]
         assert seen["ground"] == ground
 
 

@@ -1,14 +1,17 @@
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
 import torch
 
 from ddeq_models import DDEQ, DataConfig, DDEQConfig, RunConfig, RunFolder, UserError
 from ddeq_models._internal.files import write_atomically
-from ddeq_models.runs.folder import check_out
+from ddeq_models.runs.folder import CHECKPOINT, check_out
 
 
 @pytest.fixture
@@ -109,3 +112,23 @@ def test_a_damaged_model_is_named(tmp_path: Path, config: RunConfig) -> None:
 def test_no_result_yet(tmp_path: Path, config: RunConfig) -> None:
     with pytest.raises(UserError, match=r"cannot read .*result\.json"):
         RunFolder.create(tmp_path / "run", config).result()
+
+
+def test_a_run_that_was_stopped_says_how_it_goes_on(
+    tmp_path: Path, config: RunConfig, fails: Callable[..., str]
+) -> None:
+    run = RunFolder.create(tmp_path / "a run", config)
+    np.save(tmp_path / "cloud.npy", np.zeros((3, 2)))
+    commands = [
+        ("evaluate", run.path),
+        ("predict", run.path, tmp_path / "cloud.npy"),
+        ("diagnose", run.path),
+        ("report", run.path, "--out", tmp_path / "page.html"),
+    ]
+    for words in commands:  # nothing was saved: there is nothing to go on with
+        assert "--resume" not in fails(*words)
+    (run.path / CHECKPOINT).touch()
+    for words in commands:
+        assert fails(*words).endswith(f"; go on with: ddeq train --resume '{run.path}'")
+    with pytest.raises(UserError, match=re.escape(f"ddeq train --resume '{run.path}'")):
+        run.model()

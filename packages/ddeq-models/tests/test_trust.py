@@ -442,7 +442,7 @@ def test_columns_of_files(finished: Path, tmp_path: Path, fails: Fails) -> None:
 
 
 def test_a_large_cloud_does_not_make_small_ones_large() -> None:
-    from ddeq_models.using.predict import alike
+    from ddeq_models.using.clouds import alike
 
     sizes = [30] * 63 + [10_000]
     assert [len(batch) for batch in alike(sizes, 64)] == [63, 1]

@@ -20,6 +20,15 @@ def test_mean_and_max(normal, ragged) -> None:
     assert torch.equal(sa.MaxPool()(x, ragged), largest)
 
 
+def test_points_that_attain_the_maximum_share_its_gradient() -> None:
+    x = torch.tensor([[3.0], [1.0], [3.0], [3.0], [9.0]], requires_grad=True)
+    sa.max_pool(x, torch.tensor([1.0, 1.0, 2.0, 3.0, 0.0])).sum().backward()
+    third = 1 / 3
+    torch.testing.assert_close(x.grad[:, 0], torch.tensor([third, 0.0, third, third, 0.0]))
+    (whole,) = torch.autograd.grad(sa.max_pool(x[:4]).sum(), x)
+    torch.testing.assert_close(whole, x.grad)
+
+
 def test_only_ratios_of_weights_matter(normal, ragged) -> None:
     x = normal(4, 5, 8)
     for pool in (sa.MeanPool(), sa.MaxPool(), sa.AttentionPool(8, 2).double()):

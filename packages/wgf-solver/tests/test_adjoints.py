@@ -157,6 +157,31 @@ def test_a_warm_start_takes_the_last_solution_and_saves_products(theta, start, m
     assert Implicit(solver, start=first.solution) == Implicit(solver)
 
 
+def test_a_preconditioner_of_the_map_saves_products(theta, start):
+    # ∂f/∂z differs from atom to atom; its inverse is known but for a little that couples them.
+    stiff = torch.linspace(-30.0, 0.9, 5).double()[:, None]
+
+    def f(mu: Measure) -> Measure:
+        z, m = mu.points, mu.mean()[..., None, :]
+        return mu.with_points(stiff * z + 0.05 * m.sin() + theta[0] * mu.marks)
+
+    def of_atoms(mu: Measure):
+        assert not mu.points.requires_grad
+        return lambda u: u / (1 - stiff)
+
+    solutions, gradients = [], []
+    for preconditioner in (None, of_atoms):
+        adjoint = Implicit(GMRES(rtol=1e-12), preconditioner=preconditioner)
+        solution = equilibrium(f, start, adjoint=adjoint, rtol=1e-10)
+        solution.measure.points.square().sum().backward()
+        gradients.append(theta.grad.clone())
+        theta.grad = None
+        solutions.append(solution)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=0)
+    assert (solutions[1].adjoint.steps < solutions[0].adjoint.steps).all()
+    assert (solutions[1].adjoint.residual <= 1e-12).all()
+
+
 def test_a_warm_start_of_another_shape_is_refused(theta, start, marked_map):
     adjoint = Implicit(start=torch.zeros(3, 5, 2))
     with pytest.raises(ValueError, match=r"shape \(4, 5, 2\).*got \(3, 5, 2\)"):

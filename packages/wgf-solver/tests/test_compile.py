@@ -56,6 +56,29 @@ def test_an_exported_model_solves_as_it_does_eagerly(choice):
                 torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("choice", CHOICES, ids=["residual", "descent"])
+def test_a_solve_is_one_graph_where_it_was_exported(choice):
+    torch._dynamo.reset()
+    model, x = Model(**choice, max_steps=3), torch.randn(3, 4, 2)
+    with torch.no_grad():
+        exported = torch.export.export(model, (x,)).module()
+        compiled = torch.compile(exported, backend="eager", fullgraph=True)
+        for points in (x, torch.randn(3, 4, 2)):
+            for mine, theirs in zip(compiled(points), model(points), strict=True):
+                torch.testing.assert_close(mine, theirs)
+
+
+def test_a_solve_that_looks_at_values_is_none_and_its_map_may_be():
+    torch._dynamo.reset()
+    model, x = Model(), torch.randn(3, 4, 2)
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        torch.compile(model, backend="eager", fullgraph=True)(x)
+    expected = model(x)
+    model.linear = torch.compile(model.linear, backend="eager", fullgraph=True)
+    for mine, theirs in zip(model(x), expected, strict=True):
+        assert torch.equal(mine, theirs)
+
+
 def test_an_exported_root_that_nobody_probed_is_not_called_converged():
     two = torch.tensor([[-1.0], [1.0]])
 

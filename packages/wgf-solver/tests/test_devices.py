@@ -16,6 +16,7 @@ from wgf_solver import (
     DistanceTo,
     Energy,
     Euler,
+    Flow,
     Gaussian,
     Implicit,
     Interaction,
@@ -78,7 +79,7 @@ def test_discrepancies_stay_on_the_device(device, kernel, batch):
 @pytest.mark.parametrize("field", [Residual(), Descent(MMD(KERNELS[1]))], ids=repr)
 def test_a_solve_makes_no_look_between_its_stop_tests(device, integrator, field, monkeypatch):
     if field.descends:  # at the end the roots of such a field are looked at
-        module = sys.modules["wgf_solver.driver"]
+        module = sys.modules["wgf_solver.driving.driver"]
         monkeypatch.setattr(module, "_leave_saddles", lambda *_, **__: None)
     mu = measure(device, 2)
     solution = equilibrium(f, mu, velocity=field, integrator=integrator, **BLIND)
@@ -119,10 +120,8 @@ def test_adjoints_stay_on_the_device(adjoint, field):
     # On the meta device, which autograd knows everywhere.
     theta = torch.zeros((), device="meta", requires_grad=True)
     mu = measure(torch.device("meta"), 2)
-    points, _ = adjoint.attach(
-        lambda m: m.with_points(theta * f(m).points), field, mu,
-        torch.ones(2, dtype=torch.bool, device="meta"), 1.0,
-    )  # fmt: skip
+    flow = Flow(field, lambda m: m.with_points(theta * f(m).points))
+    points, _ = adjoint.attach(flow, mu, torch.ones(2, dtype=torch.bool, device="meta"), 1.0)
     assert points.device.type == "meta"
     assert points.requires_grad
     if not isinstance(adjoint, Implicit):  # GMRES looks whether it is done

@@ -182,3 +182,29 @@ def test_the_default_tolerance_is_that_of_the_products():
     for residual, rtol in zip(reached, [1e-10, 1e-4, 1e-2, 3e-2], strict=True):
         assert rtol / 100 < residual <= rtol
     assert GMRES(rtol=1e-3).tolerance(torch.bfloat16) == 1e-3
+
+
+def test_a_preconditioner_saves_products_and_changes_no_solution():
+    # A = D + N with D over six decades: without a preconditioner the Krylov space must be whole.
+    size = 40
+    d = torch.logspace(0, 6, size, dtype=torch.float64)
+    a = torch.diag(d) + 0.1 * torch.randn(3, size, size, dtype=torch.float64)
+    b = torch.randn(3, 8, 5, dtype=torch.float64)
+    solver = GMRES(rtol=1e-10, restart=60, max_steps=200)
+    plain = solver.solve(product(a, 8), b)
+    sizes = []
+
+    def inverse(u: Tensor) -> Tensor:
+        sizes.append(u.shape)
+        return u / d.unflatten(0, (8, 5))
+
+    quick = solver.solve(product(a, 8), b, preconditioner=inverse)
+    dense = torch.linalg.solve(a, b.flatten(-2)[..., None])[..., 0].unflatten(-1, (8, 5))
+    torch.testing.assert_close(quick.solution, dense, rtol=1e-6, atol=1e-9)
+    assert (quick.status == LinearStatus.CONVERGED).all()
+    assert (3 * quick.steps < plain.steps).all()
+    assert set(sizes) == {b.shape}
+    left = (b - product(a, 8)(quick.solution)).flatten(-2).norm(dim=-1) / b.flatten(-2).norm(dim=-1)
+    torch.testing.assert_close(quick.residual, left, rtol=1e-3, atol=1e-15)
+    again = solver.solve(product(a, 8), b, start=quick.solution, preconditioner=inverse)
+    assert (again.steps == 1).all()

@@ -46,7 +46,7 @@ def test_values_velocities_and_derivatives_are_those_of_tiles(keops, kernel, bat
         z = mu.zero_padding().points.clone().requires_grad_()
         w = mu.weights.clone().requires_grad_()
         at = Measure(z, w, mu.marks)
-        value, (velocity, scale, _) = distance.value_and_pull(at, nu)
+        velocity, scale, _, value, *_ = distance.towards(nu)(at)
         first = torch.autograd.grad(distance(at, nu).sum(), (z, w))
         cotangent = torch.linspace(-1, 1, velocity.numel()).double().reshape(velocity.shape)
         product = torch.autograd.grad(velocity, z, cotangent)  # with the Hessian

@@ -9,10 +9,9 @@ from wgf_solver import (
     InverseMultiquadric,
     Laplacian,
     SquaredDistance,
-    pairwise,
 )
-from wgf_solver.kernels import by_mark
-from wgf_solver.pairwise import force, force_and_potential, potential
+from wgf_solver.kernels import by_mark, pairwise
+from wgf_solver.kernels.pairwise import force, force_and_potential, potential
 
 KERNELS = [
     Energy(),

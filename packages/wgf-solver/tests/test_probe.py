@@ -106,7 +106,7 @@ def test_lost_images_of_a_lost_atom_come_back_as_fast_as_the_map_contracts(monke
     assert solution.measure.points.abs().max() < 1.1
     assert solution.discrepancy < 1e-5
     # Where it may not go on, it is no equilibrium all the same.
-    module = sys.modules["wgf_solver.driver"]
+    module = sys.modules["wgf_solver.driving.driver"]
     monkeypatch.setattr(module, "_ESCAPES", 0)
     with pytest.warns(EquilibriumWarning, match="1 x STATIONARY"):
         stuck = equilibrium(halves, Measure(lost), velocity=flow, integrator=LBFGS(), rtol=1e-5)

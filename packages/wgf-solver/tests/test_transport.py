@@ -94,17 +94,22 @@ def test_kernel_steps_are_those_of_the_log_domain(blur, p, monkeypatch):
     torch.testing.assert_close(ours.across, logs.across, rtol=1e-6, atol=1e-9)
 
 
-def test_no_pair_changes_a_bit_of_another():
-    """Each anneals from its own size and stops at its own time."""
+def test_no_pair_changes_another():
+    """Each anneals from its own size and stops at its own time.
+
+    Rounding alone may differ (a CPU's `exp` depends on the place in memory): one that waited
+    for the others would have settled by what is left of its error.
+    """
     sizes = torch.tensor([1.0, 30.0, 0.01, 1.0, 0.0]).double()
     x, y = torch.randn(5, 12, 2).double(), torch.randn(5, 9, 2).double()
     mu, nu = Measure(sizes[:, None, None] * x), Measure(sizes[:, None, None] * y)
     entropic = Sinkhorn(0.2)
     together = entropic.matching(mu, nu)
+    assert together.error.max() > 1e-8
     for i in range(5):
         alone = entropic.matching(Measure(mu.points[i]), Measure(nu.points[i]))
-        assert torch.equal(alone.across, together.across[i])
-        assert torch.equal(alone.value, together.value[i])
+        torch.testing.assert_close(alone.across, together.across[i], rtol=0, atol=1e-12)
+        torch.testing.assert_close(alone.value, together.value[i], rtol=1e-12, atol=1e-12)
 
 
 def test_a_small_blur_is_the_exact_distance():

@@ -7,6 +7,8 @@ from typing import Any, Self, TypeVar, cast
 import torch
 from torch import Tensor
 
+from set_attention.measures import check_tensor
+
 
 class _Tensors:
     """What the three contexts share: each is a record of tensors, some of them None."""
@@ -113,6 +115,9 @@ def own_weights(
     x: Tensor, context: AnyContext | Tensor | None, weights: Tensor | None
 ) -> tuple[AnyContext | None, Tensor | None]:
     """Context and weights of a call f(x, context, weights) or f(x, weights)."""
+    check_tensor("features", x)
+    if context is not None and not isinstance(context, _Tensors):
+        check_tensor("a context, or the weights of x,", context)
     if not isinstance(context, Tensor):
         return context, weights
     if weights is not None or context.dim() >= x.dim():

@@ -2,6 +2,10 @@
 
 Weights are not negative and padding is weight 0. Only their ratios within a measure matter here.
 ``weights=None`` says that all rows are points of equal weight: then nothing is masked at all.
+
+What is checked where: types and shapes everywhere. A negative weight is a ValueError on the CPU;
+where a look at values would wait for a device, or there are none (compiled, exported and
+transformed code), its row is NaN instead of 0, so that the result of its measure is.
 """
 
 import torch
@@ -40,14 +44,28 @@ def clear_padding(x: Tensor, weights: Tensor | None) -> Tensor:
         (..., n, d).
 
     Raises:
-        ValueError: If the shape of the weights is not that of the rows.
-        TypeError: If the weights are not floating-point numbers.
+        ValueError: If the shape of the weights is not that of the rows, or one is negative.
+        TypeError: If the weights are not floating-point numbers, or something is no tensor.
     """
     if weights is None:
+        check_tensor("features", x)
         return x
     check_weights(x, weights)
     points = weights > 0
-    return x if is_full(points, x) else torch.where(points.unsqueeze(-1), x, 0)
+    if is_full(points, x):
+        return x
+    return torch.where(points.unsqueeze(-1), x, filling(weights, 0, x.dtype))
+
+
+def filling(weights: Tensor, value: float, dtype: torch.dtype) -> Tensor | float:
+    """What stands in the rows of weight 0: a value; NaN (..., n, 1) where a weight is negative.
+
+    Of checked weights there are none to be seen: the host has looked at them, or may not.
+    """
+    if host_may_look(weights):
+        return value
+    fill = torch.where(weights.detach() < 0, torch.nan, value)
+    return fill.to(dtype).unsqueeze(-1)
 
 
 def is_full(points: Tensor, x: Tensor) -> bool:
@@ -94,8 +112,22 @@ def shares(weights: Tensor) -> Tensor:
     return weights / torch.where(mass > 0, mass, 1)
 
 
+def check_tensor(what: str, rows: object) -> None:
+    """Raise unless something is a tensor."""
+    if not isinstance(rows, Tensor):
+        raise TypeError(
+            f"expected {what} as a torch.Tensor, but got {type(rows).__name__}; "
+            "torch.as_tensor(...) makes one of a NumPy array or a list"
+        )
+
+
 def check_weights(x: Tensor, weights: Tensor) -> None:
-    """Raise unless the weights (..., n) fit the rows of x (..., n, d)."""
+    """Raise unless the weights (..., n) fit the rows of x (..., n, d) and none is negative.
+
+    Values are looked at only where the host may (see ``host_may_look``).
+    """
+    check_tensor("features", x)
+    check_tensor("weights", weights)
     if weights.shape != x.shape[:-1]:
         raise ValueError(
             f"expected weights of shape {tuple(x.shape[:-1])}, one for each row of features of "
@@ -107,10 +139,16 @@ def check_weights(x: Tensor, weights: Tensor) -> None:
             f"expected floating-point weights, but got {weights.dtype}; turn a mask that is True "
             "at points into weights by mask.to(x.dtype)"
         )
+    if host_may_look(weights) and weights.numel() and float(weights.detach().amin()) < 0:
+        raise ValueError(
+            "expected weights that are not negative, 0 for padding, but the least is "
+            f"{float(weights.detach().amin()):g}; of log-weights or logits pass the softmax or exp"
+        )
 
 
 def check_width(x: Tensor, dim: int) -> None:
-    """Raise unless x is (..., n, dim)."""
+    """Raise unless x is a tensor (..., n, dim)."""
+    check_tensor("features", x)
     if x.dim() < 2 or x.shape[-1] != dim:
         raise ValueError(
             f"expected features of shape (..., n, {dim}), but got {tuple(x.shape)}; map them to "

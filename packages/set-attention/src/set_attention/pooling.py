@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from set_attention.attention import SetAttention
-from set_attention.measures import check_weights, clear_padding, shares
+from set_attention.measures import check_tensor, check_weights, clear_padding, filling, shares
 
 
 def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -19,6 +19,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns:
         (..., d), in the dtype of x.
     """
+    check_tensor("features", x)
     if weights is None:
         # The mean of no rows would be 0/0.
         return x.mean(-2) if x.shape[-2] else x.sum(-2)
@@ -46,14 +47,16 @@ def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns:
         (..., d).
     """
+    check_tensor("features", x)
     if not x.shape[-2]:
         return x.sum(-2)
     if weights is None:
         return x.amax(-2)
     check_weights(x, weights)
     points = weights > 0
-    largest = torch.where(points.unsqueeze(-1), x, -torch.inf).amax(-2)
-    return torch.where(points.any(-1, keepdim=True), largest, 0)
+    fill = filling(weights, -torch.inf, x.dtype)
+    largest = torch.where(points.unsqueeze(-1), x, fill).amax(-2)
+    return torch.where(points.any(-1, keepdim=True) | largest.isnan(), largest, 0)
 
 
 class MeanPool(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from set_attention.dropout import holds_a_mask
-from set_attention.measures import check_weights, host_may_look
+from set_attention.measures import check_tensor, check_weights, host_may_look
 
 # So many numbers of padding (rows times width) a sub-batch must spare to be worth its own calls.
 _WORTH = 2**15
@@ -49,11 +49,12 @@ def by_size(
         ValueError: If the shape of the weights is not that of the rows.
         TypeError: If the weights are not floating-point numbers.
     """
+    check_tensor("features", x)
     if weights is None or x.dim() < 3 or torch.compiler.is_compiling():
         return function(x, weights)
     check_weights(x, weights)
     leading, (n, width) = x.shape[:-2], x.shape[-2:]
-    points = weights.flatten(0, -2) > 0
+    points = weights.flatten(0, -2) != 0  # a negative one is to be seen
     sizes, order = points.sum(-1).sort(descending=True)
     parts = _cut(sizes.tolist(), n, width)
     if not parts:

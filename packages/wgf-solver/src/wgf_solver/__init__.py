@@ -7,6 +7,7 @@ velocity field (`Residual`, `Descent`), an integrator (`Euler`, `Anderson`) and 
 """
 
 from importlib.metadata import version
+from typing import Any
 
 from wgf_solver.adjoints import (
     GMRES,
@@ -20,10 +21,10 @@ from wgf_solver.adjoints import (
     Phantom,
     Unrolled,
 )
+from wgf_solver.deprecated import renamed
 from wgf_solver.discrepancies import (
     MMD,
     Discrepancy,
-    Pull,
     Sinkhorn,
     SinkhornWarning,
     SlicedMMD,
@@ -31,13 +32,14 @@ from wgf_solver.discrepancies import (
     Wasserstein,
 )
 from wgf_solver.equilibrium import equilibrium
+from wgf_solver.evaluation import Evaluation
+from wgf_solver.flow import Flow
 from wgf_solver.functionals import (
     DistanceTo,
     Functional,
     FunctionOf,
     Interaction,
     Potential,
-    Slope,
 )
 from wgf_solver.gradient_flow import gradient_flow
 from wgf_solver.integrators import (
@@ -65,11 +67,11 @@ from wgf_solver.kernels import (
 )
 from wgf_solver.measure import Measure
 from wgf_solver.projections import Quantiles, Quantisation, Systematic
+from wgf_solver.regularisation import jacobian_norm
 from wgf_solver.solution import EquilibriumError, EquilibriumWarning, Solution, Status
 from wgf_solver.stability import spectral_radius
 from wgf_solver.velocities import (
     Descent,
-    Evaluation,
     Map,
     Residual,
     Transport,
@@ -97,6 +99,7 @@ __all__ = [
     "EquilibriumWarning",
     "Euler",
     "Evaluation",
+    "Flow",
     "FunctionOf",
     "Functional",
     "Gaussian",
@@ -118,7 +121,6 @@ __all__ = [
     "Phases",
     "PolynomialDecay",
     "Potential",
-    "Pull",
     "Quantiles",
     "Quantisation",
     "RadialKernel",
@@ -127,7 +129,6 @@ __all__ = [
     "SinkhornWarning",
     "SlicedMMD",
     "SlicedWasserstein",
-    "Slope",
     "Solution",
     "SquaredDistance",
     "Status",
@@ -138,5 +139,11 @@ __all__ = [
     "Wasserstein",
     "equilibrium",
     "gradient_flow",
+    "jacobian_norm",
     "spectral_radius",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the version before."""
+    return renamed(name)

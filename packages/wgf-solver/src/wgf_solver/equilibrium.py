@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
-
-import torch
-
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
-from wgf_solver.driver import (
-    Callback,
-    OnFailure,
-    Options,
+from wgf_solver.driving.driver import (
     bring_to_rest,
     check_choice,
     check_start,
     integrator_for,
     left_alone,
-    ordinary,
-    outside_inference_mode,
-    report,
-    with_gradient,
 )
+from wgf_solver.driving.options import Callback, OnFailure, Options
+from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
-from wgf_solver.iteration import Iteration
 from wgf_solver.measure import Measure
-from wgf_solver.precision import full_precision, in_present_autocast
+from wgf_solver.precision import in_present_autocast
 from wgf_solver.solution import Solution
-from wgf_solver.velocities.base import Map, VelocityField, WritesInPlaceError
+from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.velocities.residual import Residual
 
 
@@ -58,15 +48,17 @@ def equilibrium(
     A measure has converged when ``‖v‖ ≤ max(rtol · max(‖v(Z_0)‖, scale), atol)``, with the weighted
     RMS norm ``‖v‖² = Σ_i w_i ‖v_i‖²/d`` and the field's own scale (for `Residual` the spread of
     ``F(μ_0)``), or when ``‖v‖`` is down to rounding. All of that is measured at the start, so that
-    no iterate changes what counts as small (see `wgf_solver.yardstick`). On a field that descends a
-    discrepancy, a root with a discrepancy that the tolerance does not explain is probed: it is
-    pushed a little, atoms that no force reaches are put where they are wanted
+    no iterate changes what counts as small (see `wgf_solver.driving.yardstick`). On a field that
+    descends a discrepancy, a root with a discrepancy that the tolerance does not explain is probed:
+    it is pushed a little, atoms that no force reaches are put where they are wanted
     (`wgf_solver.MMD.relocated`), and it is descended from. If the discrepancy falls to less than
     half of what it was, the root was no minimum, and the solve goes on from there.
 
-    `torch.compile` leaves a solve as it is, whatever is compiled around it or inside ``F``. What
-    `torch.export` makes of one has no early end, no warnings and no probes: a root that would be
-    probed is `Status.STATIONARY` there.
+    `torch.compile` leaves a solve as it is, whatever is compiled around it or inside ``F``: its
+    loop ends where values say so, and so no graph with ``fullgraph=True`` holds it; compile ``F``
+    by itself. What `torch.export` makes of a solve is one graph, which ``fullgraph=True`` takes; it
+    has no early end, no gradient, no warnings and no probes: a root that would be probed is
+    `Status.STATIONARY` there.
 
     Args:
         f: ``F``, a function from `Measure` to `Measure`, of the same batch shape and dimension. It
@@ -119,32 +111,5 @@ def equilibrium(
     options = Options(
         rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory
     )
-    recording = torch.is_grad_enabled()
-    f = in_present_autocast(f, mu0.points.device)
-    with full_precision(mu0.points.device), outside_inference_mode():
-        mu0 = ordinary(mu0).zero_padding()
-
-        def solved(f: Map) -> tuple[Solution, bool]:
-            iteration = Iteration(
-                f, mu0, velocity, integrator, rtol, atol,
-                callback=callback, trajectory=trajectory, watch=recording,
-            )  # fmt: skip
-            bring_to_rest(iteration, options, escape=velocity.descends)
-            return iteration.solution(), iteration.depends_on_something
-
-        with torch.no_grad():
-            try:
-                solution, depends = solved(f)
-            except WritesInPlaceError as error:  # into a copy: the caller's points are untouched
-                warnings.warn(f"{error}. Until then it gets copies", stacklevel=3)
-                f = _on_copies(f)
-                solution, depends = solved(f)
-        if recording and depends:
-            solution = with_gradient(solution, f, velocity, mu0, adjoint, integrator.step_size(0))
-    report(solution, on_failure)
-    return solution
-
-
-def _on_copies(f: Map) -> Map:
-    """``F`` for a map that writes into its argument."""
-    return lambda mu: f(mu.with_points(mu.points.clone()))
+    flow = Flow(velocity, in_present_autocast(f, mu0.points.device))
+    return bring_to_rest(flow, mu0, integrator, adjoint, options)

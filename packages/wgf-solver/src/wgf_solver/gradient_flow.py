@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass
 
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
-from wgf_solver.driver import (
-    Callback,
-    OnFailure,
-    Options,
+from wgf_solver.driving.driver import (
     bring_to_rest,
     check_choice,
     check_start,
     integrator_for,
     left_alone,
-    ordinary,
-    outside_inference_mode,
-    report,
-    with_gradient,
 )
+from wgf_solver.driving.options import Callback, OnFailure, Options
+from wgf_solver.evaluation import Evaluation
+from wgf_solver.flow import Flow
 from wgf_solver.functionals import Functional, FunctionalLike, as_functional
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.integrators.quasi_newton import LBFGS
-from wgf_solver.iteration import Iteration
 from wgf_solver.measure import Measure
-from wgf_solver.precision import full_precision
 from wgf_solver.solution import Solution
-from wgf_solver.velocities.base import Evaluation, Map
-from wgf_solver.watch import depends_beyond
+from wgf_solver.velocities.base import Map
 
 
 @left_alone
@@ -109,68 +99,34 @@ def gradient_flow(
         tensor([[1.]])
     """
     check_start(mu0)
-    functional = as_functional(functional)
-    integrator = integrator_for(_Gradient(functional), integrator)
+    velocity = Gradient(as_functional(functional))
+    integrator = integrator_for(velocity, integrator)
     check_choice("adjoint", adjoint, "attach", "Implicit() or Unrolled(steps)")
     options = Options(
         rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory
     )
-    energies: list[Tensor] = []
-
-    def observe(step: int, mu: Measure, evaluation: Evaluation) -> None:
-        energies.append(evaluation.discrepancy)
-        if callback is not None:
-            callback(step, mu, evaluation)
-
-    recording = torch.is_grad_enabled()
-    with full_precision(mu0.points.device), outside_inference_mode():
-        mu0 = ordinary(mu0).zero_padding()
-        field = _Gradient(functional.prepared(mu0))
-        with torch.no_grad():
-            iteration = Iteration(
-                _no_map, mu0, field, integrator, rtol, atol,
-                callback=observe, trajectory=trajectory, watch=False,
-            )  # fmt: skip
-            bring_to_rest(iteration, options, escape=False)
-            solution = replace(
-                iteration.solution(), energies=torch.stack(energies), of_functional=True
-            )
-        if recording and _wants_gradient(field, mu0):
-            step = integrator.step_size(0)
-            solution = with_gradient(solution, _no_map, field, mu0, adjoint, step)
-    report(solution, on_failure)
-    return solution
+    return bring_to_rest(Flow(velocity), mu0, integrator, adjoint, options)
 
 
 @dataclass(frozen=True)
-class _Gradient:
+class Gradient:
     """The velocity field of a functional; it has no map."""
 
     functional: Functional
 
     @property
     def descends(self) -> bool:
+        """True."""
         return True
 
-    def default_integrator(self) -> Integrator:
+    def default_integrator(self) -> LBFGS:
+        """`LBFGS`."""
         return LBFGS()
 
+    def prepared(self, mu: Measure) -> Gradient:
+        """The same field; what will not change along the flow is computed once."""
+        return Gradient(self.functional.prepared(mu))
+
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
-        velocity, scale, energy, rounding = self.functional.slope(mu)
-        if rounding is None:
-            rounding = torch.zeros_like(scale)
-        return Evaluation(velocity, scale, rounding, energy, mu)
-
-
-def _no_map(mu: Measure) -> Measure:
-    raise TypeError(
-        "the flow of a functional has no map F, and this adjoint wants one; take Implicit(), "
-        "Unrolled(steps) or Phantom(steps, velocity=None)"
-    )
-
-
-def _wants_gradient(field: _Gradient, mu0: Measure) -> bool:
-    """Whether the velocity depends on anything that wants a gradient, but for the points."""
-    z = mu0.points.detach().clone().requires_grad_()
-    velocity = field(_no_map, mu0.with_points(z)).velocity
-    return depends_beyond(velocity, z)
+        """Energy and velocity; ``f`` is not asked."""
+        return self.functional.slope(mu)

@@ -22,7 +22,7 @@ def weighted_rms(rows: Tensor, weights: Tensor, uniform: bool = False) -> Tensor
     if rows.numel() == 0:
         return weights.new_zeros(weights.shape[:-1])
     size = _plain_rms(rows, None if uniform else weights)
-    if may_look(size) and _in_range(size.detach()):
+    if may_look(size) and _in_range(size.detach() if size.requires_grad else size):
         return size
     lost = (size == 0) | (size == torch.inf)  # the squares may have left the range of the type
     unit = rows.abs().amax((-2, -1))
@@ -33,6 +33,8 @@ def weighted_rms(rows: Tensor, weights: Tensor, uniform: bool = False) -> Tensor
 
 def _in_range(size: Tensor) -> bool:
     """Whether all are positive and finite."""
+    if size.numel() == 1:
+        return 0 < float(size) < math.inf
     least, largest = torch.aminmax(size)
     return float(least) > 0 and float(largest) < math.inf  # NaN is neither
 

@@ -5,6 +5,11 @@ import torch
 from ddeq_models.errors import UserError
 
 
+def has_float64(device: torch.device) -> bool:
+    """Whether there are numbers in double precision on a device: Apple's GPUs have none."""
+    return device.type != "mps"
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """The device of that name.
 

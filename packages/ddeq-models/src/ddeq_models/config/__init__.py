@@ -15,7 +15,7 @@ from ddeq_models.config.data import (
 )
 from ddeq_models.config.keys import SECTIONS, changed, check_key
 from ddeq_models.config.options import Option, option, options_of
-from ddeq_models.config.run import RunConfig, differences
+from ddeq_models.config.run import RunConfig, differences, flattened
 from ddeq_models.config.train import SolverPhase, TrainConfig, passes
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "check_key",
     "default_task",
     "differences",
+    "flattened",
     "option",
     "options_of",
     "passes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
 from typing import Any, Literal
 
 from ddeq_models.errors import UserError
@@ -69,15 +70,26 @@ def check_words(config: Any) -> None:
     Raises:
         UserError: One is not; naming it and the words.
     """
-    hints = typing.get_type_hints(type(config))
-    for field in fields(config):
-        words = typing.get_args(hints[field.name])
-        value = getattr(config, field.name)
-        if typing.get_origin(hints[field.name]) is Literal and value not in words:
+    kind: Any = type(config)
+    for name, words in _words(kind).items():
+        value = getattr(config, name)
+        if value not in words:
             raise UserError(
-                f"{field.name.replace('_', ' ')} must be one of {', '.join(map(str, words))}, "
+                f"{name.replace('_', ' ')} must be one of {', '.join(map(str, words))}, "
                 f"got {value!r}"
             )
+
+
+@cache
+def _words(kind: Any) -> dict[str, tuple[Any, ...]]:
+    """The fields that are one of some words, and the words."""
+    hints = typing.get_type_hints(kind)
+    named = {field.name: hints[field.name] for field in fields(kind)}
+    return {
+        name: typing.get_args(hint)
+        for name, hint in named.items()
+        if typing.get_origin(hint) is Literal
+    }
 
 
 def require(config: object, name: str, holds: Callable[[Any], bool], range_: str) -> None:

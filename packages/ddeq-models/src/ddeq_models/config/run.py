@@ -99,7 +99,9 @@ class RunConfig:
 
 def differences(one: RunConfig, other: RunConfig) -> list[str]:
     """What differs between two runs, ``train.epochs 3 and not 5`` say; versions may."""
-    first, second = (_flat(dataclasses.replace(run, version="").to_dict()) for run in (one, other))
+    first, second = (
+        flattened(dataclasses.replace(run, version="").to_dict()) for run in (one, other)
+    )
     return [
         f"{name} {first.get(name)!r} and not {second.get(name)!r}"
         for name in dict.fromkeys([*first, *second])
@@ -107,10 +109,10 @@ def differences(one: RunConfig, other: RunConfig) -> list[str]:
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one, with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         nested = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+        flat |= flattened(value, f"{prefix}{name}.") if nested else {prefix + name: value}
     return flat

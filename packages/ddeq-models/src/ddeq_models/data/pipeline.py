@@ -144,6 +144,23 @@ def batches(
     return loader, sampler
 
 
+def moved(batch: PointBatch, device: torch.device, transform: Transform) -> PointBatch:
+    """A batch on a device, as the model sees it, in float32.
+
+    Clouds come in float64 where float32 would move their points. Not every device has float64:
+    these are transformed before they are moved.
+
+    Args:
+        batch: The clouds as the data set has them.
+        device: Where the model is.
+        transform: From `normaliser` or `view`.
+    """
+    pinned = device.type == "cuda"  # by `batches`
+    if torch.float64 in (batch.points.dtype, batch.weights.dtype):
+        return batch.map(transform).to(device, non_blocking=pinned)
+    return batch.to(device, non_blocking=pinned).map(transform)
+
+
 def generator_of(seed: int, step: int) -> torch.Generator:
     """Source of everything random in one training step, on the processor.
 
@@ -154,6 +171,25 @@ def generator_of(seed: int, step: int) -> torch.Generator:
 
     state = SeedSequence([seed, step]).generate_state(2)
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def check_data(config: DataConfig, dataset: CloudDataset) -> None:
+    """See that what is done to the clouds of a run can be done to these.
+
+    Raises:
+        UserError: They have too few or too many coordinates for it.
+    """
+    dim = dataset.coordinates
+    if config.rotate and dim not in (2, 3):
+        raise UserError(
+            f"data.rotate is {config.rotate:g}, but only points of 2 or 3 coordinates can be "
+            f"turned and these have {dim}; take --set data.rotate=0"
+        )
+    if config.normalise == "set" and config.unit and len(config.centre) != dim:
+        raise UserError(
+            f"data.centre must have {dim} numbers, one for each coordinate of these points, got "
+            f"{len(config.centre)}; leave data.centre and data.unit out: a training finds them"
+        )
 
 
 def check_fit(dataset: CloudDataset, dim: int, classes: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ from ddeq_models.estimator.labels import (
 )
 from ddeq_models.estimator.parameters import Parameters, parameters_of
 from ddeq_models.models.base import build_model
-from ddeq_models.using.predict import alike
+from ddeq_models.using.clouds import alike
 
 __all__ = ["Estimator"]
 

@@ -30,6 +30,7 @@ from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.base import build_task
 from ddeq_models.training.checkpoints import Manner
 from ddeq_models.training.loop import fit
+from ddeq_models.training.rehearsal import rehearse
 
 __all__ = ["Trained", "configuration", "seed_of", "split", "train_in_memory"]
 
@@ -191,6 +192,7 @@ def train_in_memory(
     check_size(config.model)
     task = build_task(config)
     task.check({"train": train_set, "validation": validation_set})
+    rehearse(task, train_set)
     with TemporaryDirectory(prefix="ddeq-") as folder:
         run = RunFolder.create(Path(folder) / "run", config)
         try:

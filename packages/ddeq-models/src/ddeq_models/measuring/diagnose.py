@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_models._internal.device import choose_device
-from ddeq_models.data import Split, batches, open_split, view
+from ddeq_models.data import Split, batches, moved, open_split, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import CHANCE
 from ddeq_models.runs.pretrained import open_model
@@ -30,11 +30,11 @@ from wgf_solver import (
     GMRES,
     Adjoint,
     AdjointReport,
+    Flow,
     Implicit,
     LinearStatus,
     Measure,
     Phantom,
-    VelocityField,
 )
 
 SHOWN = 5  # eigenvalues of each cloud
@@ -83,10 +83,10 @@ def diagnose(
     seen = view(config.data)
     generator = torch.Generator().manual_seed(CHANCE)
     found: list[dict[str, Any]] = []
-    exact_sum = phantom_sum = torch.zeros((), device=place)
+    exact_sum = phantom_sum = torch.zeros(())
     loader, _ = batches(dataset, 1)
     for number, batch in enumerate(loader):
-        inputs = task.prepare(batch.to(place).map(seen), generator)
+        inputs = task.prepare(moved(batch, place, seen), generator)
         if number in chosen:
             cloud, exact, phantom = _look(task, model, inputs)
             found.append(cloud)
@@ -121,7 +121,10 @@ def _look(task: Task, model: nn.Module, inputs: Any) -> tuple[dict[str, Any], Te
 
 
 def _gradient(task: Task, model: nn.Module, inputs: Any, adjoint: Adjoint) -> tuple[Tensor, Any]:
-    """The gradient of the loss by an adjoint, all weights in one vector, and the solution."""
+    """The gradient of the loss by an adjoint, all weights in one vector, and the solution.
+
+    The vector is in float64 on the CPU: not every device has float64.
+    """
     before: Any = model.solver
     model.solver = replace(before, adjoint=adjoint)
     try:
@@ -132,7 +135,7 @@ def _gradient(task: Task, model: nn.Module, inputs: Any, adjoint: Adjoint) -> tu
         )
     finally:
         model.solver = before
-    return torch.cat([part.flatten() for part in gradient]).double(), answer.solution
+    return torch.cat([part.flatten() for part in gradient]).cpu().double(), answer.solution
 
 
 @dataclass
@@ -152,23 +155,25 @@ class Spectrum:
     errors: np.ndarray[Any, np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(0))
 
     def attach(
-        self, f: Any, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
         """See `wgf_solver.Adjoint.attach`."""
         z = mu.points.clone().requires_grad_()
-        image = f(mu.with_points(z)).points
+        assert flow.map is not None
+        image = flow.map(mu.with_points(z)).points
 
         def product(u: Tensor) -> Tensor:
-            (moved,) = torch.autograd.grad(
-                image, z, u.to(image.dtype).reshape(image.shape), retain_graph=True,
-                materialize_grads=True,
+            (turned,) = torch.autograd.grad(
+                image, z, u.to(image.dtype).to(image.device).reshape(image.shape),
+                retain_graph=True, materialize_grads=True,
             )  # fmt: skip
-            return moved.double().flatten()
+            return turned.cpu().double().flatten()
 
-        start = torch.ones(z.numel(), dtype=torch.float64, device=z.device)
-        start += torch.arange(z.numel(), dtype=torch.float64, device=z.device).sin()
+        # The Krylov space is kept in float64 on the CPU, the cell works where the model is.
+        start = torch.ones(z.numel(), dtype=torch.float64)
+        start += torch.arange(z.numel(), dtype=torch.float64).sin()
         self.values, self.errors = ritz_values(product, start, self.products)
-        return Phantom().attach(f, velocity, mu, usable, step)
+        return Phantom().attach(flow, mu, usable, step)
 
 
 def ritz_values(product: Any, start: Tensor, dimension: int) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ddeq_data import PointBatch
-from ddeq_models.data import view
+from ddeq_models.data import moved, view
 from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.base import Task
 from ddeq_models.tasks.tally import Tally
@@ -41,7 +41,7 @@ def measure(
     training = model.training
     model.eval()
     for number, batch in enumerate(loader):
-        inputs = task.prepare(batch.to(device).map(seen), generator)
+        inputs = task.prepare(moved(batch, device, seen), generator)
         if ranks is None or ranks.is_mine(number):
             tally.add(task.records(task.answer(model, inputs), inputs, thorough))
     model.train(training)

@@ -29,10 +29,11 @@ class DDEQConfig(EquilibriumConfig):
             contraction is a single point, whatever the number of particles.
         readout: how the equilibrium measure becomes one vector.
         encoder: ``attention``, the paper's: lifted points and self-attention among them; or
-            ``moments``, see `PointEncoder`, to which alone the seven that follow belong.
+            ``moments``, see `PointEncoder`, to which alone the eight that follow belong.
         coordinates: how many columns of a point, from the first on, are coordinates and not
             features; 0: all.
         description: whether the cell knows place, scale, shape and count of the whole cloud.
+        placed: whether it holds the quantiles of the coordinates as they are; see `describe`.
         pooled: width of the features whose mean and maximum the cell knows.
         scales: of the local moments about each point, 0 for none.
         rows: largest number of points that are encoded, 0 for all.
@@ -50,6 +51,7 @@ class DDEQConfig(EquilibriumConfig):
     encoder: Literal["attention", "moments"] = "attention"
     coordinates: int = 0
     description: bool = True
+    placed: bool = False
     pooled: int = 192
     scales: int = 3
     rows: int = 0
@@ -72,6 +74,7 @@ _PRESETS = {
             cross_blocks=1,
             interacting=True,
             encoder="moments",
+            placed=True,
             rows=512,
             damping=0.5,
             readout="max-mean",
@@ -225,6 +228,7 @@ def _encoder(config: DDEQConfig) -> PointEncoder | None:
         octaves=config.octaves,
         scales=config.scales,
         description=config.description,
+        placed=config.placed,
         dropout=config.summary_dropout,
         hiding=config.hiding,
         rows=config.rows,

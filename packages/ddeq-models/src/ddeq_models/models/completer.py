@@ -15,6 +15,9 @@ from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
 from ddeq_models.registry import register_model
 from wgf_solver import Solution
 
+# A product like 0.275 · 40 must not be rounded up for being 11.000000001.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class CompleterConfig(EquilibriumConfig):
@@ -140,16 +143,22 @@ class DDEQCompleter(EquilibriumModel):
         completed = centre + scale * self.decode(solution.measure.points)
         return Completed(torch.where((free > 0)[..., None], completed, 0), free, solution)
 
-    def free(self, weights: Tensor, count: int | None) -> Tensor:
+    def free(self, weights: Tensor, count: int | None = None) -> Tensor:
         """Weights ``(B, m)`` of the free particles: uniform on as many as the cloud is to get."""
         if count is not None:
             return weights.new_full((len(weights), count), 1 / count)
-        # A product like 0.275 · 40 must not be rounded up for being 11.000000001.
-        exact = self.config.ratio * (weights > 0).sum(-1).double()
-        wanted = (exact - 1e-9).ceil().clamp(min=1)
-        most = max(1, math.ceil(self.config.ratio * weights.shape[-1] - 1e-9))
+        wanted = self._wanted(weights.shape[-1]).to(weights.device)[(weights > 0).sum(-1)]
+        most = added_points(self.config.ratio, weights.shape[-1])
         taken = torch.arange(most, device=weights.device) < wanted[:, None]
         return taken.to(weights.dtype) / wanted[:, None].to(weights.dtype)
+
+    def _wanted(self, most: int) -> Tensor:
+        """How many points are added to 0, 1, ..., `most` visible ones, ``(most + 1,)``.
+
+        A table made on the CPU in float64, which not every device has.
+        """
+        exact = self.config.ratio * torch.arange(most + 1, dtype=torch.float64)
+        return (exact - _ROUNDING).ceil().clamp(min=1).long()
 
     def noise(self, count: int) -> Tensor:
         """The first ``count`` normal quantiles of the Sobol' sequence, ``(count, noise_dim)``."""
@@ -203,6 +212,11 @@ class DDEQCompleter(EquilibriumModel):
             max_steps=max_steps,
             trajectory=trajectory,
         )
+
+
+def added_points(ratio: float, visible: int) -> int:
+    """How many points a completer of that ratio adds to so many visible ones."""
+    return max(1, math.ceil(ratio * visible - _ROUNDING))
 
 
 def frame(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

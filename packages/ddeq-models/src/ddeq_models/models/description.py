@@ -23,7 +23,7 @@ LEAST = 0.3
 _MOST_PAIRED = 16
 
 
-def describe(points: Tensor, weights: Tensor) -> Tensor:
+def describe(points: Tensor, weights: Tensor, *, placed: bool = False) -> Tensor:
     r"""Sum clouds up in numbers.
 
     With the mean :math:`m = \sum_i \bar w_i x_i`, the covariance C, :math:`r^2 = \mathrm{tr}\, C
@@ -43,16 +43,22 @@ def describe(points: Tensor, weights: Tensor) -> Tensor:
     count                 log of the number of points, of 1 / sum w_i^2
     ====================  ======================================================================
 
-    All but the last two are functions of the measure. They depend on how it is written down as a
-    list: two points of half the weight are not one. That is their purpose, and why they are here
-    and not among the points' features. Of a cloud without spread or without points they are finite.
+    and, if `placed`, the quantiles of each coordinate of x itself, its largest and its smallest:
+    what `place`, `scale` and `quantiles` say together, but for a few points far away, which move
+    the mean and the radius and with them all that is told relative to these.
+
+    All but `support` and `count` are functions of the measure. These two depend on how it is
+    written as a list: two points of half the weight are not one. That is their purpose, and why
+    they are here and not among the points' features. Of a cloud without spread or without points
+    all is finite.
 
     Args:
         points: (B, n, d); padded rows may hold anything.
         weights: (B, n), each row summing to 1, 0 for padding.
+        placed: Whether the quantiles of the coordinates as they are come with it.
 
     Returns:
-        (B, F), `description_size` (d) numbers a cloud.
+        (B, F), `description_size` (d, placed) numbers a cloud.
     """
     if not points.shape[-2]:  # a row of padding, so that there is something to reduce
         points, weights = (
@@ -77,17 +83,14 @@ def describe(points: Tensor, weights: Tensor) -> Tensor:
     kurtosis = (share * standard**4).sum(-2).clamp(min=1e-3).log()
     norms = unit.square().sum(-1)
     length = norms.sqrt()
-    extent = [
-        torch.where(rows, unit, -torch.inf).amax(-2),
-        torch.where(rows, unit, torch.inf).amin(-2),
-    ]
+    extent = _extent(unit, rows)
     moments = [(share[..., 0] * length**k).sum(-1, keepdim=True) ** (1 / k) for k in (1, 3, 4)]
     pull = (share * unit * norms.unsqueeze(-1)).sum(-2)
     parts = [
         mean,
         deviation.log(),
         radius.log(),
-        *(torch.where(part.isfinite(), part, 0) for part in extent),
+        *extent,
         skewness,
         kurtosis,
         _correlations(standard, share),
@@ -102,13 +105,15 @@ def describe(points: Tensor, weights: Tensor) -> Tensor:
         inside.sum(-1, keepdim=True).clamp(min=1).to(points.dtype).log(),
         -share.square().sum((-1, -2)).clamp(min=1e-12).log().unsqueeze(-1),
     ]
+    if placed:
+        parts += [_quantiles(x, share).flatten(-2), *_extent(x, rows)]
     return torch.cat(parts, -1)
 
 
-def description_size(dim: int) -> int:
+def description_size(dim: int, placed: bool = False) -> int:
     """Length F of the `describe` of clouds in d dimensions."""
     pairs = dim * (dim - 1) // 2 if dim <= _MOST_PAIRED else 0
-    return 15 * dim + pairs + 17
+    return 15 * dim + pairs + 17 + placed * (len(SHARES) + 2) * dim
 
 
 class Description(nn.Module):
@@ -125,14 +130,15 @@ class Description(nn.Module):
 
     Args:
         dim: Dimension of the points.
+        placed: See `describe`.
     """
 
     edges: Tensor
     relevance: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, placed: bool = False) -> None:
         super().__init__()
-        size = description_size(dim)
+        size = description_size(dim, placed)
         self.out_dim = size * BINS
         self.register_buffer("edges", torch.linspace(-2, 2, BINS + 1)[:, None].repeat(1, size))
         self.register_buffer("relevance", torch.ones(size))
@@ -175,6 +181,13 @@ def _relevance(described: Tensor, edges: Tensor, labels: Tensor) -> Tensor:
     return root / root.max().clamp(min=LEAST)
 
 
+def _extent(x: Tensor, rows: Tensor) -> list[Tensor]:
+    """The largest and the smallest coordinate along each axis; 0 of a cloud without points."""
+    largest = torch.where(rows, x, -torch.inf).amax(-2)
+    smallest = torch.where(rows, x, torch.inf).amin(-2)
+    return [torch.where(part.isfinite(), part, 0) for part in (largest, smallest)]
+
+
 def _correlations(standard: Tensor, share: Tensor) -> Tensor:
     dim = standard.shape[-1]
     if dim > _MOST_PAIRED:
@@ -186,7 +199,7 @@ def _correlations(standard: Tensor, share: Tensor) -> Tensor:
 
 def _eigenvalues(x: Tensor, share: Tensor) -> Tensor:
     """Of sum_i w_i x_i x_i^T, rising; on the processor, where they are found for sure and fast."""
-    matrix = ((share * x).mT @ x).double().cpu()
+    matrix = ((share * x).mT @ x).cpu().double()
     found: Tensor = torch.linalg.eigvalsh(matrix)
     return found.to(x)
 

@@ -43,6 +43,7 @@ class PointEncoder(nn.Module):
         octaves: Of Fourier features of the coordinates in their own frame, 0 for none.
         scales: Of the local moments, 0 for none.
         description: Whether the summary knows the `Description` of the cloud.
+        placed: Whether it holds the quantiles of the coordinates as they are; see `describe`.
         dropout: Of the description and in the summary, in training.
         hiding: Probability of a cloud that the set's frame is hidden, in training.
         rows: Largest number of points that have features, 0 for all. Of a larger cloud as many are
@@ -64,13 +65,14 @@ class PointEncoder(nn.Module):
         octaves: int = 0,
         scales: int = 3,
         description: bool = True,
+        placed: bool = False,
         dropout: float = 0.1,
         hiding: float = 0.3,
         rows: int = 0,
     ) -> None:
         super().__init__()
         self.point_dim, self.coordinates = point_dim, coordinates or point_dim
-        self.hiding, self.rows = hiding, rows
+        self.hiding, self.rows, self.placed = hiding, rows, placed
         self.fourier = FourierFeatures(self.coordinates, octaves)
         self.local = LocalMoments(self.coordinates, scales) if scales else None
         features = point_dim + self.fourier.out_dim + self.coordinates
@@ -78,7 +80,7 @@ class PointEncoder(nn.Module):
         self.lift = _Lift((features, dim, 2 * dim))
         self.wide = _Lift((2 * dim, pooled))
         self.feature = nn.Sequential(nn.Linear(2 * dim, dim), nn.LayerNorm(dim))
-        self.description = Description(point_dim) if description else None
+        self.description = Description(point_dim, placed) if description else None
         if self.description is not None:
             self.describe = nn.Sequential(
                 nn.Dropout(dropout),
@@ -115,7 +117,8 @@ class PointEncoder(nn.Module):
         self.reach.copy_(_or_one((spread + means.var(0, unbiased=False)).sqrt()))
         self.centre.copy_(means.mean(0))
         if self.description is not None:
-            self.description.fit(describe(points / self.unit, weights), labels)
+            described = describe(points / self.unit, weights, placed=self.placed)
+            self.description.fit(described, labels)
 
     def forward(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode clouds.
@@ -154,7 +157,8 @@ class PointEncoder(nn.Module):
 
     def _described(self, points: Tensor, weights: Tensor) -> Tensor:
         assert self.description is not None
-        out: Tensor = self.description(describe(points / self.unit, weights))
+        described = describe(points / self.unit, weights, placed=self.placed)
+        out: Tensor = self.description(described)
         return out
 
     def _views(self, told: Tensor, weights: Tensor | None) -> Tensor:

@@ -36,7 +36,11 @@ def weights_at_most(config: Any) -> int:
     dim = max(of("dim"), of("widths"), 64)
     hidden = max(of("hidden"), dim)
     narrow = max(of("bilinear_dim"), 1)
-    described = BINS * description_size(of("point_dim")) if hasattr(config, "description") else 0
+    described = (
+        BINS * description_size(of("point_dim"), placed=True)
+        if hasattr(config, "description")
+        else 0
+    )
     inner = of("point_dim") * (1 + 2 * of("octaves")) + of("noise_dim") + dim
     blocks = 4 + of("layers") + sum(of(f"{n}_blocks") for n in ("encoder", "self", "cross"))
     blocks += 4 * len(getattr(config, "widths", ()))

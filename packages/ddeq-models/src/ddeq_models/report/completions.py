@@ -8,7 +8,8 @@ from html import escape
 import numpy as np
 
 from ddeq_models._internal.text import shown
-from ddeq_models.report.pictures.flow import principal_plane
+from ddeq_models.report.markup import of_classes
+from ddeq_models.report.pictures.projection import Up, on_paper, up_of
 from ddeq_models.report.samples import CompletedCloud
 from ddeq_models.report.story import Story
 from ddeq_models.report.svg import layers
@@ -17,11 +18,12 @@ from ddeq_models.report.svg import layers
 def completions(story: Story) -> str:
     """Some test clouds, or the pictures of the run where these are not at hand."""
     if story.completions:
-        shown = "".join(_completion(c) for c in story.completions)
+        shown = "".join(_completion(c, _up(story)) for c in story.completions)
         return (
             "<h3>Completions</h3><p>Test clouds: what the model was given, what it "
             '<span class="added-word">added</span>, and what was there. The energy distance is '
-            "between the points that were added and those that were taken away.</p>"
+            "between the points that were added and those that were taken away."
+            f"{of_classes(len(story.completions), story.classes)}</p>"
             f'<div class="completions">{shown}</div>'
         )
     if not story.pictures:
@@ -38,22 +40,27 @@ def worst(story: Story) -> str:
     if not story.worst:
         return ""
     found = "equilibrium was" if story.unsolved == 1 else "equilibria were"
-    shown = "".join(_completion(c) for c in story.worst)
+    judged = f"{story.judged:,}"
+    if story.judged < story.clouds:
+        judged += f" of {story.clouds:,}"
+    shown = "".join(_completion(c, _up(story)) for c in story.worst)
     return (
-        f"<h3>Failures</h3><p>The largest energy distances among {story.judged:,} test clouds. "
+        f"<h3>Failures</h3><p>The largest energy distances among {judged} test clouds. "
         f"{story.unsolved:,} {found} not found to the tolerance.</p>"
         f'<div class="completions">{shown}</div>'
     )
 
 
-def _completion(completed: CompletedCloud) -> str:
+def _up(story: Story) -> Up:
+    return up_of(story.config["data"]["release"])
+
+
+def _completion(completed: CompletedCloud, up: Up) -> str:
     title = shown(completed.name)
     missing = completed.visible[:0] if completed.missing is None else completed.missing
     parts = [completed.visible, completed.completed, missing]
     every = np.concatenate(parts)
-    if every.shape[1] > 2:
-        project, _ = principal_plane(every)
-        every, parts = project(every), [project(part) for part in parts]
+    every, parts = on_paper(every, up)[0], [on_paper(part, up)[0] for part in parts]
     visible, added, truth = parts
     panels = {
         "given": [("seen", visible)],

@@ -9,24 +9,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddeq_data import CloudDataset, collate
-from ddeq_models.data import view
+from ddeq_data import CloudDataset
 from ddeq_models.models.classifier import DDEQ
 from ddeq_models.report.pictures import (
-    Flow,
     draw_completions,
     draw_confusion_matrix,
     draw_flows,
     draw_training_curves,
 )
-from ddeq_models.report.samples import completed_clouds, one_of_each
+from ddeq_models.report.pictures.projection import up_of
+from ddeq_models.report.recording import recorded_flows
+from ddeq_models.report.samples import classes_in, completed_clouds, one_of_each
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.base import Task
 from ddeq_models.tasks.classification import Classification
 from ddeq_models.tasks.completion import Completion
 from ddeq_models.tasks.tally import Columns
 
-__all__ = ["DRAWINGS", "draw_if_possible", "record_flows"]
+__all__ = ["DRAWINGS", "draw_if_possible"]
 
 FLOWS = 4
 COMPLETIONS = 6
@@ -89,7 +89,9 @@ def draw_classification(
     tolerance = getattr(config.model, "rtol", None)
     run.write_picture("training_curves.png", draw_training_curves(run.metrics(), tolerance))
     if isinstance(model, DDEQ):
-        run.write_picture("flow.png", draw_flows(record_flows(run, model, test_set, device)))
+        flows = recorded_flows(config, model, test_set, FLOWS, device)
+        note = _of_classes(len(flows), test_set)
+        run.write_picture("flow.png", draw_flows(flows, up_of(config.data.release), note))
     run.write_picture(
         "confusion_matrix.png", draw_confusion_matrix(confusion, config.classes, title)
     )
@@ -112,34 +114,15 @@ def draw_completion(
     )
     run.write_picture("training_curves.png", curves)
     completed = completed_clouds(task, model, test_set, one_of_each(test_set, COMPLETIONS), device)
-    run.write_picture("completions.png", draw_completions(completed))
+    picture = draw_completions(
+        completed, up_of(config.data.release), _of_classes(len(completed), test_set)
+    )
+    run.write_picture("completions.png", picture)
 
 
-@torch.no_grad()
-def record_flows(
-    run: RunFolder, model: DDEQ, dataset: CloudDataset, device: torch.device
-) -> list[Flow]:
-    """The flow of the first cloud of each of some classes, spread over all classes."""
-    config = run.config()
-    clouds = [dataset[i] for i in one_of_each(dataset, FLOWS)]
-    batch = collate(clouds).to(device).map(view(config.data))
-    output = model(batch.points, batch.weights, trajectory=True)
-    solution, probabilities = output.solution, output.logits.softmax(-1).cpu()
-    trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
-    flows = []
-    for i, cloud in enumerate(clouds):
-        best = int(probabilities[i].argmax())
-        flows.append(
-            Flow(
-                points=cloud.points[:, : dataset.coordinates].numpy(),
-                weights=cloud.weights.numpy(),
-                trajectory=trajectory[: int(solution.steps[i]), i],
-                truth=config.classes[cloud.label],
-                predicted=config.classes[best],
-                probability=float(probabilities[i, best]),
-            )
-        )
-    return flows
+def _of_classes(shown: int, test_set: CloudDataset) -> str:
+    there = classes_in(test_set)
+    return f"{shown} of {there} classes" if shown < there else ""
 
 
 DRAWINGS: dict[

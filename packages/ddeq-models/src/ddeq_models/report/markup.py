@@ -9,7 +9,7 @@ from typing import Any
 
 from ddeq_models._internal.text import shown
 
-__all__ = ["in_html", "in_script", "in_words", "sha256_of"]
+__all__ = ["in_html", "in_script", "in_words", "of_classes", "sha256_of"]
 
 
 def in_html(text: str) -> str:
@@ -29,6 +29,11 @@ def in_script(text: str) -> str:
 def sha256_of(text: str) -> str:
     """The digest by which a content security policy knows a script."""
     return b64encode(sha256(text.encode()).digest()).decode()
+
+
+def of_classes(shown: int, there: int) -> str:
+    """A sentence where not every class is shown, or nothing."""
+    return f" Shown are {shown} of {there} classes." if shown < there else ""
 
 
 def in_words(value: Any) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, collate
-from ddeq_models.data import view
+from ddeq_models.data import moved, view
 from ddeq_models.tasks.completion import Completion as CompletionTask
 from ddeq_models.tasks.distances import energy_distance
 
@@ -36,6 +36,11 @@ class CompletedCloud:
     solved: bool = True
 
 
+def classes_in(dataset: CloudDataset) -> int:
+    """How many classes there are clouds of."""
+    return len(set(dataset.labels.tolist()))
+
+
 def one_of_each(dataset: CloudDataset, most: int) -> list[int]:
     """The first cloud of each of some classes, spread over all classes."""
     labels = dataset.labels.tolist()
@@ -54,10 +59,10 @@ def completed_clouds(
 ) -> list[CompletedCloud]:
     """What a model makes of some clouds, of each of which a part is taken away.
 
-    The cuts are the same in every call with these clouds.
+    The cuts are the same in every call with these clouds. Only coordinates are shown.
     """
     config = task.config
-    batch = collate([dataset[i] for i in indices]).to(device).map(view(config.data))
+    batch = moved(collate([dataset[i] for i in indices]), device, view(config.data))
     inputs = task.prepare(batch, torch.Generator().manual_seed(0))
     answer = task.answer(model, inputs)
     distances = energy_distance(
@@ -68,7 +73,7 @@ def completed_clouds(
         failed = answer.solution.failed.tolist()
 
     def points(rows: Tensor, weights: Tensor, i: int) -> Array:
-        shown: Array = rows[i][weights[i] > 0].cpu().numpy()
+        shown: Array = rows[i][weights[i] > 0][:, : dataset.coordinates].cpu().numpy()
         return shown
 
     return [

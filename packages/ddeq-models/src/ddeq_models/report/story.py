@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddeq_data import Cloud, CloudDataset, DataError, collate
+from ddeq_data import CloudDataset, DataError
 from ddeq_models._internal.files import read_owned
-from ddeq_models.data import batches, check_fit, open_split, view
+from ddeq_models.data import batches, check_fit, moved, open_split, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.classifier import DDEQ
-from ddeq_models.report.attention import particle_attention
-from ddeq_models.report.pictures.flow import principal_plane
-from ddeq_models.report.samples import CompletedCloud, completed_clouds, one_of_each
+from ddeq_models.report.pictures.flow import Flow
+from ddeq_models.report.pictures.projection import Up, on_paper, principal_plane, up_of
+from ddeq_models.report.recording import recorded_flows
+from ddeq_models.report.samples import CompletedCloud, classes_in, completed_clouds, one_of_each
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.runs.records import checked_result
 from ddeq_models.tasks.base import build_task
@@ -26,15 +27,15 @@ from ddeq_models.tasks.completion import Completion
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FLOWS = 8  # clouds whose flow is shown
+FLOWS = 12  # classes of which a flow is shown
 FAILURES = 12  # wrongly classified clouds that are shown
-COMPLETIONS, WORST, JUDGED = 6, 4, 512  # completed clouds shown, the worst of so many
+COMPLETIONS, WORST, JUDGED = 9, 4, 512  # completed clouds shown, the worst of so many
 SHOWN_POINTS = 400  # of one cloud: more cannot be told apart on a screen
 
 
 @dataclass(frozen=True)
-class Flow:
-    """The particles of one cloud on their way to the equilibrium.
+class PlayedFlow:
+    """A flow as the page plays it: what was recorded, in the plane.
 
     Attributes:
         cloud: ``(m, 3)``: two coordinates and the weight relative to the largest.
@@ -43,10 +44,7 @@ class Flow:
         rest: ``(n, 2)``: the equilibrium in the plane in which it is widest.
         attention: ``(n, m)``: how much each particle looks at each point at the equilibrium.
         gaps: ``(K,)``: distance to the equilibrium, relative to its size.
-        truth: Name of the true class.
-        predicted: Name of the predicted one.
-        probability: Its probability.
-        message: What the solver says, in a sentence.
+        recorded: All the rest.
     """
 
     cloud: Array
@@ -54,10 +52,7 @@ class Flow:
     rest: Array
     attention: Array
     gaps: Array
-    truth: str
-    predicted: str
-    probability: float
-    message: str
+    recorded: Flow
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class Failure:
     """A cloud of the test that was given a wrong class.
 
     Attributes:
-        cloud: ``(m, 3)``, as in `Flow`.
+        cloud: ``(m, 3)``, as in `PlayedFlow`.
         index: Its place in the test split.
         truth: Name of the true class.
         predicted: Name of the predicted one.
@@ -97,6 +92,8 @@ class Story:
         completions: Of some test clouds.
         worst: The completions that are farthest from the truth, of `judged` test clouds.
         judged: How many clouds the worst are from.
+        classes: How many classes there are clouds of in the test split.
+        clouds: How many clouds there are in it.
         note: Why there are no clouds to show, or nothing.
         damaged: How many lines of the records are damaged and left out.
     """
@@ -107,13 +104,15 @@ class Story:
     train: list[dict[str, Any]]
     validation: list[dict[str, Any]]
     pictures: dict[str, bytes] = field(default_factory=dict)
-    flows: tuple[Flow, ...] = ()
+    flows: tuple[PlayedFlow, ...] = ()
     failures: tuple[Failure, ...] = ()
     wrong: int = 0
     unsolved: int = 0
     completions: tuple[CompletedCloud, ...] = ()
     worst: tuple[CompletedCloud, ...] = ()
     judged: int = 0
+    classes: int = 0
+    clouds: int = 0
     note: str = ""
     damaged: int = 0
 
@@ -145,6 +144,7 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
         check_fit(test_set, config.model.point_dim, config.classes)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")
+    story = replace(story, classes=classes_in(test_set), clouds=len(test_set))
     more = STORIES.get(config.task.kind)
     return story if more is None else more(story, run, test_set, device)
 
@@ -187,13 +187,13 @@ def _with_clouds(
     story: Story, run: RunFolder, test_set: CloudDataset, device: torch.device
 ) -> Story:
     config = run.config()
-    model = run.model(device)
+    model, up = run.model(device), up_of(config.data.release)
     seen = view(config.data)
     loader, sampler = batches(test_set, EVALUATION_BATCH)
     order = [i for batch in sampler for i in batch]
     probabilities, unsolved = [], 0
     for batch in loader:
-        batch = batch.to(device).map(seen)
+        batch = moved(batch, device, seen)
         output = model(batch.points, batch.weights)
         probabilities.append(output.logits.softmax(-1).cpu())
         if output.solution is not None:
@@ -206,7 +206,7 @@ def _with_clouds(
     worst = wrong[best[wrong].argsort(descending=True, stable=True)][:FAILURES]
     failures = tuple(
         Failure(
-            cloud=_shown(test_set[i], test_set.coordinates)[0],
+            cloud=_shown(*_arrays(test_set, i), up)[0],
             index=i,
             truth=config.classes[int(labels[i])],
             predicted=config.classes[int(predicted[i])],
@@ -214,7 +214,7 @@ def _with_clouds(
         )
         for i in worst.tolist()
     )
-    flows: tuple[Flow, ...] = ()
+    flows: tuple[PlayedFlow, ...] = ()
     if isinstance(model, DDEQ):
         flows = _flows(run, model, test_set, device)
     return replace(story, flows=flows, failures=failures, wrong=len(wrong), unsolved=unsolved)
@@ -222,57 +222,46 @@ def _with_clouds(
 
 def _flows(
     run: RunFolder, model: DDEQ, test_set: CloudDataset, device: torch.device
-) -> tuple[Flow, ...]:
+) -> tuple[PlayedFlow, ...]:
     """The flow of the first test cloud of each of some classes, spread over all classes."""
     config = run.config()
-    clouds = [test_set[i] for i in one_of_each(test_set, FLOWS)]
-    batch = collate(clouds).to(device).map(view(config.data))
-    context = model.encode(batch.points, batch.weights)
-    solution = model.equilibrium(context, trajectory=True)
-    assert solution.trajectory is not None
-    attention = particle_attention(model, context, solution.measure.points).cpu()
-    # Where some points are taken of large clouds, those of all come in another order.
-    rows, masses = (x.cpu() for x in model.seen(batch.points, batch.weights))
-    as_they_are = not config.data.points and rows.shape == batch.points.shape
-    probabilities = model.read(solution.measure.points).softmax(-1).cpu()
-    trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
-    project, _ = principal_plane(trajectory.reshape(-1, trajectory.shape[-1]))
-    flows = []
-    for i, cloud in enumerate(clouds):
-        path = trajectory[: int(solution.steps[i]), i]
-        best = int(probabilities[i].argmax())
-        if not as_they_are:
-            there = masses[i] > 0
-            cloud = Cloud(rows[i][there], masses[i][there], cloud.label)
-        shown, chosen = _shown(cloud, test_set.coordinates)
-        gaps = np.sqrt(np.square(path - path[-1]).sum((1, 2)))
-        flows.append(
-            Flow(
-                cloud=shown,
-                path=project(path),
-                rest=principal_plane(path[-1])[0](path[-1]),
-                attention=attention[i][:, chosen].numpy(),
-                gaps=gaps / max(float(np.sqrt(np.square(path[-1]).sum())), 1e-30),
-                truth=config.classes[cloud.label],
-                predicted=config.classes[best],
-                probability=float(probabilities[i, best]),
-                message=solution.message(i),
-            )
-        )
-    return tuple(flows)
+    recorded = recorded_flows(config, model, test_set, FLOWS, device)
+    width = recorded[0].trajectory.shape[-1] if recorded else 1
+    every = [flow.trajectory.reshape(-1, width) for flow in recorded]
+    project, _ = principal_plane(np.concatenate(every or [np.zeros((1, 1))]))
+    return tuple(_played(flow, project, up_of(config.data.release)) for flow in recorded)
 
 
-def _shown(cloud: Cloud, coordinates: int) -> tuple[Array, torch.Tensor]:
-    """The points of a cloud that are drawn, ``(m, 3)``, and their indices; without features."""
-    count = len(cloud.points)
-    chosen = torch.arange(count)
+def _played(flow: Flow, project: Callable[[Array], Array], up: Up) -> PlayedFlow:
+    path = flow.trajectory
+    shown, chosen = _shown(flow.points, flow.weights, up)
+    gaps = np.sqrt(np.square(path - path[-1]).sum((1, 2)))
+    assert flow.attention is not None
+    return PlayedFlow(
+        cloud=shown,
+        path=project(path),
+        rest=principal_plane(path[-1])[0](path[-1]),
+        attention=flow.attention[:, chosen],
+        gaps=gaps / max(float(np.sqrt(np.square(path[-1]).sum())), 1e-30),
+        recorded=flow,
+    )
+
+
+def _arrays(dataset: CloudDataset, index: int) -> tuple[Array, Array]:
+    """Coordinates and weights of a cloud, without its features."""
+    cloud = dataset[index]
+    return cloud.points[:, : dataset.coordinates].numpy(), cloud.weights.numpy()
+
+
+def _shown(points: Array, weights: Array, up: Up) -> tuple[Array, Array]:
+    """The points of a cloud that are drawn, ``(m, 3)``, and their indices."""
+    count = len(points)
+    chosen = np.arange(count)
     if count > SHOWN_POINTS:
-        chosen = torch.linspace(0, count - 1, SHOWN_POINTS).round().long()
-    points = cloud.points[:, :coordinates].numpy()
-    plane = points if points.shape[1] == 2 else principal_plane(points)[0](points)
-    weights = cloud.weights.numpy()
+        chosen = np.linspace(0, count - 1, SHOWN_POINTS).round().astype(int)
+    plane, _ = on_paper(points, up)
     weights = weights / max(float(weights.max()), 1e-30)
-    return np.concatenate([plane, weights[:, None]], 1)[chosen.numpy()], chosen
+    return np.concatenate([plane, weights[:, None]], 1)[chosen], chosen
 
 
 # What a task tells beside its figures and curves.

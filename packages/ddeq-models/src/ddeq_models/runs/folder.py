@@ -19,8 +19,7 @@ not followed, see `ddeq_models._internal.files`; and what is damaged of the reco
 stops neither a prediction nor an evaluation.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ from torch import Tensor, nn
 from ddeq_data.storage import Lock
 from ddeq_models._internal.files import (
     json_document,
-    json_line,
-    open_owned,
     owned_file,
     parse_json,
     read_owned,
@@ -42,23 +39,22 @@ from ddeq_models._internal.files import (
 from ddeq_models.config import RunConfig, differences
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import build_model
+from ddeq_models.runs.metrics import Metrics
 from ddeq_models.runs.places import (
     CHECKPOINT,
     CONFIG,
     LOCK,
-    METRICS,
     RESULT,
     WEIGHTS,
     check_out,
     is_leftover,
     new_folder,
+    resume_command,
 )
-from ddeq_models.runs.records import checked_result, parse_records
+from ddeq_models.runs.records import checked_result
 from ddeq_models.runs.weights import load_weights
 
 __all__ = ["CHECKPOINT", "RunFolder", "check_out"]
-
-_MOST_METRICS = 1 << 30  # bytes: some million records
 
 
 class RunFolder:
@@ -69,14 +65,14 @@ class RunFolder:
         writes: Whether this process writes to it: of several, only the first does.
 
     Attributes:
-        listeners: Functions that get every record as well.
+        records: The file of its records; whoever listens to them is told there.
         identity: What the training is a training of, by name: what a checkpoint must agree with.
     """
 
     def __init__(self, path: str | Path, *, writes: bool = True) -> None:
         self.path = Path(path)
         self.writes = writes
-        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self.records = Metrics(self.path)
         self.identity: dict[str, str] = {}
         self._lock: Lock | None = None
 
@@ -163,16 +159,8 @@ class RunFolder:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append a record to ``metrics.jsonl``."""
-        if not self.writes:
-            return
-        for listener in self.listeners:
-            listener(record)
-        handle = open_owned(self.path / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            with open(handle, "ab") as file:
-                file.write((json_line(record) + "\n").encode())
-        except OSError as error:  # which knows no name
-            raise OSError(error.errno, error.strerror, str(self.path / METRICS)) from error
+        if self.writes:
+            self.records.append(record)
 
     def write_weights(self, state: Mapping[str, Tensor]) -> None:
         """Write ``model.safetensors`` from a model's ``state_dict()``."""
@@ -182,19 +170,6 @@ class RunFolder:
         # A second entry of the metadata would come in a random order: equal weights make equal
         # files only with one.
         write_atomically(self.path / WEIGHTS, save(tensors, {"format": "pt"}))
-
-    def sync_metrics(self) -> int:
-        """See that ``metrics.jsonl`` is on the disk, and return its size in bytes."""
-        try:
-            handle = open_owned(self.path / METRICS, os.O_RDONLY)
-        except FileNotFoundError:
-            return 0
-        try:
-            with open(handle, "rb") as file:
-                os.fsync(file.fileno())
-                return os.fstat(file.fileno()).st_size
-        except OSError as error:  # which knows no name
-            raise OSError(error.errno, error.strerror, str(self.path / METRICS)) from error
 
     def clear_leftovers(self, size: int) -> None:
         """Undo what a run that was killed did after its checkpoint.
@@ -208,19 +183,7 @@ class RunFolder:
         for path in self.path.iterdir():
             if is_leftover(path) and path.name != LOCK:
                 path.unlink()
-        there = self.sync_metrics()
-        if there < size:
-            raise UserError(
-                f"{self.path / METRICS} has {there} bytes, {size} belong to the checkpoint: it was "
-                "cut, or copied in part; copy the run folder again, or train anew with another "
-                "--out"
-            )
-        if there > size:
-            handle = open_owned(self.path / METRICS, os.O_WRONLY)
-            try:
-                os.ftruncate(handle, size)
-            finally:
-                os.close(handle)
+        self.records.cut(size)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
@@ -260,7 +223,7 @@ class RunFolder:
         if not path.is_file():
             raise UserError(
                 f"the run folder {self.path} has no {WEIGHTS}: its training ended before the "
-                "first epoch did; train again"
+                f"first epoch did; {self._how_to_go_on() or 'train again'}"
             )
         with torch.random.fork_rng([]):  # the weights it begins with are replaced
             model = build_model(config.model_at(self.kept_epoch()))
@@ -295,19 +258,11 @@ class RunFolder:
         Raises:
             UserError: It is no file of this folder, or cannot be read.
         """
-        return self._records()[0]
+        return self.records.read()[0]
 
     def damaged_records(self) -> int:
         """How many lines of ``metrics.jsonl`` are no records."""
-        return self._records()[1]
-
-    def _records(self) -> tuple[list[dict[str, Any]], int]:
-        try:
-            return parse_records(read_owned(self.path, METRICS, _MOST_METRICS))
-        except FileNotFoundError:
-            return [], 0
-        except OSError as error:
-            raise UserError(f"cannot read {self.path / METRICS}: {_reason(error)}") from error
+        return self.records.read()[1]
 
     def result(self) -> dict[str, Any]:
         """What ``result.json`` holds; see `ddeq_models.runs.records`.
@@ -318,7 +273,17 @@ class RunFolder:
         try:
             return checked_result(parse_json(read_owned(self.path, RESULT)))
         except (OSError, ValueError) as error:
+            stopped = isinstance(error, FileNotFoundError) and self._how_to_go_on()
+            if stopped:
+                raise UserError(
+                    f"{self.path} has no {RESULT}: its training is not finished; {stopped}"
+                ) from error
             raise UserError(f"cannot read {self.path / RESULT}: {_reason(error)}") from error
+
+    def _how_to_go_on(self) -> str:
+        # With a checkpoint there is nothing to train anew.
+        begun = (self.path / CHECKPOINT).is_file()
+        return f"go on with: {resume_command(self.path)}" if begun else ""
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_atomically(self.path / name, (json_document(content) + "\n").encode())

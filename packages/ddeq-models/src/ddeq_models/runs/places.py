@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 from ddeq_models.errors import UserError
@@ -42,6 +43,11 @@ def check_out(path: Path) -> None:
     parent = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(f"cannot create the run folder {path}: {parent} is not a writable folder")
+
+
+def resume_command(path: Path) -> str:
+    """The command that goes on with a run."""
+    return f"ddeq train --resume {shlex.quote(str(path))}"
 
 
 def new_folder(name: str) -> Path:

@@ -28,6 +28,11 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
 
 
+def _seed(value: Any) -> bool:
+    # As many as `ddeq_models.TrainConfig` takes.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
 def _ordinal(value: Any) -> bool:
     return _count(value) and value > 0
 
@@ -58,6 +63,7 @@ def _confusion(value: Any) -> bool:
 _KINDS: dict[_Check, str] = {
     _text: "text of at most 4096 characters",
     _count: "a whole number of at least 0",
+    _seed: "a whole number of at least 0 and below 2^63",
     _ordinal: "a whole number of at least 1",
     _figure: "a number or null",
     _versions: "an object of texts",
@@ -66,11 +72,12 @@ _KINDS: dict[_Check, str] = {
 }
 _RESULT: dict[str, _Check] = {
     **dict.fromkeys(("task", "data", "preset", "device"), _text),
-    **dict.fromkeys(("seed", "parameters", "test_clouds", "validation_clouds"), _count),
+    **dict.fromkeys(("parameters", "test_clouds", "validation_clouds"), _count),
     **dict.fromkeys(("epoch", "processes", "threads"), _ordinal),
     **dict.fromkeys(("solver_steps_max", "solver_failures"), _count),
     **dict.fromkeys(("seconds", "solver_steps_mean", "spread", "completed_points"), _figure),
     **dict.fromkeys(("residual_mean", "residual_max"), _figure),
+    "seed": _seed,
     "confusion": _confusion,
     "versions": _versions,
     "peer": _peer,
@@ -103,7 +110,8 @@ def checked_result(values: Any, classes: int | None = None) -> dict[str, Any]:
         raise UserError(f"it must be an object, got {shortened(repr(values))}")
     for name, value in values.items():
         check = _RESULT.get(name, _figure if name.startswith(_FIGURES) else None)
-        if check is not None and not (value is None and check is _count) and not check(value):
+        unknown = value is None and check in (_count, _seed)
+        if check is not None and not unknown and not check(value):
             kind = _KINDS[check]
             raise UserError(f"{name} must be {kind}, got {shortened(repr(value))}")
     confusion = values.get("confusion")

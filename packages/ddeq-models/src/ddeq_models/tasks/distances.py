@@ -24,6 +24,7 @@ import math
 import torch
 from torch import Tensor
 
+from ddeq_models._internal.device import has_float64
 from wgf_solver import MMD, Energy, Measure, Sinkhorn
 
 
@@ -97,7 +98,7 @@ def wasserstein(x: Tensor, w: Tensor, y: Tensor, v: Tensor) -> Tensor:
         a, p, b, q = a[p > 0], p[p > 0], b[q > 0], q[q > 0]
         gaps = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
         costs.append(ot.emd2((p / p.sum()).numpy(), (q / q.sum()).numpy(), gaps.numpy()))
-    return torch.tensor(costs, dtype=torch.float64).clamp(min=0).sqrt().to(x)
+    return torch.tensor(costs, dtype=torch.float64).clamp(min=0).sqrt().to(x.dtype).to(x.device)
 
 
 def sinkhorn(x: Tensor, w: Tensor, y: Tensor, v: Tensor, blur: float) -> Tensor:
@@ -115,7 +116,9 @@ def sinkhorn(x: Tensor, w: Tensor, y: Tensor, v: Tensor, blur: float) -> Tensor:
         blur: Length below which mass is not told apart, in the unit of the points.
     """
     divergence = Sinkhorn(blur, tolerance=1e-2, max_steps=50)
-    return 2 * divergence(Measure(x, w), Measure(y, v))
+    place = x.device if has_float64(x.device) else torch.device("cpu")  # it is found in float64
+    mu, nu = (Measure(z.to(place), t.to(place)) for z, t in ((x, w), (y, v)))
+    return 2 * divergence(mu, nu).to(x.device)
 
 
 def neighbour(x: Tensor, w: Tensor) -> Tensor:

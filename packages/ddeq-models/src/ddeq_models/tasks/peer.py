@@ -70,7 +70,7 @@ def _described(dataset: CloudDataset, chosen: torch.Tensor, normalise: Transform
     order = chosen[dataset.sizes[chosen].argsort(stable=True)]  # clouds of like sizes together
     widest = max(1, int(dataset.sizes[chosen].max()))
     parts = [
-        describe(batch.points, batch.weights)
+        describe(batch.points, batch.weights, placed=True)
         for some in torch.split(order, max(1, min(_BATCH, _ROWS // widest)))
         for batch in [dataset.__getitems__(some.tolist()).map(normalise)]
     ]

@@ -1,6 +1,5 @@
 """When and how the state of a training gets into its run folder."""
 
-import shlex
 import signal
 import threading
 import time
@@ -13,6 +12,7 @@ from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Interrupted
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder
+from ddeq_models.runs.places import resume_command
 from ddeq_models.training.board import Board
 from ddeq_models.training.state import State
 
@@ -89,14 +89,14 @@ class Saver:
         if ranks.rank == 0:
             run.clear_leftovers(size)
         if manner.tensorboard and ranks.rank == 0:
-            run.listeners.append(Board(run.path, state.step).add)
+            run.records.listeners.append(Board(run.path, state.step).add)
         self.saved = time.monotonic()
 
     def save(self) -> None:
         """Write a checkpoint, which replaces the one before."""
         tally = self.ranks.gather(self.state.tally)
         if self.ranks.rank == 0:
-            self.state.save(self.path, tally, self.run.sync_metrics(), self.run.identity)
+            self.state.save(self.path, tally, self.run.records.sync(), self.run.identity)
         self.saved = time.monotonic()
 
     def save_if_due(self) -> None:
@@ -118,4 +118,4 @@ def how_to_go_on(what: str, run: RunFolder) -> str:
     """A sentence with the command that resumes a run; of clouds in memory, with the call."""
     if run.config().data.name == ARRAYS:
         return f"{what}; go on with: ddeq_models.resume_run({str(run.path)!r}, sets=(...))"
-    return f"{what}; go on with: ddeq train --resume {shlex.quote(str(run.path))}"
+    return f"{what}; go on with: {resume_command(run.path)}"

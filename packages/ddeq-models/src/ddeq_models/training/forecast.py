@@ -14,6 +14,7 @@ from torch import nn
 
 from ddeq_data import CloudDataset, Transform
 from ddeq_models.config import DataConfig, TrainConfig
+from ddeq_models.data import moved
 from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.base import Task
 from ddeq_models.training.state import State
@@ -39,7 +40,7 @@ def fit_to_data(
         return
     most = max(1, min(CLOUDS, POINTS // max(1, int(train_set.sizes.max()))))
     chosen = torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
-    batch = train_set.__getitems__(chosen.tolist()).to(device).map(normalise)
+    batch = moved(train_set.__getitems__(chosen.tolist()), device, normalise)
     model.fit(batch.points, batch.weights, batch.labels)  # type: ignore[operator]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, PointBatch
 from ddeq_models.config import RunConfig, TrainConfig
-from ddeq_models.data import augmentation, batches, generator_of, normaliser
+from ddeq_models.data import augmentation, batches, generator_of, moved, normaliser
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged
 from ddeq_models.measuring.measure import EVALUATION_BATCH, measure
@@ -90,7 +90,7 @@ def fit(
         def inputs_of(batch: PointBatch, step: int) -> Any:
             generator = generator_of(plan.seed, step)
             torch.manual_seed(generator.initial_seed() + ranks.rank)
-            batch = batch.to(device, non_blocking=True).map(normalise)
+            batch = moved(batch, device, normalise)
             return task.prepare(batch.map(augment, generator), generator)
 
         if not state.epochs:  # it begins

@@ -1,8 +1,9 @@
-"""What a training shows while it runs: a bar on a terminal, a line an epoch elsewhere."""
+"""What a training shows while it runs: a bar on a terminal, lines elsewhere."""
 
-import shutil
+import os
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -11,12 +12,20 @@ from tqdm import tqdm
 
 from ddeq_models.tasks.base import Task
 from ddeq_models.tasks.tally import Figures, Tally
+from ddeq_models.training.forecast import duration
 
 REFRESH = 0.5  # seconds between two looks at the figures: each look waits for the device
+LINE_EVERY = 60.0  # seconds without a word, where there is no bar
+BAR = 8  # characters that a bar has at least: what does not fit beside it is left out
+NARROW = 80  # columns of a terminal that does not say how many it has
 
 
 class Progress:
     """A progress bar over the steps of a training, on standard error.
+
+    The bar is as wide as the terminal. Where not all figures fit, those that matter least are left
+    out, and none is cut. Where standard error is no terminal there is a line an epoch, and a line a
+    minute within a long one.
 
     Args:
         task: What the figures are figures of.
@@ -30,21 +39,20 @@ class Progress:
         self, task: Task, epochs: int, steps: int, quiet: bool = False, done: int = 0
     ) -> None:
         terminal = sys.stderr.isatty()
-        # Some terminals (in containers) say they have no columns, and tqdm then shows nothing.
-        sized = shutil.get_terminal_size((0, 0)).columns > 0
         self.task = task
-        self.epochs = epochs
+        self.epochs, self.steps = epochs, steps
+        self.done = self.before = done
         self.lines = not (quiet or terminal)
         self.bar = tqdm(
             total=steps,
             initial=done,
             disable=quiet or not terminal,
-            dynamic_ncols=sized,
-            ncols=None if sized else 100,
+            ncols=_columns(),
+            nrows=24,  # with none, as some terminals say, it would show nothing
             bar_format="{desc}{bar} {remaining}{postfix}",
         )
         self.start = self.shown = time.monotonic()
-        self.verdict = ""
+        self.validated = ""
 
     def __enter__(self) -> Self:
         return self
@@ -59,35 +67,75 @@ class Progress:
 
     def step(self, epoch: int, tally: Tally) -> None:
         """A step is done; `tally` holds the clouds since the last record."""
+        self.done += 1
         self.bar.update()
-        if not self.bar.disable and time.monotonic() - self.shown >= REFRESH:
-            self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(self._brief(self.task.figures(tally.columns())) + self.verdict)
+        waited = time.monotonic() - self.shown
+        if not self.bar.disable and waited >= REFRESH:
+            self._draw(epoch, self.task.figures(tally.columns()))
             self.shown = time.monotonic()
+        elif self.lines and waited >= LINE_EVERY:
+            words = _words(self.task, self.task.figures(tally.columns()))
+            seconds = time.monotonic() - self.start
+            left = seconds / (self.done - self.before) * (self.steps - self.done)
+            self._say(
+                f"epoch {epoch}/{self.epochs}  {seconds:.0f} s  step {self.done:,} of "
+                f"{self.steps:,}, {duration(left)} left  {' '.join(words)}"
+            )
 
     def epoch(self, epoch: int, trained: Figures, validated: Figures) -> None:
         """An epoch is done."""
-        self.verdict = f" | validation {self.task.headline(validated)}"
+        self.validated = f"| validation {self.task.headline(validated)}"
         if self.lines:
             seconds = time.monotonic() - self.start
-            words = self._brief(trained) + self.verdict
-            print(
-                f"epoch {epoch}/{self.epochs}  {seconds:.0f} s  {words}",
-                file=sys.stderr,
-                flush=True,
-            )
+            words = [*_words(self.task, trained), self.validated]
+            self._say(f"epoch {epoch}/{self.epochs}  {seconds:.0f} s  {' '.join(words)}")
 
-    def _brief(self, figures: Figures) -> str:
-        """The figures one watches during a training, short enough for a line of a terminal."""
-        words = [f"loss {figures['loss']:.3f} {self.task.headline(figures)}"]
-        if "solver_steps_mean" in figures:
-            words.append(
-                f"steps {figures['solver_steps_mean']:.1f} residual "
-                f"{figures['residual_mean']:.0e} failed {figures['solver_failures']}"
-            )
-        if figures.get("adjoint_failures"):
-            words.append(f"adjoint failed {figures['adjoint_failures']}")
-        return " ".join(words)
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+        self.shown = time.monotonic()
+
+    def _draw(self, epoch: int, figures: Figures) -> None:
+        """The bar with as many figures as fit beside it."""
+        self.bar.ncols = _columns()
+        self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+        remaining = len(tqdm.format_interval(1)) + 3  # of hours, and a blank ahead
+        room = self.bar.ncols - len(self.bar.desc) - BAR - remaining - len(", ")
+        words = _words(self.task, figures)
+        if self.validated:
+            words[self.validated] = 1
+        chosen: set[str] = set()
+        for word in sorted(words, key=words.__getitem__):
+            if sum(len(one) + 1 for one in (*chosen, word)) - 1 <= room:
+                chosen.add(word)
+        self.bar.set_postfix_str(" ".join(word for word in words if word in chosen))
+
+
+def _words(task: Task, figures: Figures) -> dict[str, int]:
+    """The figures one watches during a training, in the order in which they are said.
+
+    With each its rank where not all of them fit: how good it is goes first, then the loss, then
+    how the solver does; 1 is that of the validation.
+    """
+    words = {f"loss {figures['loss']:.3f}": 2, task.headline(figures): 0}
+    if "solver_steps_mean" in figures:
+        words |= {
+            f"steps {figures['solver_steps_mean']:.1f}": 4,
+            f"residual {figures['residual_mean']:.0e}": 5,
+            f"failed {figures['solver_failures']}": 3,
+        }
+    if figures.get("adjoint_failures"):
+        words[f"adjoint failed {figures['adjoint_failures']}"] = 3
+    return words
+
+
+def _columns() -> int:
+    """Columns that a line may have; some terminals, in containers, say that they have none."""
+    text = os.environ.get("COLUMNS", "")
+    told = int(text) if text.isascii() and text.isdigit() else 0
+    if not told:
+        with suppress(OSError, ValueError):
+            told = os.get_terminal_size(sys.stderr.fileno()).columns
+    return (told or NARROW) - 1  # a full line would be wrapped by some
 
 
 class Pace:

@@ -33,6 +33,7 @@ from ddeq_models.training.board import check_board
 from ddeq_models.training.checkpoints import Manner, how_to_go_on
 from ddeq_models.training.forecast import introduce
 from ddeq_models.training.loop import fit
+from ddeq_models.training.rehearsal import rehearse
 
 
 def train(
@@ -107,6 +108,7 @@ def train(
             check_size(config.model)
             job = build_task(config)
             job.check(dict(zip(SPLITS, found, strict=True)))
+            rehearse(job, found[0])
             return found, config, job
 
         found, config, job = ranks.together(prepare)
@@ -157,7 +159,9 @@ def resume_run(
             check_size(config.model)
             _, found = open_sets(config.data, sets)
             check_fit(found[0], config.model.point_dim, config.classes)
-            return found, build_task(config)
+            job = build_task(config)
+            rehearse(job, found[0])
+            return found, job
 
         found, job = ranks.together(prepare)
         return _complete(job, found, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))

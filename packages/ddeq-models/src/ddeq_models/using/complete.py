@@ -1,10 +1,11 @@
-"""Completing files of points with a trained completer."""
+"""Completing clouds of points with a trained completer."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddeq_data import Cloud, collate
+from ddeq_data import Cloud, PointBatch, collate
 from ddeq_data.measures import as_precise_as_needed
+from ddeq_data.transforms import FarthestSample
 from ddeq_models._internal.device import choose_device
 from ddeq_models._internal.files import write_output
 from ddeq_models.config import RunConfig
 from ddeq_models.errors import UserError
-from ddeq_models.models.completer import Completed
+from ddeq_models.models.completer import Completed, added_points
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import build_task
-from ddeq_models.using.predict import alike, read_clouds
+from ddeq_models.using.clouds import Clouds, alike, listed, names_of, read_clouds
 
 _SMALL, _LARGE = 1e-9, 1e9  # coordinates whose squares float32 holds as well as any
 
 
 @dataclass(frozen=True)
 class CompletedFile:
-    """What was added to one file.
+    """What was added to one cloud.
 
     Attributes:
-        file: The file.
+        file: The file, as it was given; of an array ``cloud 0``, by its place.
         out: The npz that was written: see `complete`.
         picture: The PNG beside it.
-        visible: How many points the file has.
+        visible: How many points the cloud has.
         completed: How many were added.
         converged: Whether the solver reached its tolerance.
         message: What the solver says, in a sentence.
@@ -52,7 +54,7 @@ class CompletedFile:
 @torch.no_grad()
 def complete(
     run: str | Path,
-    files: Sequence[str | Path],
+    files: Clouds,
     out: str | Path,
     *,
     count: int | None = None,
@@ -61,34 +63,40 @@ def complete(
     batch_size: int = 64,
     device: str = "auto",
 ) -> list[CompletedFile]:
-    """Complete files of points, in the unit they are in.
+    """Complete clouds of points, in the unit they are in.
+
+    Clouds are files or arrays as of `predict`. A run with ``data.points`` has seen as many points
+    of a cloud and no more: of a larger one the model is shown so many, those that are farthest from
+    each other, as wherever such a run measures. All points stay in what is written, and the ratio
+    is one to all of them.
 
     With ``frame="given"`` (see `CompleterConfig`) that must be the unit of the normalised clouds of
     the training; with ``frame="visible"`` any will do.
 
-    For each file ``out/<name>.npz`` holds ``points (n + m, d)`` float64, the n points of the file
-    first, bit for bit;
-    ``weights (n + m,)``, which sum to 1; and ``visible (n + m,)``, True for the points of the file.
-    It is a file that `ddeq_data.read_cloud` reads. ``out/<name>.png`` shows it.
+    For each ``out/<name>.npz`` (of arrays ``out/cloud 0.npz``) holds ``points (n + m, d)`` float64,
+    the n points of the cloud first, bit for bit; ``weights (n + m,)``, which sum to 1; and
+    ``visible (n + m,)``, True for the points of the cloud. It is a file that
+    `ddeq_data.read_cloud` reads. ``out/<name>.png`` shows it.
 
     Args:
         run: The run folder or model folder of a completer, or the name of a shipped one.
-        files: npy, npz, txt, csv, xyz, pts, off, ply or pcd.
+        files: Files (npy, npz, txt, csv, xyz, pts, off, ply or pcd) or arrays.
         out: Folder to write to; made if it does not exist.
-        count: Points to add to each file; None: in the ratio of the run.
-        columns: Which columns of the files are coordinates; see `predict`.
+        count: Points to add to each cloud; None: in the ratio of the run.
+        columns: Which columns of files are coordinates; see `predict`.
         features: Which columns are features; see `predict`.
-        batch_size: Files at once; no completion depends on it.
+        batch_size: Clouds at once; no completion depends on it.
         device: See `choose_device`.
 
     Returns:
-        One entry a file, in their order.
+        One entry a cloud, in their order.
 
     Raises:
-        UserError: The run or the device cannot be used, the folder cannot be written to, two files
-            would be written to one, or any file is bad; then nothing was written.
+        UserError: The run or the device cannot be used, the folder cannot be written to, two clouds
+            would be written to one file, or any is bad; then nothing was written.
     """
     from ddeq_models.report.pictures import draw_completions  # matplotlib, only where needed
+    from ddeq_models.report.pictures.projection import up_of
     from ddeq_models.report.samples import CompletedCloud
 
     place, folder, target = choose_device(device), open_model(run), Path(out)
@@ -100,13 +108,18 @@ def complete(
         )
     if count is not None and count < 1:
         raise UserError(f"count must be at least 1, got {count}")
-    names = [Path(file).stem for file in files]
+    every = listed(files)
+    labels = names_of(every)
+    names = [
+        Path(one).stem if isinstance(one, str | Path) else n
+        for one, n in zip(every, labels, strict=True)
+    ]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise UserError(
             f"several files would be written to {target / twice[0]}.npz; complete them one by one, "
             "each into an --out of its own"
         )
-    given = {Path(file).resolve() for file in files}
+    given = {Path(one).resolve() for one in every if isinstance(one, str | Path)}
     for name in names:
         if (target / f"{name}.npz").resolve() in given:
             raise UserError(
@@ -114,25 +127,27 @@ def complete(
                 "give another --out"
             )
     model = folder.model(place)
-    clouds = read_clouds(files, config, columns, features)
+    known = read_clouds(every, config, columns, features)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {target}: {error.strerror}") from error
 
     done: dict[int, CompletedFile] = {}
-    for chosen in alike([len(cloud.points) for cloud in clouds], batch_size):
-        moved = [_near_origin(clouds[i], config) for i in chosen]
-        batch = collate([cloud for cloud, _, _ in moved]).to(place)
-        answer: Completed = model(batch.points, batch.weights, count)
+    for chosen, asked in _batches(
+        [len(cloud.points) for cloud in known], batch_size, config, count
+    ):
+        moved = [_near_origin(known[i], config) for i in chosen]
+        batch = _thinned(collate([cloud for cloud, _, _ in moved]), config).to(place)
+        answer: Completed = model(batch.points, batch.weights, asked)
         solution = answer.solution
         for row, (i, (_, origin, unit)) in enumerate(zip(chosen, moved, strict=True)):
-            cloud, name = clouds[i], names[i]
+            cloud, name = known[i], names[i]
             added = unit * answer.points[row][answer.weights[row] > 0].cpu().double() + origin
             if not bool(added.isfinite().all()):
                 raise UserError(
-                    f"{folder.path} gives no finite points for {files[i]}: its weights are not fit "
-                    "for such points; train it again, or give it other points"
+                    f"{folder.path} gives no finite points for {labels[i]}: its weights are not "
+                    "fit for such points; train it again, or give it other points"
                 )
             share = len(added) / (len(cloud.points) + len(added))
             arrays = {
@@ -142,13 +157,16 @@ def complete(
                 ),
                 "visible": np.arange(len(cloud.points) + len(added)) < len(cloud.points),
             }
-            near = (cloud.points - origin).numpy(), (added - origin).numpy()
-            picture = draw_completions([CompletedCloud(*near)])
+            places = slice(cloud.points.shape[1] - len(tuple(features) or config.data.features))
+            near = CompletedCloud(
+                (cloud.points - origin)[:, places].numpy(), (added - origin)[:, places].numpy()
+            )
+            picture = draw_completions([near], up_of(config.data.release))
             npz, png = target / f"{name}.npz", target / f"{name}.png"
             write_output(npz, _npz(arrays))
             write_output(png, picture)
             done[i] = CompletedFile(
-                file=str(files[i]),
+                file=labels[i],
                 out=npz,
                 picture=png,
                 visible=len(cloud.points),
@@ -156,7 +174,31 @@ def complete(
                 converged=solution is None or bool(solution.converged[row]),
                 message="" if solution is None else solution.message(row),
             )
-    return [done[i] for i in range(len(files))]
+    return [done[i] for i in range(len(known))]
+
+
+def _batches(
+    sizes: Sequence[int], batch_size: int, config: RunConfig, count: int | None
+) -> Iterator[tuple[list[int], int | None]]:
+    """The numbers of the clouds of each batch, and how many points are added to each of them.
+
+    None: in the model's own ratio to what it sees. Where it sees some points of a cloud only, the
+    ratio is to all of them, or what is added would be sparser than what is there.
+    """
+    ratio = getattr(config.model, "ratio", None)
+    for chosen in alike(sizes, batch_size):
+        if count is not None or ratio is None or sizes[chosen[-1]] <= config.data.points:
+            yield chosen, count
+        elif not config.data.points:
+            yield chosen, None
+        else:
+            for wanted, some in groupby(chosen, key=lambda i: added_points(ratio, sizes[i])):
+                yield list(some), wanted
+
+
+def _thinned(batch: PointBatch, config: RunConfig) -> PointBatch:
+    """The clouds as `view` shows them, but for the normalisation."""
+    return batch.map(FarthestSample(config.data.points)) if config.data.points else batch
 
 
 def _near_origin(cloud: Cloud, config: RunConfig) -> tuple[Cloud, Tensor, float]:

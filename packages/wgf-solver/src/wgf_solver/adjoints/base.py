@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
-from wgf_solver.velocities.base import Map, VelocityField
 
 
 class AdjointWarning(UserWarning):
@@ -42,20 +44,38 @@ class Adjoint(Protocol):
     """Gives the equilibrium its gradient."""
 
     def attach(
-        self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
         """Points with the values of ``mu.points`` and a gradient.
 
         Called with gradients on.
 
         Args:
-            f: the map; what it closes over receives the gradient.
-            velocity: the field whose root the equilibrium is.
+            flow: of which the equilibrium is a root; what its map and its field close over
+                receives the gradient.
             mu: the equilibrium; its points are detached, its weights and marks are not.
             usable: ``(...)`` bool: the measures through which a gradient may flow.
             step: ``τ`` of the integrator: ``Z + τ v(Z)`` is the map that was iterated.
         """
         ...
+
+
+def attached(
+    adjoint: Adjoint, flow: Flow, mu: Measure, usable: Tensor, step: float
+) -> tuple[Tensor, AdjointReport]:
+    """`Adjoint.attach`; also of an adjoint written for 0.4, which takes map and field apart."""
+    attach: Any = adjoint.attach
+    if len(signature(attach).parameters) == 5:
+        warnings.warn(
+            f"{type(adjoint).__name__}.attach(f, velocity, mu, usable, step) is that of 0.4 and "
+            "will not be called from 0.6 on; write attach(flow, mu, usable, step), where "
+            "flow(mu) is velocity(f, mu)",
+            DeprecationWarning,
+            stacklevel=6,
+        )
+        result: tuple[Tensor, AdjointReport] = attach(flow.map, flow.velocity, mu, usable, step)
+        return result
+    return adjoint.attach(flow, mu, usable, step)
 
 
 def with_cotangent(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -37,16 +37,25 @@ class LinearSolution(NamedTuple):
     status: Tensor
 
 
+Linear: TypeAlias = Callable[[Tensor], Tensor]
+"""A linear function of rows ``(..., n, d)``, block-diagonal over the batch."""
+
+
 class LinearSolver(Protocol):
-    """What `wgf_solver.Implicit` takes: `GMRES`, or your own."""
+    """What `wgf_solver.Implicit` takes: `GMRES`, or your own.
+
+    ``preconditioner`` is passed only where the user gave `Implicit` one; a solver that has no use
+    for it need not take it.
+    """
 
     def solve(
         self,
-        product: Callable[[Tensor], Tensor],
+        product: Linear,
         right: Tensor,
         *,
         start: Tensor | None = None,
         precision: torch.dtype | None = None,
+        preconditioner: Linear | None = None,
     ) -> LinearSolution:
         """Solve ``A u = b`` for every measure of a batch.
 
@@ -55,6 +64,7 @@ class LinearSolver(Protocol):
             right: ``b (..., n, d)``.
             start: a guess of the direction of ``u``, or None.
             precision: the type in which ``product`` computes inside, if it is known.
+            preconditioner: ``u ↦ M⁻¹ u``, an approximate inverse of ``A``.
         """
         ...
 
@@ -72,6 +82,9 @@ class GMRES:
     matrix products instead of a loop. After each cycle the true residual is computed; a
     cycle that gained less than a tenth ends in `LinearStatus.STAGNATED`. What a measure gets is
     fixed when its own projected residual meets the tolerance, however long others take.
+
+    With a preconditioner ``M⁻¹`` the Krylov space is that of ``A M⁻¹``, and ``u = M⁻¹ w`` (on the
+    right, so that the residual that is minimised is that of ``A u = b`` itself; Saad 2003, 9.3.2).
 
     Args:
         rtol: relative tolerance on the residual; None: what the precision of the products allows,
@@ -95,11 +108,12 @@ class GMRES:
 
     def solve(
         self,
-        product: Callable[[Tensor], Tensor],
+        product: Linear,
         right: Tensor,
         *,
         start: Tensor | None = None,
         precision: torch.dtype | None = None,
+        preconditioner: Linear | None = None,
     ) -> LinearSolution:
         """Solve ``A u = b``.
 
@@ -111,6 +125,7 @@ class GMRES:
                 the least residual, so that a bad guess costs one product and does no harm.
             precision: the type in which ``product`` computes inside, if lower than that of
                 ``right``; sets the tolerance where ``rtol`` is None.
+            preconditioner: ``w ↦ M⁻¹ w``, linear, an approximate inverse of ``A``.
 
         Returns:
             The best ``u`` found, whatever the status.
@@ -126,6 +141,9 @@ class GMRES:
 
         def apply(u: Tensor) -> Tensor:
             return product(u.reshape(shape)).flatten(-2)
+
+        def unpreconditioned(w: Tensor) -> Tensor:
+            return w if preconditioner is None else preconditioner(w.reshape(shape)).flatten(-2)
 
         u, residual, r = torch.zeros_like(b), torch.ones_like(size), b
         residual = torch.where(size > 0, residual, 0)
@@ -147,10 +165,12 @@ class GMRES:
             status = torch.where(close, int(LinearStatus.CONVERGED), status)
         while done + 1 < self.max_steps and bool((status == 0).any()):
             cycle = min(self.restart, self.max_steps - done - 1)
-            update, used, made = self._cycle(apply, r, size * rtol, status == 0, cycle)
+            update, used, made = self._cycle(
+                lambda w: apply(unpreconditioned(w)), r, size * rtol, status == 0, cycle
+            )
             done += made + 1  # and one product for the true residual
             steps = steps + torch.where(status == 0, used + 1, 0)
-            candidate = u + update
+            candidate = u + unpreconditioned(update)
             r_new = b - apply(candidate)
             new = torch.linalg.vector_norm(r_new, dim=-1) / torch.where(size > 0, size, 1)
             running = status == 0
@@ -173,7 +193,7 @@ class GMRES:
 
     def _cycle(
         self,
-        apply: Callable[[Tensor], Tensor],
+        apply: Linear,
         r: Tensor,
         target: Tensor,
         wanted: Tensor,
@@ -182,7 +202,8 @@ class GMRES:
         """One Krylov space from the residual ``r``, for the measures that are ``wanted``.
 
         Returns:
-            The update of ``u``, the products that it took, ``(...)``, and those made for any.
+            The update of ``u`` (of ``w``, with a preconditioner), the products that it took,
+            ``(...)``, and those made for any.
         """
         batch = r.shape[:-1]
         beta = torch.linalg.vector_norm(r, dim=-1)
@@ -214,7 +235,7 @@ class GMRES:
         return (y[..., None, :made] @ basis[..., :made, :])[..., 0, :], used, made
 
 
-def _scaled(guess: Tensor, apply: Callable[[Tensor], Tensor], b: Tensor) -> tuple[Tensor, Tensor]:
+def _scaled(guess: Tensor, apply: Linear, b: Tensor) -> tuple[Tensor, Tensor]:
     """``α u_0`` with the ``α`` that minimises ``‖b − α A u_0‖``, and that residual; else 0."""
     guess = _normalised(guess, guess.abs().amax(-1)) if guess.shape[-1] else guess
     image = apply(guess)

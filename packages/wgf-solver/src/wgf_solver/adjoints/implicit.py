@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wgf_solver.adjoints.base import AdjointReport, AdjointWarning, with_cotangent
-from wgf_solver.adjoints.gmres import GMRES, LinearSolver, LinearStatus
+from wgf_solver.adjoints.gmres import GMRES, Linear, LinearSolver, LinearStatus
+from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.watch import lowest_precision
 
 
@@ -44,13 +46,17 @@ class Implicit:
             (`AdjointReport.solution`), from which the linear solver starts; ``(..., n, d)``, the
             shape of the equilibrium. What it cannot know, it need not: the length of ``u`` is
             fitted, and a useless start costs one product.
+        preconditioner: from the equilibrium to ``u ↦ M⁻¹ u`` on ``(..., n, d)``, an approximate
+            inverse of ``−(∂v/∂Z)ᵀ`` there: of a part of the map that is easy to invert, say. It
+            saves products and changes no gradient.
     """
 
     linear_solver: LinearSolver = field(default_factory=GMRES)
     start: Tensor | None = field(default=None, compare=False, repr=False)
+    preconditioner: Callable[[Measure], Linear] | None = None
 
     def attach(
-        self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`.
 
@@ -65,7 +71,7 @@ class Implicit:
             )
         report = AdjointReport(f"{type(self).__name__}({self.linear_solver})")
         z = mu.points.clone().requires_grad_()
-        v = velocity(f, mu.with_points(z)).velocity
+        v = flow(mu.with_points(z)).velocity
         precision = lowest_precision(v)
 
         def solve(g: Tensor) -> Tensor:
@@ -75,11 +81,15 @@ class Implicit:
                 (image,) = torch.autograd.grad(v, z, u, retain_graph=True, materialize_grads=True)
                 return -image
 
+            beside: dict[str, Any] = {}
+            if self.preconditioner is not None:
+                beside["preconditioner"] = self.preconditioner(mu.detach())
             result = self.linear_solver.solve(
                 minus_jacobian_transposed,
                 g,
                 start=None if start is None else start.detach().to(g),
                 precision=precision,
+                **beside,
             )
             report.solution, report.residual, report.steps, report.status = result
             lost = ~(result.residual < 0.5) & (g != 0).flatten(-2).any(-1)

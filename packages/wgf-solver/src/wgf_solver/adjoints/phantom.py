@@ -8,10 +8,10 @@ from torch import Tensor
 
 from wgf_solver.adjoints.base import AdjointReport, with_cotangent
 from wgf_solver.adjoints.unrolled import plain_steps
+from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Map, VelocityField
+from wgf_solver.velocities.base import VelocityField
 from wgf_solver.velocities.residual import Residual
-from wgf_solver.velocities.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Phantom:
         damping: ``λ``.
         velocity: the field whose steps are differentiated. The default is the fixed-point map
             itself, whatever flow found the equilibrium; it needs a map that moves atoms one by one.
-            After a `Transport` flow the default is that flow's own steps, ``λ`` long: atom ``i`` of
-            ``F(μ)`` need not be the image of ``z_i``, and the matching says whose it is.
+            After a flow whose own unit steps are the map up to relabelling
+            (`VelocityField.picard`, as of `Transport`) the default is those, ``λ`` long: atom ``i``
+            of ``F(μ)`` need not be the image of ``z_i``, and the matching says whose it is.
             None takes the flow's own field, with ``λ τ`` as its step.
     """
 
@@ -46,12 +47,13 @@ class Phantom:
             raise ValueError(f"damping must be positive; got {self.damping}")
 
     def attach(
-        self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`."""
-        flow = velocity if self.velocity is None else self.velocity
-        if flow == Residual() and isinstance(velocity, Transport):
-            flow = velocity
+        if self.velocity is not None:
+            # The map's steps are those of the flow, if it has them: it knows whose image is whose.
+            own = self.velocity == Residual() and getattr(flow.velocity, "picard", False)
+            flow = flow if own else flow.along(self.velocity)
         length = self.damping * (step if self.velocity is None else 1.0)
-        z = plain_steps(f, flow, mu, usable, length, self.steps)
+        z = plain_steps(flow, mu, usable, length, self.steps)
         return with_cotangent(z, mu.points), AdjointReport(f"{self!r}")

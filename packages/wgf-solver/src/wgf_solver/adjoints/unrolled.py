@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from wgf_solver.adjoints.base import AdjointReport
+from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Map, VelocityField
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Unrolled:
             raise ValueError(f"step must be positive; got {self.step}")
 
     def attach(
-        self, f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: float
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`."""
         length = step if self.step is None else self.step
-        z = plain_steps(f, velocity, mu, usable, length, self.steps)
+        z = plain_steps(flow, mu, usable, length, self.steps)
         points: Tensor = _WithValues.apply(z, mu.points)  # type: ignore[no-untyped-call]
         return points, AdjointReport(f"{self!r}")
 
@@ -64,14 +64,11 @@ class _WithValues(torch.autograd.Function):
         return g, None
 
 
-def plain_steps(
-    f: Map, velocity: VelocityField, mu: Measure, usable: Tensor, length: float, count: int
-) -> Tensor:
+def plain_steps(flow: Flow, mu: Measure, usable: Tensor, length: float, count: int) -> Tensor:
     """``Z ← Z + length · v(Z)``, ``count`` times from ``mu``, tracked by autograd.
 
     Args:
-        f: the map.
-        velocity: the field that is followed.
+        flow: what is followed.
         mu: the start; its points are taken as they are.
         usable: ``(...)`` bool: the measures that move.
         length: of each step.
@@ -81,5 +78,5 @@ def plain_steps(
     keep = usable[..., None, None] & mu.mask[..., None]
     for _ in range(count):
         # Where nothing is kept, z stays as it is: no gradient through NaN, none into padding.
-        z = torch.where(keep, z + length * velocity(f, mu.with_points(z)).velocity, mu.points)
+        z = torch.where(keep, z + length * flow(mu.with_points(z)).velocity, mu.points)
     return z

@@ -2,61 +2,67 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
-
-
-class Pull(NamedTuple):
-    """The Wasserstein gradient of a discrepancy, with the size by which to judge it.
-
-    Attributes:
-        velocity: ``−∇_{z_i} (δD/δμ)(μ, ν)``, ``(..., n, d)``; 0 in padded rows.
-        scale: ``(...)``: the weighted RMS size of the terms whose balance `velocity` is. A
-            velocity is small when it is small beside this; it is in the unit of `velocity` and
-            invariant under translations.
-        rounding: ``(...)``: the size below which `velocity` is noise of floating point; None if
-            the discrepancy does not say.
-    """
-
-    velocity: Tensor
-    scale: Tensor
-    rounding: Tensor | None = None
+from wgf_solver.wasserstein_gradient import wasserstein_gradient
 
 
 class Discrepancy(Protocol):
-    """``D(μ, ν) ≥ 0``, zero for equal measures. Write these two methods and every solver works.
+    """``D(μ, ν) ≥ 0``, zero for equal measures. Write this one method and every solver works.
 
-    Both must be differentiable by torch with respect to the points of both measures (twice, for
-    ``Descent(D, "through")`` with the `Implicit` adjoint). A discrepancy whose value and pull share
-    work may add ``value_and_pull(mu, nu) -> (value, Pull)``, the value without a gradient; the
-    function of that name uses it. One that can rest with atoms out of reach of all others may add
-    ``relocated(mu, nu) -> points``, those of ``μ`` with such atoms moved to where they lower ``D``;
-    the probe of roots uses it.
+    It must be differentiable by torch with respect to the points of both measures: twice, as the
+    velocity of its flow is found by autograd where nothing else is written (and three times for
+    ``Descent(D, "through")`` with the `Implicit` adjoint). Three more members are used where they
+    exist:
+
+    * ``pull(mu, nu) -> Evaluation``: the velocity of the gradient flow of ``D(·, ν)`` at ``μ``, its
+      scale and rounding, and ``D`` if it is at hand.
+    * ``towards(nu) -> (mu -> Evaluation)``: the same with ``D``, for a ``ν`` that is held while
+      ``μ`` moves: what is ``ν``'s own is computed once.
+    * ``relocated(mu, nu) -> points``: of a discrepancy that can rest with atoms out of reach of all
+      others: those of ``μ`` with such atoms moved to where they lower ``D``. The probe of roots
+      uses it.
     """
 
     def __call__(self, mu: Measure, nu: Measure) -> Tensor:
         """``D(μ, ν)`` per measure, shape ``(...)``."""
         ...
 
-    def pull(self, mu: Measure, nu: Measure) -> Pull:
-        """The velocity of the gradient flow of ``D(·, ν)`` at ``μ``, ``ν`` held fixed."""
-        ...
+
+def towards(discrepancy: Discrepancy, nu: Measure) -> Callable[[Measure], Evaluation]:
+    """``μ ↦`` the pull of ``ν`` on ``μ``, with ``D(μ, ν)``, by what the discrepancy has for it."""
+    own = getattr(discrepancy, "towards", None)
+    if own is not None:
+        held: Callable[[Measure], Evaluation] = own(nu)
+        return held
+    pull: Callable[[Measure, Measure], Evaluation] | None = getattr(discrepancy, "pull", None)
+
+    def evaluated(mu: Measure) -> Evaluation:
+        if pull is None:
+            return wasserstein_gradient(lambda here: discrepancy(here, nu), mu)
+        evaluation = pull(mu, nu)
+        if evaluation.says_discrepancy:
+            return evaluation
+        with torch.no_grad():
+            return evaluation._replace(discrepancy=discrepancy(mu, nu))
+
+    return evaluated
 
 
-def value_and_pull(discrepancy: Discrepancy, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
-    """``D(μ, ν)``, without a gradient, and the pull; by one pass where the discrepancy has one."""
-    together = getattr(discrepancy, "value_and_pull", None)
-    if together is not None:
-        value, pull = together(mu, nu)
-        return value, pull
-    pull = discrepancy.pull(mu, nu)
-    with torch.no_grad():
-        return discrepancy(mu, nu), pull
+def check_discrepancy(owner: str, discrepancy: object) -> None:
+    """Raise TypeError unless it is a value that can be called."""
+    if isinstance(discrepancy, type) or not callable(discrepancy):
+        raise TypeError(
+            f"{owner} takes a discrepancy such as MMD(Energy()), a function of two measures; got "
+            f"{discrepancy!r}"
+        )
 
 
 def device_of(mu: Measure, who: str) -> torch.device:
@@ -115,11 +121,11 @@ def without_padding(velocity: Tensor, mu: Measure) -> Tensor:
     return velocity if mu.full else torch.where(mu.mask[..., None], velocity, 0)
 
 
-def balance(attraction: Tensor, repulsion: Tensor, mu: Measure) -> Pull:
+def balance(attraction: Tensor, repulsion: Tensor, mu: Measure) -> Evaluation:
     """The pull ``attraction − repulsion``, judged by the RMS size of the two."""
     velocity = without_padding(attraction - repulsion, mu)
     with torch.no_grad():
         scale = torch.hypot(
             weighted_rms(attraction, mu.weights), weighted_rms(repulsion, mu.weights)
         )
-        return Pull(velocity, scale, 2 * torch.finfo(scale.dtype).eps * scale)
+        return Evaluation(velocity, scale, 2 * torch.finfo(scale.dtype).eps * scale)

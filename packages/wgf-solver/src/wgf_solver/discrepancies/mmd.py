@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from wgf_solver import keops
-from wgf_solver.discrepancies.base import Pull, balance, centred, checked_pair, device_of, lifted
+from wgf_solver.deprecated import ValueAndPull
+from wgf_solver.discrepancies.base import balance, centred, checked_pair, device_of, lifted
 from wgf_solver.discrepancies.relocation import relocated
-from wgf_solver.kernels import Kernel, RadialKernel, by_mark
+from wgf_solver.evaluation import Evaluation
+from wgf_solver.kernels import Kernel, RadialKernel, by_mark, keops
+from wgf_solver.kernels.pairwise import force, force_and_potential, pair_factors, potential
 from wgf_solver.measure import Measure
-from wgf_solver.pairwise import force, force_and_potential, pair_factors, potential
 from wgf_solver.precision import full_precision
 from wgf_solver.watch import holds_a_parameter
 
 
 @dataclass(frozen=True)
-class MMD:
+class MMD(ValueAndPull):
     r"""``D(μ, ν) = ½ MMD²_k(μ, ν) = ½ ∬ k d(μ−ν) d(μ−ν)`` (Gretton et al. 2012), weights included.
 
     The half makes the first variation ``δD/δμ = ∫ k(·, y) d(μ−ν)(y)``, so that the velocity of
@@ -31,15 +34,17 @@ class MMD:
 
     Both clouds are centred together first, which changes nothing in exact arithmetic and keeps
     float32 accurate far from the origin. Values, velocities and their derivatives of any order
-    are closed-form sums over pairs in tiles (see `wgf_solver.pairwise`): exact, with O(n) memory,
-    or O(n²) for a kernel that reads marks. The terms of a sum share the distances of one pass.
+    are closed-form sums over pairs in tiles (see `wgf_solver.kernels.pairwise`): exact, with O(n)
+    memory, or O(n²) for a kernel that reads marks. The terms of a sum share the distances of one
+    pass.
 
     Args:
         kernel: see `wgf_solver.kernels`. A product ``κ * k`` compares marked measures and asks
             both for marks.
         keops: sum over pairs by KeOps (``pip install 'wgf-solver[keops]'``; a C++ compiler must be
-            at hand) and not in tiles; see `wgf_solver.keops`. The results are the same, memory is
-            O(n) for kernels that read marks as well; the first use of each formula compiles.
+            at hand) and not in tiles; see `wgf_solver.kernels.keops`. The results are the same,
+            memory is O(n) for kernels that read marks as well; the first use of each formula
+            compiles.
 
     Raises:
         ImportError: ``keops=True`` and pykeops is not installed.
@@ -81,7 +86,7 @@ class MMD:
                 total = total + 0.5 * (within_mu + within_nu) - self._energy(mark, point, mu, nu)
             return lifted(total)
 
-    def pull(self, mu: Measure, nu: Measure) -> Pull:
+    def pull(self, mu: Measure, nu: Measure) -> Evaluation:
         """The velocity ``v`` above, and the RMS size of its two sums."""
         with full_precision(device_of(mu, "MMD")):
             mu, nu = centred(mu, nu, "MMD")
@@ -100,33 +105,27 @@ class MMD:
                 total = total + 0.5 * self._energy(mark, point, nu, nu)
             return total
 
-    def value_and_pull(
-        self, mu: Measure, nu: Measure, target_energy: Tensor | None = None
-    ) -> tuple[Tensor, Pull]:
-        """``D(μ, ν)``, without a gradient, and the pull: one pass over the pairs with ``μ``.
+    def towards(self, nu: Measure) -> Callable[[Measure], Evaluation]:
+        """``μ ↦`` the pull with ``D(μ, ν)``: one pass over the pairs with ``μ``.
 
-        Args:
-            mu: ``μ``.
-            nu: ``ν``.
-            target_energy: `self_energy` of ``ν``, where it is known; else the pairs of ``ν`` take a
-                pass of their own.
+        Those of ``ν`` with itself take one pass of their own, here.
         """
+        with torch.no_grad():
+            within_nu = self.self_energy(_each_once(nu))
+        return partial(self._pull_and_value, nu, within_nu)
+
+    def _pull_and_value(self, nu: Measure, within_nu: Tensor, mu: Measure) -> Evaluation:
         with full_precision(device_of(mu, "MMD")):
             mu, nu = centred(mu, nu, "MMD")
             attraction = repulsion = torch.zeros_like(mu.points)
-            total = torch.zeros(mu.batch_shape, dtype=mu.points.dtype, device=mu.points.device)
+            total = within_nu
             for mark, point in by_mark(self.kernel):
                 pull, witness_nu = self._force_and_potential(mark, point, mu, nu)
                 push, witness_mu = self._force_and_potential(mark, point, mu, mu)
                 attraction, repulsion = attraction + pull, repulsion + push
                 with torch.no_grad():
-                    between = (mu.weights * (0.5 * witness_mu - witness_nu)).sum(-1)
-                    total = total + between
-                    if target_energy is None:
-                        total = total + 0.5 * self._energy(mark, point, nu, nu)
-            if target_energy is not None:
-                total = total + target_energy
-            return lifted(total), balance(attraction, repulsion, mu)
+                    total = total + (mu.weights * (0.5 * witness_mu - witness_nu)).sum(-1)
+            return balance(attraction, repulsion, mu)._replace(discrepancy=lifted(total))
 
     def relocated(self, mu: Measure, nu: Measure) -> Tensor:
         """The points of ``μ``, some moved to atoms of ``ν``: where ``D(·, ν)`` falls by jumps.
@@ -173,10 +172,19 @@ class MMD:
         return self.keops and min(mu.points.numel(), nu.points.numel()) > 0
 
 
+def _each_once(nu: Measure) -> Measure:
+    """One of each, along batch dimensions in which ``ν`` was expanded and all are the same."""
+    parts = [nu.points, nu.weights] + ([] if nu.marks is None else [nu.marks])
+    for dim, count in enumerate(nu.batch_shape):
+        if count > 1 and all(part.stride(dim) == 0 for part in parts):
+            parts = [part.narrow(dim, 0, 1) for part in parts]
+    return nu.replaced(parts[0], parts[1], parts[2] if len(parts) > 2 else None)
+
+
 def _pairs(
     mark: RadialKernel | None, point: RadialKernel, mu: Measure, nu: Measure
 ) -> tuple[RadialKernel, Tensor, Tensor, Tensor, Tensor | None]:
-    """What the functions of `wgf_solver.pairwise` take."""
+    """What the functions of `wgf_solver.kernels.pairwise` take."""
     return point, mu.points, nu.points, nu.weights, _pair_factors(mark, mu, nu)
 
 

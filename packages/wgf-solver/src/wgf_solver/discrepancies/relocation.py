@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from wgf_solver.kernels import RadialKernel
+from wgf_solver.kernels.pairwise import potential
 from wgf_solver.measure import Measure
-from wgf_solver.pairwise import potential
 
 # A jump is made if it takes away this part of ``D``. An atom that is lost among ``k`` like it has
 # about a ``k``-th part of it; atoms that are well placed have far less to gain.

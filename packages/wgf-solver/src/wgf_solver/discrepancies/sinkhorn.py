@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.constants import hold_constants
-from wgf_solver.discrepancies.base import Pull, centred, device_of
+from wgf_solver.deprecated import ValueAndPull
+from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.sinkhorn_iteration import potentials
 from wgf_solver.discrepancies.transport_plans import (
     costs,
@@ -18,6 +18,8 @@ from wgf_solver.discrepancies.transport_plans import (
     transport_pull,
     with_envelope,
 )
+from wgf_solver.evaluation import Evaluation
+from wgf_solver.kernels.constants import hold_constants
 from wgf_solver.measure import Measure
 from wgf_solver.norms import has_values
 from wgf_solver.precision import full_precision
@@ -54,7 +56,7 @@ class EntropicMatching(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sinkhorn:
+class Sinkhorn(ValueAndPull):
     r"""``S_ε(μ, ν) = OT_ε(μ, ν) − ½ OT_ε(μ, μ) − ½ OT_ε(ν, ν)`` with cost ``‖x − y‖^p / p``.
 
     Feydy et al. 2019 (what geomloss computes), ``ε = blur^p``: between ``(1/p) W_p^p`` (blur → 0)
@@ -115,18 +117,17 @@ class Sinkhorn:
             )
             return with_envelope(plans.value, cost, mu, nu, plans.potentials)
 
-    def pull(self, mu: Measure, nu: Measure) -> Pull:
-        """The velocity above; its scale is ``(spread(μ) + spread(ν))^{p−1}``, per coordinate."""
-        return self.value_and_pull(mu, nu)[1]
+    def pull(self, mu: Measure, nu: Measure) -> Evaluation:
+        """The velocity above and ``S_ε``, from one solve.
 
-    def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
-        """``S_ε(μ, ν)``, without a gradient, and the pull, from one solve."""
+        The scale is ``(spread(μ) + spread(ν))^{p−1}``, per coordinate.
+        """
         with full_precision(device_of(mu, "Sinkhorn")):
             mu, nu = centred(mu, nu, "Sinkhorn")
             plans = self.matching(mu, nu)
             velocity = drift(plans.across, mu.points, nu.points, self.p)
             velocity = velocity - drift(plans.within_mu, mu.points, mu.points, self.p)
-            return plans.value, transport_pull(velocity, mu, nu, self.p)
+            return transport_pull(velocity, mu, nu, self.p, plans.value)
 
     def plan(self, mu: Measure, nu: Measure) -> Tensor:
         """The entropic plan ``π (..., n, m)``; rows and columns of padding are 0."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull, balance, centred, device_of
+from wgf_solver.deprecated import ValueAndPull
+from wgf_solver.discrepancies.base import balance, centred, device_of
 from wgf_solver.discrepancies.slices import chunks, directions, project, sort
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
 
 
 @dataclass(frozen=True)
-class SlicedMMD:
+class SlicedMMD(ValueAndPull):
     r"""``½ MMD²`` of the energy kernel ``−‖x − y‖``, averaged over one-dimensional slices.
 
     The distance in ``R^d`` is an average over directions ``θ`` of the unit sphere (Hertrich et al.
@@ -60,15 +63,22 @@ class SlicedMMD:
             value: Tensor = _Value.apply(theta, *tensors)  # type: ignore[no-untyped-call]
             return value
 
-    def pull(self, mu: Measure, nu: Measure) -> Pull:
+    def pull(self, mu: Measure, nu: Measure) -> Evaluation:
         """The velocity, and the RMS size of the attraction and the repulsion in it."""
-        return self._sums(mu, nu, values=False)[1]
+        return self._pulled(mu, nu)[0]
 
-    def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
-        """``D(μ, ν)``, without a gradient, and the pull, from one sort a slice."""
-        return self._sums(mu, nu, values=True)
+    def towards(self, nu: Measure) -> Callable[[Measure], Evaluation]:
+        """``μ ↦`` the pull with ``D(μ, ν)``, from one sort a slice."""
 
-    def _sums(self, mu: Measure, nu: Measure, *, values: bool) -> tuple[Tensor, Pull]:
+        def both(mu: Measure) -> Evaluation:
+            pull, value = self._pulled(mu, nu, values=True)
+            return pull._replace(discrepancy=value)
+
+        return both
+
+    def _pulled(
+        self, mu: Measure, nu: Measure, *, values: bool = False
+    ) -> tuple[Evaluation, Tensor]:
         with full_precision(device_of(mu, "SlicedMMD")):
             mu, nu = centred(mu, nu, "SlicedMMD")
             theta = directions(self.slices, mu.dim, self.seed, mu.points)
@@ -76,7 +86,8 @@ class SlicedMMD:
             with torch.no_grad():
                 sums = _sliced(theta, *tensors, forces=True, values=values)
             pull = balance(sums.attraction, sums.repulsion, mu)
-            return sums.value, pull._replace(velocity=_differentiable_once(pull.velocity, tensors))
+            once = _differentiable_once(pull.velocity, tensors)
+            return pull._replace(velocity=once), sums.value
 
 
 class _Sums(NamedTuple):

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from wgf_solver.discrepancies.base import Pull, centred, device_of
+from wgf_solver.deprecated import ValueAndPull
+from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.slices import argsort, chunks, directions, project
 from wgf_solver.discrepancies.transport_plans import transport_pull
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
 
 
 @dataclass(frozen=True)
-class SlicedWasserstein:
+class SlicedWasserstein(ValueAndPull):
     r"""``D(μ, ν) = (1/p) SW_p^p = (1/p) E_θ W_p^p(θ#μ, θ#ν)`` over P fixed directions.
 
     On a line the optimal plan couples equal quantiles, so that each slice is two sorts and a merge
@@ -52,19 +54,15 @@ class SlicedWasserstein:
         """``D(μ, ν)``, shape ``(...)``."""
         return self._sums(mu, nu)[0]
 
-    def pull(self, mu: Measure, nu: Measure) -> Pull:
-        """The velocity, and its size as the slices see it."""
-        return self.value_and_pull(mu, nu)[1]
-
-    def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
-        """``D(μ, ν)``, without a gradient, and the pull, from the same sorts.
+    def pull(self, mu: Measure, nu: Measure) -> Evaluation:
+        """The velocity and ``D``, from the same sorts.
 
         The scale is ``(spread(μ) + spread(ν))^{p−1}/d^{1/2}``: what two measures would pull that
         have nothing to do with each other.
         """
         value, velocity = self._sums(mu, nu)
         mu, nu = centred(mu, nu, "SlicedWasserstein")
-        return value.detach(), transport_pull(velocity, mu, nu, self.p)
+        return transport_pull(velocity, mu, nu, self.p, value.detach())
 
     def _sums(self, mu: Measure, nu: Measure) -> tuple[Tensor, Tensor]:
         """The value and the velocity, before padding is taken out of it."""

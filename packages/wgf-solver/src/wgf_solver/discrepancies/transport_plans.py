@@ -8,7 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Pull, without_padding
+from wgf_solver.discrepancies.base import without_padding
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
 
@@ -19,14 +20,15 @@ def each_pair(mu: Measure, nu: Measure) -> Iterator[tuple[tuple[int, ...], Cloud
     """The place in the batch, and points and weights of both sides without padding.
 
     Measures that are empty or hold NaN or infinity are left out: there is nothing to transport.
-    Detached, in float64, each side's weights summing to 1 as closely as float64 can.
+    Detached, each side's weights summing to 1 as closely as float64 can: in float64 on the CPU,
+    where plans are found and which has it.
     """
     for place in product(*map(range, mu.batch_shape)):
         sides = []
         for side in (mu, nu):
             rows = side.mask[place]
-            points = side.points.detach()[place][rows].to(torch.float64)
-            weights = side.weights.detach()[place][rows].to(torch.float64)
+            points = side.points.detach()[place][rows].cpu().to(torch.float64)
+            weights = side.weights.detach()[place][rows].cpu().to(torch.float64)
             sides.append((points, weights / weights.sum()))
         if all(len(w) and bool(z.isfinite().all() & w.isfinite().all()) for z, w in sides):
             yield place, sides[0], sides[1]
@@ -68,7 +70,9 @@ def with_envelope(
     return value.detach() + (cost - cost.detach())
 
 
-def transport_pull(velocity: Tensor, mu: Measure, nu: Measure, p: float) -> Pull:
+def transport_pull(
+    velocity: Tensor, mu: Measure, nu: Measure, p: float, value: Tensor
+) -> Evaluation:
     """A pull judged by the spreads: what two measures would pull that are far from a match."""
     with torch.no_grad():
         mean = nu.mean()[..., None, :]
@@ -77,4 +81,4 @@ def transport_pull(velocity: Tensor, mu: Measure, nu: Measure, p: float) -> Pull
         reach = size + weighted_rms(centred, mu.weights)
         scale = size ** (p - 1)
         rounding = 4 * torch.finfo(size.dtype).eps * scale * reach / torch.where(size > 0, size, 1)
-    return Pull(without_padding(velocity, mu), scale, rounding)
+    return Evaluation(without_padding(velocity, mu), scale, rounding, value)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.constants import hold_constants
-from wgf_solver.discrepancies.base import Pull, centred, device_of
+from wgf_solver.deprecated import ValueAndPull
+from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.transport_plans import (
     costs,
     drift,
@@ -18,6 +18,8 @@ from wgf_solver.discrepancies.transport_plans import (
     transport_pull,
     with_envelope,
 )
+from wgf_solver.evaluation import Evaluation
+from wgf_solver.kernels.constants import hold_constants
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
 
@@ -39,7 +41,7 @@ class Matching(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wasserstein:
+class Wasserstein(ValueAndPull):
     r"""``D(μ, ν) = (1/p) W_p^p(μ, ν) = min_π Σ_ij π_ij ‖z_i − y_j‖^p / p``, solved exactly.
 
     By the network simplex of POT (``pip install 'wgf-solver[ot]'``), measure by measure, on the
@@ -74,18 +76,17 @@ class Wasserstein:
             mu, nu = centred(mu, nu, "Wasserstein")
             return self._value(mu, nu, self.matching(mu, nu))
 
-    def pull(self, mu: Measure, nu: Measure) -> Pull:
-        """The velocity above; its scale is ``(spread(μ) + spread(ν))^{p−1}``, per coordinate."""
-        return self.value_and_pull(mu, nu)[1]
+    def pull(self, mu: Measure, nu: Measure) -> Evaluation:
+        """The velocity above and ``D``, from one plan.
 
-    def value_and_pull(self, mu: Measure, nu: Measure) -> tuple[Tensor, Pull]:
-        """``D(μ, ν)``, without a gradient, and the pull, from one plan."""
+        The scale is ``(spread(μ) + spread(ν))^{p−1}``, per coordinate.
+        """
         with full_precision(device_of(mu, "Wasserstein")):
             mu, nu = centred(mu, nu, "Wasserstein")
             matching = self.matching(mu, nu)
             mass = torch.where(mu.mask, mu.weights, 1).detach()[..., None]
             velocity = drift(matching.plan / mass, mu.points, nu.points, self.p)
-            return matching.value, transport_pull(velocity, mu, nu, self.p)
+            return transport_pull(velocity, mu, nu, self.p, matching.value)
 
     def plan(self, mu: Measure, nu: Measure) -> Tensor:
         """An optimal plan ``π (..., n, m)``; rows and columns of padding are 0."""

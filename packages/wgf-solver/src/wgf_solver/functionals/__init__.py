@@ -10,7 +10,6 @@ from wgf_solver.functionals.base import (
     Functional,
     FunctionalLike,
     FunctionOf,
-    Slope,
     as_functional,
 )
 from wgf_solver.functionals.terms import DistanceTo, Interaction, Potential
@@ -22,6 +21,5 @@ __all__ = [
     "FunctionalLike",
     "Interaction",
     "Potential",
-    "Slope",
     "as_functional",
 ]

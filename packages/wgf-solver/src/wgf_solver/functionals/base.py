@@ -9,33 +9,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, completed
 from wgf_solver.measure import Measure
-from wgf_solver.norms import has_values, weighted_rms
+from wgf_solver.norms import weighted_rms
+from wgf_solver.wasserstein_gradient import wasserstein_gradient
 
 FunctionalLike: TypeAlias = "Functional | Callable[[Measure], Tensor]"
-
-
-class Slope(NamedTuple):
-    """A functional and its Wasserstein gradient at one measure.
-
-    Attributes:
-        velocity: ``v_i = −(1/w_i) ∂_{z_i} 𝓕``, ``(..., n, d)``; 0 in padded rows.
-        scale: ``(...)``: the weighted RMS size of the terms whose balance `velocity` is, in its
-            unit; 0 if it is no balance of terms.
-        energy: ``𝓕(μ)``, ``(...)``, detached.
-        rounding: ``(...)``: the size below which `velocity` is noise of floating point; None if
-            nobody knows.
-    """
-
-    velocity: Tensor
-    scale: Tensor
-    energy: Tensor
-    rounding: Tensor | None = None
 
 
 class Functional(ABC):
@@ -49,7 +33,7 @@ class Functional(ABC):
     def __call__(self, mu: Measure) -> Tensor:
         """``𝓕(μ)``, shape ``(...)``; differentiable by torch."""
 
-    def slope(self, mu: Measure) -> Slope:
+    def slope(self, mu: Measure) -> Evaluation:
         """Energy and velocity, the latter differentiable if gradients are on.
 
         By autograd here; a subclass that knows its derivative overrides it.
@@ -63,40 +47,7 @@ class Functional(ABC):
                 does not lead back to the points.
             RuntimeError: within `torch.inference_mode`, where there is nothing to differentiate.
         """
-        if torch.is_inference_mode_enabled():
-            raise RuntimeError(
-                "the slope of a functional is found by autograd, which torch.inference_mode() "
-                "forbids; use torch.no_grad() instead, or gradient_flow, which leaves it"
-            )
-        tracked = torch.is_grad_enabled()
-        with torch.enable_grad():
-            if not mu.points.requires_grad:
-                mu = mu.with_points(mu.points.detach().requires_grad_())
-            energy = self(mu)
-            _check_energy(energy, mu)
-            gradient = torch.zeros_like(mu.points)
-            if energy.requires_grad:
-                (gradient,) = torch.autograd.grad(
-                    energy.sum(), mu.points, create_graph=tracked, materialize_grads=True
-                )
-            else:
-                self._check_constant(mu, energy)
-            mass = torch.where(mu.mask, mu.weights, 1)[..., None]
-            velocity = torch.where(mu.mask[..., None], -gradient / mass, 0)
-        if not tracked:
-            velocity = velocity.detach()
-        return Slope(velocity, torch.zeros_like(energy).detach(), energy.detach())
-
-    def _check_constant(self, mu: Measure, energy: Tensor) -> None:
-        """Raise if a value that autograd takes for a constant is none: its slope would be a lie."""
-        with torch.no_grad():
-            elsewhere = self(mu.with_points(1.25 * mu.points + 0.125))
-        if has_values(energy) and not bool(torch.isclose(energy, elsewhere, equal_nan=True).all()):
-            raise ValueError(
-                "the value of a functional must lead back to the points by torch operations, and "
-                "this one does not, though it changes with them: is there no_grad, detach, item or "
-                "numpy on the way?"
-            )
+        return wasserstein_gradient(self, mu)
 
     def prepared(self, mu: Measure) -> Functional:
         """An equal functional for measures like ``mu``: what will not change is computed once."""
@@ -168,24 +119,23 @@ class Combination(Functional):
             total = total + factor * part(mu)
         return total
 
-    def slope(self, mu: Measure) -> Slope:
+    def slope(self, mu: Measure) -> Evaluation:
         """The sum; its scale is the size of the parts that balance each other."""
         velocity = torch.zeros_like(mu.points)
         energy = mu.weights.new_zeros(mu.batch_shape)
         squares, noise = torch.zeros_like(energy), torch.zeros_like(energy)
         for factor, part in self.terms:
-            each = part.slope(mu)
+            each = completed(part.slope(mu), mu)
             rows = factor[..., None, None] if isinstance(factor, Tensor) else factor
             velocity = velocity + rows * each.velocity
             with torch.no_grad():
-                energy = energy + factor * each.energy
+                energy = energy + factor * each.discrepancy
                 size = each.scale
                 if len(self.terms) > 1:
                     size = torch.maximum(size, weighted_rms(each.velocity, mu.weights))
                 squares = squares + (factor * size).square()
-                if each.rounding is not None:
-                    noise = noise + (factor * each.rounding).square()
-        return Slope(velocity, squares.sqrt(), energy, noise.sqrt())
+                noise = noise + (factor * each.rounding).square()
+        return Evaluation(velocity, squares.sqrt(), noise.sqrt(), energy)
 
     def prepared(self, mu: Measure) -> Functional:
         """The sum of the prepared parts."""
@@ -194,17 +144,3 @@ class Combination(Functional):
 
 def _parts(functional: Functional) -> tuple[tuple[float | Tensor, Functional], ...]:
     return functional.terms if isinstance(functional, Combination) else ((1.0, functional),)
-
-
-def _check_energy(energy: Tensor, mu: Measure) -> None:
-    """Raise unless there is one number for each measure."""
-    if not isinstance(energy, Tensor):
-        raise TypeError(
-            "a functional returns a tensor, one number for each measure; got "
-            f"{type(energy).__name__}"
-        )
-    if energy.shape != mu.batch_shape or not energy.is_floating_point():
-        raise ValueError(
-            f"a functional returns one real number for each measure, here {tuple(mu.batch_shape)}; "
-            f"got {tuple(energy.shape)} in {energy.dtype}. Sum over atoms with mu.weights"
-        )

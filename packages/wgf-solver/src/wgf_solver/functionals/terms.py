@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Discrepancy, value_and_pull
+from wgf_solver.discrepancies.base import Discrepancy, check_discrepancy, towards
 from wgf_solver.discrepancies.mmd import MMD
-from wgf_solver.functionals.base import Functional, Slope
+from wgf_solver.evaluation import Evaluation
+from wgf_solver.functionals.base import Functional
 from wgf_solver.kernels import Kernel
 from wgf_solver.measure import Measure
 
@@ -29,14 +30,10 @@ class DistanceTo(Functional):
 
     discrepancy: Discrepancy
     target: Measure
-    _constant: Tensor | None = field(default=None, repr=False, init=False)
+    _pulled: Callable[[Measure], Evaluation] | None = field(default=None, repr=False, init=False)
 
     def __post_init__(self) -> None:
-        if not hasattr(self.discrepancy, "pull"):
-            raise TypeError(
-                "DistanceTo takes a discrepancy such as MMD(Energy()), then the target; got "
-                f"{self.discrepancy!r}"
-            )
+        check_discrepancy("DistanceTo", self.discrepancy)
         if not isinstance(self.target, Measure):
             raise TypeError(f"the target must be a Measure; got {type(self.target).__name__}")
 
@@ -44,23 +41,18 @@ class DistanceTo(Functional):
         """``D(μ, ν)``."""
         return self.discrepancy(mu, self.target.expand(mu.batch_shape))
 
-    def slope(self, mu: Measure) -> Slope:
+    def slope(self, mu: Measure) -> Evaluation:
         """``D`` and its pull."""
-        target = self.target.expand(mu.batch_shape)
-        if isinstance(self.discrepancy, MMD):
-            energy, pull = self.discrepancy.value_and_pull(mu, target, self._constant)
-        else:
-            energy, pull = value_and_pull(self.discrepancy, mu, target)
-        return Slope(pull.velocity, pull.scale, energy.detach(), pull.rounding)
+        pulled = self._pulled
+        if pulled is None:
+            pulled = towards(self.discrepancy, self.target.expand(mu.batch_shape))
+        return pulled(mu)
 
     def prepared(self, mu: Measure) -> Functional:
-        """With the part of an MMD that is the target's own, ``½ ∬ k dν dν``, computed once."""
-        if not isinstance(self.discrepancy, MMD):
-            return self
+        """With what is the target's own, such as the ``½ ∬ k dν dν`` of an MMD, computed once."""
         same = replace(self)
-        with torch.no_grad():
-            constant = self.discrepancy.self_energy(self.target)
-        object.__setattr__(same, "_constant", constant)
+        pulled = towards(self.discrepancy, self.target.expand(mu.batch_shape))
+        object.__setattr__(same, "_pulled", pulled)
         return same
 
 
@@ -128,7 +120,7 @@ class Interaction(Functional):
         mass = mu.weights[..., :, None] * mu.weights[..., None, :]
         return 0.5 * (mass * torch.where(both, values, 0)).sum((-2, -1))
 
-    def slope(self, mu: Measure) -> Slope:
+    def slope(self, mu: Measure) -> Evaluation:
         """In closed form for a kernel, by autograd for a function."""
         if not isinstance(self.kernel, Kernel):
             return super().slope(mu)
@@ -139,4 +131,4 @@ class Interaction(Functional):
         nothing = Measure(origin, torch.zeros_like(mu.weights[..., :1]), marks)
         velocity = MMD(self.kernel).pull(here, nothing).velocity
         with torch.no_grad():
-            return Slope(velocity, mu.weights.new_zeros(mu.batch_shape), self(mu).detach())
+            return Evaluation(velocity, discrepancy=self(mu).detach())

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, size_of
 from wgf_solver.measure import Measure
 from wgf_solver.norms import has_values, may_look, where_measure
-from wgf_solver.velocities.base import Evaluation, size_of
 
 # By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
 # the steps to the root of a frozen field with D > 0, 1e-2 lets some solves drift to spurious roots.
@@ -137,9 +137,13 @@ class Anderson:
                 rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit.abs()
                 limit = state.merit + _RISE * state.merit.abs() + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
-            points = where_measure(rejected, state.points, points)
-            velocity = where_measure(rejected, state.dv[..., -1, :].view(points.shape), velocity)
-            merit = torch.where(rejected, state.merit, merit)
+            if may_look(rejected) and not bool(rejected.any()):
+                rejected = None
+            else:
+                last = state.dv[..., -1, :].view(points.shape)
+                points = where_measure(rejected, state.points, points)
+                velocity = where_measure(rejected, last, velocity)
+                merit = torch.where(rejected, state.merit, merit)
         plain = torch.add(points, velocity, alpha=self.step)
         self._remember(state, plain, velocity, rejected)
         state.points, state.plain, state.merit = points, plain, merit

@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Evaluation
 
 StepSize: TypeAlias = float | Callable[[int], float]
 """``τ``: a number, or a function of the step number 0, 1, 2, ..."""

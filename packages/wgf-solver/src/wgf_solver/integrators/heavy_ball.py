@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.integrators.base import StepSize, check_step, step_at
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Evaluation
 
 
 @dataclass

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.integrators.base import Integrator, StepSize, step_at
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Evaluation
 
 
 @dataclass

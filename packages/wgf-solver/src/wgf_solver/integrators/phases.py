@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, merit_of
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
 from wgf_solver.norms import where_measure
-from wgf_solver.velocities.base import Evaluation, size_of
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Phases:
 
     def propose(self, state: _Both, mu: Measure, evaluation: Evaluation, descends: bool) -> Tensor:
         """The next points, of the phase that each measure is in."""
-        merit = evaluation.discrepancy if descends else size_of(evaluation, mu)
+        merit = merit_of(evaluation, mu, descends)
         if state.level is None:
             state.level = self.basin * merit
         state.switched = state.switched | (merit <= state.level)

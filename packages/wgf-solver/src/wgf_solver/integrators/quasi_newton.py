@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation, image_beside, merit_of, size_of
 from wgf_solver.measure import Measure, extent
 from wgf_solver.norms import may_look, where_measure
-from wgf_solver.velocities.base import Evaluation, size_of
 
 # How many of the last merits a step is judged by, and by how much it may exceed the largest.
 _WINDOW = 10
@@ -178,7 +178,7 @@ def _propose(
     if mu.points.numel() == 0:
         return mu.points
     points, velocity = mu.points, evaluation.velocity
-    merit = evaluation.discrepancy if descends else size_of(evaluation, mu)
+    merit = merit_of(evaluation, mu, descends)
     count = state.budget
     if state.points is None or state.velocity is None or state.merit is None:
         state.rounding = 64 * torch.finfo(merit.dtype).eps * merit.abs()
@@ -199,7 +199,7 @@ def _propose(
     state.merits[..., state.k % _WINDOW] = merit
     state.k += 1
 
-    reach = extent(mu.with_points(points), evaluation.image)
+    reach = extent(mu.with_points(points), image_beside(evaluation, mu))
     if state.inner_steps == 1 or evaluation.held is None:
         return _step(state, points, velocity, mu, reach)
     most = int(count.max()) if may_look(count) and count.numel() else state.inner_steps
@@ -226,7 +226,7 @@ def _propose(
 def _first_step(mu: Measure, evaluation: Evaluation) -> Tensor:
     """``0.3 L/s (...)``, see `LBFGS`; 0.3 where one of them is 0 or not finite."""
     strength = torch.where(evaluation.scale > 0, evaluation.scale, size_of(evaluation, mu))
-    step = _FIRST * extent(mu, evaluation.image) / (strength * max(mu.dim, 1) ** 0.5)
+    step = _FIRST * extent(mu, image_beside(evaluation, mu)) / (strength * max(mu.dim, 1) ** 0.5)
     return torch.where((step > 0) & (step < torch.inf), step, _FIRST)
 
 

@@ -3,56 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
-from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
-from wgf_solver.norms import weighted_rms
-
-if TYPE_CHECKING:
-    from wgf_solver.integrators.base import Integrator
 
 Map: TypeAlias = Callable[[Measure], Measure]
 """``F``: takes a measure and returns one, of the same batch shape and dimension."""
 
 
-class Evaluation(NamedTuple):
-    """A velocity field at one measure.
-
-    Attributes:
-        velocity: ``v (..., n, d)``; 0 in padded rows.
-        scale: ``(...)``: the size beside which `velocity` counts as small; in its unit, invariant
-            under translations.
-        rounding: ``(...)``: the size below which `velocity` is noise of floating point.
-        discrepancy: ``D(μ, F(μ))``, shape ``(...)``.
-        image: ``F(μ)``.
-        held: for a field that descends ``D(·, ν)`` at ``ν = F(μ)`` held, what it is at other points
-            ``(..., n, d)`` with the same ``ν``, at no evaluation of ``F``: velocity and ``D``. None
-            for others.
-        size: ``(...)``: `wgf_solver.norms.weighted_rms` of `velocity`, which the driver measures;
-            what a field puts here is not read.
-        relocated: for a field that descends and knows: the points ``(..., n, d)`` with those atoms
-            elsewhere that rest where no force reaches them (see `wgf_solver.MMD.relocated`).
-    """
-
-    velocity: Tensor
-    scale: Tensor
-    rounding: Tensor
-    discrepancy: Tensor
-    image: Measure
-    held: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    size: Tensor | None = None
-    relocated: Callable[[], Tensor] | None = None
-
-
 class VelocityField(Protocol):
-    """A velocity field; write the first two members and every integrator and adjoint works.
+    """A velocity field; write these two members and every integrator and adjoint works.
 
     A field is a function of the measure and of what ``F`` closes over, by torch operations.
     Called while gradients are recorded, with points that require one, it returns a velocity that
     can be differentiated (that is what the adjoints need); called without, it may save the graph.
+
+    Three more members are used where they exist. ``default_integrator()``: what follows this field
+    where nobody chose; without it, or where it returns None, that is `wgf_solver.LBFGS` if the
+    field descends and `wgf_solver.Anderson` if it does not. ``picard``: True if a unit step leads
+    to ``F(μ)``, up to the order of its atoms; `wgf_solver.Phantom` then differentiates such steps.
+    ``prepared(mu)``: an equal field for measures like ``mu``, for which what will not change is
+    computed once.
     """
 
     @property
@@ -67,21 +41,6 @@ class VelocityField(Protocol):
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """Evaluate at ``mu``, whose padded rows hold zeros."""
         ...
-
-    def default_integrator(self) -> Integrator | None:
-        """What follows this field where nobody chose; None leaves it to the driver.
-
-        A field that does not have this member is followed by `wgf_solver.LBFGS` if it descends and
-        by `wgf_solver.Anderson` if it does not.
-        """
-        return None
-
-
-def size_of(evaluation: Evaluation, mu: Measure) -> Tensor:
-    """``‖v‖ (...)``, computed if the evaluation does not have it."""
-    if evaluation.size is not None:
-        return evaluation.size
-    return weighted_rms(evaluation.velocity, mu.weights)
 
 
 class WritesInPlaceError(ValueError):

@@ -10,10 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wgf_solver.discrepancies.base import Discrepancy, Pull, value_and_pull
+from wgf_solver.discrepancies.base import Discrepancy, check_discrepancy, towards
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.integrators.quasi_newton import LBFGS
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Evaluation, Map, image_of
+from wgf_solver.velocities.base import Map, image_of
+from wgf_solver.wasserstein_gradient import wasserstein_gradient
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,7 @@ class Descent:
     def __post_init__(self) -> None:
         if self.target not in ("frozen", "through"):
             raise ValueError(f"target must be 'frozen' or 'through'; got {self.target!r}")
-        if not hasattr(self.discrepancy, "pull"):
-            raise TypeError(
-                f"Descent takes a discrepancy such as MMD(Energy()); got {self.discrepancy!r}"
-            )
+        check_discrepancy("Descent", self.discrepancy)
 
     @property
     def descends(self) -> bool:
@@ -68,16 +67,13 @@ class Descent:
 
     def _frozen(self, f: Map, mu: Measure) -> Evaluation:
         image = image_of(f, mu)
-        value, pull = value_and_pull(self.discrepancy, mu, image)
+        pulled = towards(self.discrepancy, image)
 
         def held(points: Tensor) -> tuple[Tensor, Tensor]:
-            value, pull = value_and_pull(self.discrepancy, mu.with_points(points), image)
-            return pull.velocity, value
+            there = pulled(mu.with_points(points))
+            return there.velocity, there.discrepancy
 
-        return Evaluation(
-            pull.velocity, pull.scale, _rounding(pull), value, image, held,
-            relocated=self._relocated(mu, image),
-        )  # fmt: skip
+        return pulled(mu)._replace(image=image, held=held, relocated=self._relocated(mu, image))
 
     def _through(self, f: Map, mu: Measure) -> Evaluation:
         if torch.is_inference_mode_enabled():
@@ -90,29 +86,21 @@ class Descent:
                 "Descent(..., 'through') differentiates the map at each step, which torch.export "
                 "does not record; use target='frozen'"
             )
-        tracked = torch.is_grad_enabled()
-        with torch.enable_grad():
-            if not mu.points.requires_grad:
-                mu = mu.with_points(mu.points.detach().requires_grad_())
-            image = image_of(f, mu)
-            value = self.discrepancy(mu, image)
-            (gradient,) = torch.autograd.grad(value.sum(), mu.points, create_graph=tracked)
-            # The Wasserstein gradient is the derivative per unit of mass; padding has none.
-            mass = torch.where(mu.mask, mu.weights, 1)[..., None]
-            velocity = torch.where(mu.mask[..., None], -gradient / mass, 0)
-        if not tracked:
-            velocity, value, image = velocity.detach(), value.detach(), image.detach()
-        with torch.no_grad():
-            pull = self.discrepancy.pull(mu.detach(), image.detach())
-        return Evaluation(
-            velocity, pull.scale, _rounding(pull), value.detach(), image,
-            relocated=self._relocated(mu, image),
-        )  # fmt: skip
+        images = []
+
+        def objective(here: Measure) -> Tensor:
+            images.append(image_of(f, here))
+            return self.discrepancy(here, images[0])
+
+        evaluation = wasserstein_gradient(objective, mu)
+        image = images[0] if torch.is_grad_enabled() else images[0].detach()
+        pull = getattr(self.discrepancy, "pull", None)
+        if pull is not None:  # which knows what balances
+            with torch.no_grad():
+                _, scale, rounding, *_ = pull(mu.detach(), image.detach())
+            evaluation = evaluation._replace(scale=scale, rounding=rounding)
+        return evaluation._replace(image=image, relocated=self._relocated(mu, image))
 
     def _relocated(self, mu: Measure, image: Measure) -> Callable[[], Tensor] | None:
         relocated = getattr(self.discrepancy, "relocated", None)
         return None if relocated is None else partial(relocated, mu.detach(), image.detach())
-
-
-def _rounding(pull: Pull) -> Tensor:
-    return torch.zeros_like(pull.scale) if pull.rounding is None else pull.rounding

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.measure import Measure
 from wgf_solver.norms import may_look, weighted_rms
-from wgf_solver.velocities.base import Evaluation, Map, image_of
+from wgf_solver.velocities.base import Map, image_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Residual:
     def descends(self) -> bool:
         """False: nothing is promised to fall along the way."""
         return False
+
+    @property
+    def picard(self) -> bool:
+        """True: it is ``F`` itself."""
+        return True
 
     def default_integrator(self) -> Anderson:
         """`Anderson`."""

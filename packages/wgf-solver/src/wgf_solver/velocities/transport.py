@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
-from wgf_solver.discrepancies.sinkhorn import Sinkhorn
+from wgf_solver.discrepancies.base import Discrepancy, check_discrepancy, towards
 from wgf_solver.discrepancies.wasserstein import Wasserstein
+from wgf_solver.evaluation import Evaluation
 from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.measure import Measure
 from wgf_solver.norms import weighted_rms
-from wgf_solver.velocities.base import Evaluation, Map, image_of
+from wgf_solver.velocities.base import Map, image_of
+
+
+class TransportCost(Discrepancy, Protocol):
+    """A discrepancy of optimal transport."""
+
+    @property
+    def p(self) -> float:
+        """The power of the distance."""
+        ...
+
+    def plan(self, mu: Measure, nu: Measure) -> Tensor:
+        """``π (..., n, m)``: the mass that goes from atom ``i`` to atom ``j``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,15 +48,18 @@ class Transport:
     its derivative leaves out how the entropic plans respond and is approximate.
 
     Args:
-        cost: ``Wasserstein()`` (the extra ``ot``) or ``Sinkhorn(blur)``, with ``p = 2``.
+        cost: ``Wasserstein()`` (the extra ``ot``), ``Sinkhorn(blur)``, or one of your own with
+            ``p = 2``, a ``plan(mu, nu)``, and the pull ``T(z_i) − z_i`` by it.
     """
 
-    cost: Wasserstein | Sinkhorn = field(default_factory=Wasserstein)
+    cost: TransportCost = field(default_factory=Wasserstein)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.cost, Wasserstein | Sinkhorn):
+        check_discrepancy("Transport", self.cost)
+        if not hasattr(self.cost, "plan"):
             raise TypeError(
-                f"Transport takes Wasserstein() or Sinkhorn(blur) as its cost; got {self.cost!r}"
+                "Transport takes a cost with a plan, such as Wasserstein() or Sinkhorn(blur); got "
+                f"{self.cost!r}"
             )
         if self.cost.p != 2:
             raise ValueError(f"Transport needs a cost with p = 2; got {self.cost!r}")
@@ -50,6 +69,11 @@ class Transport:
         """False: unit steps are Picard iteration, along which nothing is promised to fall."""
         return False
 
+    @property
+    def picard(self) -> bool:
+        """True: ``Z + v(Z)`` is ``F(μ)``, in the order of ``μ``."""
+        return True
+
     def default_integrator(self) -> Anderson:
         """`Anderson`."""
         return Anderson()
@@ -57,11 +81,11 @@ class Transport:
     def __call__(self, f: Map, mu: Measure) -> Evaluation:
         """One evaluation of ``F`` and one transport problem a measure."""
         image = image_of(f, mu)
-        value, pull = self.cost.value_and_pull(mu, image)
+        pull = towards(self.cost, image)(mu)
         with torch.no_grad():
             root_d = max(mu.dim, 1) ** 0.5
             eps = torch.finfo(pull.velocity.dtype).eps
             at = mu.with_points(mu.points.detach()).zero_padding().points
             rounding = 4 * eps * weighted_rms(at, mu.weights)
             scale = image.detach().spread() / root_d
-        return Evaluation(pull.velocity, scale, rounding, value, image)
+        return Evaluation(pull.velocity, scale, rounding, pull.discrepancy, image)

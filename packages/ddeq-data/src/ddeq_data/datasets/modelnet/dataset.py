@@ -171,11 +171,12 @@ class ModelNet40(CloudDataset):
         if inner.is_dir():
             return inner
         signs = {
-            "meshes": list(cls.counts),
+            # A folder of a class may hold anything: it is the meshes that tell.
+            "meshes": [f"{kind}/**/*.off" for kind in cls.counts],
             "hdf5": ["ply_data_train0.h5", "ply_data_test0.h5"],
             "resampled": [f"modelnet{len(cls.counts)}_{part}.txt" for part in ("train", "test")],
         }[release]
-        return root if any((root / sign).exists() for sign in signs) else None
+        return root if any(any(root.glob(sign)) for sign in signs) else None
 
 
 class ModelNet10(ModelNet40):

@@ -20,7 +20,8 @@ def add(commands: Any) -> Parser:
         "Add the points that are missing to files of points, with a trained completer:\n"
         "ddeq complete mnist-completer FILE... --out DIR\n"
         "x goes to the right and y upwards. Each FILE becomes DIR/<name>.npz: all points,\n"
-        "the file's first, their weights, and which were visible; and DIR/<name>.png.",
+        "the file's first, their weights, and which were visible; and DIR/<name>.png.\n"
+        "A run with data.points sees so many points of a larger file, which keeps them all.",
     )
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(

@@ -13,6 +13,7 @@ from ddeq_models.config import DataConfig, Release
 from ddeq_models.data import entry, open_split
 from ddeq_models.errors import UserError
 from ddeq_models.report.pictures.clouds import draw_clouds
+from ddeq_models.report.pictures.projection import up_of
 
 
 def add(commands: Any) -> Parser:
@@ -95,5 +96,5 @@ def run(options: argparse.Namespace) -> None:
     clouds = open_split(config, options.split)
     name = f"{chosen.name} ({release})" if chosen.releases else chosen.name
     title = f"{name}, {options.split}: {len(clouds):,} clouds"
-    write_output(out, draw_clouds(clouds, title, "z" if release == "meshes" else "y"))
+    write_output(out, draw_clouds(clouds, title, up_of(release)))
     print("\n".join(map(shown, [*str(clouds).splitlines(), f"picture: {out}"])))

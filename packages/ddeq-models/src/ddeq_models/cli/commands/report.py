@@ -1,6 +1,7 @@
 """``ddeq report``: its options, one call, and what is said of it."""
 
 import argparse
+import sys
 from typing import Any
 
 from ddeq_models._internal.text import shown
@@ -30,5 +31,11 @@ def add(commands: Any) -> Parser:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options say."""
-    page = write_report(options.runs, options.out, root=options.root, device=options.device)
+    page = write_report(
+        options.runs,
+        options.out,
+        root=options.root,
+        device=options.device,
+        warn=lambda text: print(f"ddeq: warning: {shown(text)}", file=sys.stderr),
+    )
     print(shown(str(page)))

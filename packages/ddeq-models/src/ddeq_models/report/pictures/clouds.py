@@ -1,14 +1,11 @@
 """A page of clouds of a data set."""
 
-from typing import Any, Literal
-
 import numpy as np
 
 from ddeq_data import CloudDataset
 from ddeq_models._internal.text import in_picture
-from ddeq_models.report.pictures.style import BLUE, INK, SMALL, TEXT, bare, figure, png
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from ddeq_models.report.pictures.projection import Array, Up, ink, on_paper, shades
+from ddeq_models.report.pictures.style import INK, SMALL, TEXT, bare, figure, png
 
 COLUMNS = 8
 ROWS_OF_CLASSES = 12  # of more classes, one cloud each is shown
@@ -16,10 +13,9 @@ _CELL = 0.95  # inches
 _FILL = 0.82  # share of a cell that a cloud may fill
 _INK = 0.34  # share of a cell that the points of a cloud cover together, at most
 _POINTS = 4096  # drawn of a cloud, at most
-_AZIMUTH, _ELEVATION = np.radians(-60), np.radians(22)
 
 
-def draw_clouds(dataset: CloudDataset, title: str, up: Literal["y", "z"] = "z") -> bytes:
+def draw_clouds(dataset: CloudDataset, title: str, up: Up = "z") -> bytes:
     """Draw some clouds of each class of a data set.
 
     A row is a class and has its first clouds; of many classes there is one cloud each. The area
@@ -49,23 +45,26 @@ def draw_clouds(dataset: CloudDataset, title: str, up: Literal["y", "z"] = "z") 
     names = {i: in_picture(dataset.classes[i].replace("_", " ")) for i in present}
     longest = max(map(len, names.values()))
     margin = 0.2 + 0.085 * longest if by_row else 0.0  # inches, for names at the left
+    left_out = len(cells) < sum(int((labels == i).sum()) for i in present)
+    if left_out:
+        title += f"; the first {COLUMNS} of each class" if by_row else "; one of each class"
     made = figure(COLUMNS * _CELL + margin, rows * height * _CELL + 0.45)
     axes = made.subplots()
     bare(axes)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    spots, areas, shades = [], [], []
+    spots, areas, depths = [], [], []
     for row, column, cloud in cells:
         points, area, shade = _view(dataset, cloud, up)
         spots.append(points + [column + 0.5, -row * height - 0.5])
         areas.append(area)
-        shades.append(shade)
+        depths.append(shade)
     places = np.concatenate(spots)
     axes.scatter(
         places[:, 0],
         places[:, 1],
         s=np.concatenate(areas) * (72 * _CELL) ** 2,
-        c=_colours(np.concatenate(shades)),
+        c=ink(np.concatenate(depths)),
         linewidths=0,
     )
     for place, label in enumerate(present):
@@ -79,7 +78,7 @@ def draw_clouds(dataset: CloudDataset, title: str, up: Literal["y", "z"] = "z") 
     return png(made)
 
 
-def _view(dataset: CloudDataset, index: int, up: str) -> tuple[Array, Array, Array]:
+def _view(dataset: CloudDataset, index: int, up: Up) -> tuple[Array, Array, Array]:
     # (n, 2) places in [-1/2, 1/2]^2, (n,) areas in shares of a cell, (n,) shades in 0..1.
     points, weights, _ = dataset[index]
     step = -(-len(points) // _POINTS) or 1
@@ -89,29 +88,8 @@ def _view(dataset: CloudDataset, index: int, up: str) -> tuple[Array, Array, Arr
         return np.empty((0, 2)), np.empty(0), np.empty(0)
     # The area is bounded, so that few points do not become blots.
     area = np.minimum(_INK * mass / mass.sum(), 2.5 * _INK / max(len(spots), 40))
-    shade = np.ones(len(spots))
-    if spots.shape[1] == 3:
-        spots, depth = _project(spots[:, [2, 0, 1]] if up == "y" else spots)
-        order = np.argsort(-depth, kind="stable")  # the farthest first
-        spots, area, depth = spots[order], area[order], depth[order]
-        shade = 1 - 0.75 * (depth - depth.min()) / (np.ptp(depth) or 1.0)
-    elif spots.shape[1] == 1:
-        spots = np.pad(spots, ((0, 0), (0, 1)))
+    spots, depth = on_paper(spots, up)
+    order = np.argsort(-depth, kind="stable")  # the farthest first
+    spots, area, shade = spots[order], area[order], shades(depth[order])
     low, high = spots.min(0), spots.max(0)
     return (spots - (low + high) / 2) * _FILL / (np.ptp(spots, 0).max() or 1.0), area, shade
-
-
-def _project(points: Array) -> tuple[Array, Array]:
-    # (n, 2) on the screen, and (n,) how far behind it; z is up.
-    cos, sin = np.cos(_AZIMUTH), np.sin(_AZIMUTH)
-    towards = np.array([np.cos(_ELEVATION) * cos, np.cos(_ELEVATION) * sin, np.sin(_ELEVATION)])
-    right = np.array([-sin, cos, 0.0])
-    return points @ np.stack([right, np.cross(towards, right)], 1), -points @ towards
-
-
-def _colours(shades: Array) -> Array:
-    # From a pale blue far away to the blue of all pictures.
-    blue = np.array([int(BLUE[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    pale = np.array([0.80, 0.88, 0.95])
-    colours: Array = pale + shades[:, None] * (blue - pale)
-    return colours

@@ -1,6 +1,6 @@
 """The picture of the particles' way from their initial to their equilibrium measure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,14 @@ from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ddeq_models._internal.text import in_picture
+from ddeq_models.report.pictures.projection import (
+    Array,
+    Up,
+    ink,
+    on_paper,
+    principal_plane,
+    shades,
+)
 from ddeq_models.report.pictures.style import (
     BLUE,
     GREY,
@@ -37,8 +45,6 @@ _HEADING: dict[str, Any] = {
     "fontweight": "bold",
 }
 
-Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
-
 
 @dataclass(frozen=True)
 class Flow:
@@ -51,6 +57,8 @@ class Flow:
         truth: Name of the true class.
         predicted: Name of the predicted class.
         probability: Its probability.
+        attention: (n, m) how much each particle looks at each point at the end; None: not known.
+        message: What the solver says, in a sentence.
     """
 
     points: Array
@@ -59,17 +67,22 @@ class Flow:
     truth: str
     predicted: str
     probability: float
+    attention: Array | None = None
+    message: str = ""
 
 
-def draw_flows(flows: Sequence[Flow]) -> bytes:
+def draw_flows(flows: Sequence[Flow], up: Up = "z", note: str = "") -> bytes:
     """Draw a row for each cloud: the cloud, the flow of the particles, where it ends, how fast.
 
     All flows are seen from the same side: the plane of the two largest principal components of
     all particles of all flows. There an equilibrium may be small beside the way to it; so each is
-    drawn again in the plane in which it is widest.
+    drawn again in the plane in which it is widest. Each cloud fills its place; one in space is seen
+    from above at an angle, and what is nearer is darker.
 
     Args:
         flows: At least one.
+        up: The axis of the clouds that points up in space.
+        note: Said below them: of how many classes they are, perhaps.
 
     Returns:
         A PNG file.
@@ -79,18 +92,17 @@ def draw_flows(flows: Sequence[Flow]) -> bytes:
     seen = project(particles)
     made = figure(10.0, 2.0 * len(flows) + 0.7)
     rows = made.subplots(len(flows), 4, squeeze=False, width_ratios=(1.0, 1.6, 1.0, 1.1))
-    for column in (0, 1, 3):
+    for column in (1, 3):
         for row in rows[1:]:
             row[column].sharex(rows[0, column])
             row[column].sharey(rows[0, column])
     for row, flow in zip(rows, flows, strict=True):
-        _draw_cloud(row[0], flow)
+        _draw_cloud(row[0], flow, up)
         _draw_paths(row[1], project(flow.trajectory))
         _draw_equilibrium(row[2], flow.trajectory[-1])
         _draw_distance(row[3], flow.trajectory)
     rows[0, 1].set(xlim=padded(*_range(seen[:, 0])), ylim=padded(*_range(seen[:, 1])))
-    clouds = np.concatenate([_plane(flow.points) for flow in flows])
-    rows[0, 0].set(xlim=padded(*_range(clouds[:, 0])), ylim=padded(*_range(clouds[:, 1])))
+    rows[-1, 0].set_xlabel(note, fontsize=SMALL, color=INK)
     rows[-1, 1].set_xlabel(
         f"two principal components, {share:.0%} of the variance", fontsize=SMALL, color=INK
     )
@@ -103,39 +115,21 @@ def draw_flows(flows: Sequence[Flow]) -> bytes:
     return png(made)
 
 
-def principal_plane(rows: Array) -> tuple[Callable[[Array], Array], float]:
-    """The plane in which `rows` (N, h) vary most.
-
-    Returns:
-        The orthogonal projection (..., h) -> (..., 2) onto it, and the share of the variance that
-        it shows.
-    """
-    centre = rows.mean(0)
-    _, sizes, directions = np.linalg.svd(rows - centre, full_matrices=False)
-    share = np.square(sizes[:2]).sum() / max(np.square(sizes).sum(), 1e-30)
-    directions = directions[:2]
-    # The sign of a singular vector is arbitrary: its largest entry shall be positive.
-    largest = np.abs(directions).argmax(1)
-    directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
-    if len(directions) < 2:  # one particle coordinate: the plane has a second, empty axis
-        directions = np.vstack([directions, np.zeros((1, rows.shape[1]))])
-    return lambda points: (points - centre) @ directions.T, float(share)
-
-
-def _plane(points: Array) -> Array:
-    """The points of a cloud (m, d) in the plane of the paper (m, 2)."""
-    return points if points.shape[1] == 2 else principal_plane(points)[0](points)
-
-
 def _range(values: Array) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _draw_cloud(axes: Axes, flow: Flow) -> None:
-    points = _plane(flow.points)
-    area = 45 * min(1.0, 60 / len(points))  # many points are drawn smaller
-    axes.scatter(
-        points[:, 0], points[:, 1], s=area * flow.weights / flow.weights.max(), c=INK, lw=0
+def _draw_cloud(axes: Axes, flow: Flow, up: Up) -> None:
+    places, depth = on_paper(flow.points, up)
+    order = np.argsort(-depth, kind="stable")  # the farthest first
+    places, weights = places[order], flow.weights[order]
+    area = 45 * min(1.0, 60 / len(places))  # many points are drawn smaller
+    colours = ink(shades(depth[order]), BLUE if np.ptp(depth) > 0 else INK)
+    axes.scatter(places[:, 0], places[:, 1], s=area * weights / weights.max(), c=colours, lw=0)
+    centre = (places.max(0) + places.min(0)) / 2
+    reach = 0.56 * (float(np.ptp(places, axis=0).max()) or 1.0)
+    axes.set(
+        xlim=(centre[0] - reach, centre[0] + reach), ylim=(centre[1] - reach, centre[1] + reach)
     )
     bare(axes)
     right = flow.predicted == flow.truth

@@ -1,0 +1,1 @@
+"""Benchmarks of set-attention beside what a user would pick instead."""

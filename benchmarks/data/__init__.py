@@ -1,0 +1,1 @@
+"""Benchmarks of ddeq-data: what reading takes."""

@@ -1,0 +1,1 @@
+"""Benchmarks of wgf-solver: its gradients, evaluations, memory and time."""

@@ -1,0 +1,1 @@
+"""Benchmarks of ddeq-models: whole trainings, and what a step of one takes."""

@@ -1,0 +1,87 @@
+"""What is not a measure is refused in one sentence, or seen in the result; never passed over."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import set_attention as sa
+from set_attention import measures
+
+BLOCKS = {
+    "transformer": lambda: sa.TransformerBlock(8, 2, 16),
+    "attention": lambda: sa.SetAttention(8, 2),
+    "deep sets": lambda: sa.DeepSetsBlock(8, 12),
+    "equivariant linear": lambda: sa.EquivariantLinear(8, pool="max"),
+    "feed-forward": lambda: sa.FeedForward(8, 16),
+    "set norm": lambda: sa.SetNorm(8),
+    "batch norm": lambda: sa.MeasureBatchNorm(8),
+    "local moments": lambda: sa.LocalMoments(8),
+    "fourier": lambda: sa.FourierFeatures(8, 4),
+    "mean pool": sa.MeanPool,
+    "max pool": sa.MaxPool,
+    "attention pool": lambda: sa.AttentionPool(8, 2),
+    "by size": lambda: lambda x, w=None: sa.by_size(sa.TransformerBlock(8, 2, 16), x, w),
+}
+every = pytest.mark.parametrize("name", BLOCKS)
+
+
+@every
+def test_a_numpy_array_is_refused_with_what_to_write(name) -> None:
+    block, x, weights = BLOCKS[name](), torch.randn(3, 5, 8), torch.rand(3, 5)
+    for arguments in ((x.numpy(),), (x.numpy(), weights), (x, weights.numpy()), (x.tolist(),)):
+        with pytest.raises(TypeError, match=r"as a torch\.Tensor, but got .*torch\.as_tensor"):
+            block(*arguments)
+
+
+@every
+def test_a_negative_weight_is_refused_on_the_cpu(name) -> None:
+    block, x = BLOCKS[name](), torch.randn(3, 5, 8)
+    for weights in (-torch.rand(3, 5), torch.tensor([1.0, 1.0, 0.0, 2.0, -0.25]).expand(3, 5)):
+        with pytest.raises(ValueError, match="not negative, 0 for padding, but the least is -"):
+            block(x, weights)
+    assert block(x[:, :0], torch.ones(3, 0)).isfinite().all()  # nothing to look at
+
+
+def seen(out: Tensor, rows: int) -> bool:
+    """Whether the second of three measures is NaN, in its negative rows at least, and no other."""
+    others = out[[0, 2]]
+    bad = out[1, -rows:] if out.dim() == 3 else out[1]
+    return bool(others.isfinite().all() and bad.isnan().all())
+
+
+@every
+def test_where_the_host_may_not_look_it_is_seen_in_the_result(name, monkeypatch) -> None:
+    block = BLOCKS[name]()
+    if name == "batch norm":  # in training its statistics are those of the whole batch
+        block.eval()
+    x, weights = torch.randn(3, 5, 8), torch.rand(3, 5)
+    weights[0, 3:] = 0
+    expected = block(x, weights) if name != "by size" else None
+    for bad, rows in ((-weights[1], 5), (torch.tensor([1.0, 1.0, 1.0, 1.0, -1.0]), 1)):
+        with monkeypatch.context() as patch:
+            for module in (measures, sa.ragged):
+                patch.setattr(module, "host_may_look", lambda tensor: False)
+            out = block(x, torch.stack([weights[0], bad, weights[2]]))
+            assert seen(out, rows)
+            if expected is not None:
+                torch.testing.assert_close(out[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.parametrize("pool", [sa.mean_pool, sa.max_pool])
+def test_compiled_code_shows_it_too(pool) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(pool, backend="eager", fullgraph=True)
+    x, weights = torch.randn(3, 5, 8), torch.rand(3, 5)
+    torch.testing.assert_close(compiled(x, weights), pool(x, weights))
+    weights[1] = -1
+    assert seen(compiled(x, weights), 5)
+
+
+def test_gradients_beside_a_negative_weight_are_those_without_it(monkeypatch) -> None:
+    monkeypatch.setattr(measures, "host_may_look", lambda tensor: False)
+    x = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(2, 4, dtype=torch.float64).requires_grad_()
+    (alone,) = torch.autograd.grad(sa.mean_pool(x[0], weights[0]).sum(), weights)
+    signs = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    (beside,) = torch.autograd.grad(sa.mean_pool(x, signs * weights)[0].sum(), weights)
+    torch.testing.assert_close(alone[0], beside[0])

@@ -1,0 +1,1 @@
+"""What brings a flow to rest: the driver, its iteration, its yardstick, its probe of the end."""

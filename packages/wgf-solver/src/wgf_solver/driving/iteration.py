@@ -1,0 +1,266 @@
+"""The state of a solve: where each measure is, and whether it is done."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wgf_solver.driving.options import Options
+from wgf_solver.driving.yardstick import Yardstick, frobenius, yardstick_at
+from wgf_solver.evaluation import Evaluation, image_beside, size_of
+from wgf_solver.flow import Flow
+from wgf_solver.integrators.base import Integrator
+from wgf_solver.measure import Measure
+from wgf_solver.norms import may_look, where_measure
+from wgf_solver.solution import Solution, Status
+from wgf_solver.velocities.base import image_of
+from wgf_solver.watch import depends_beyond, holds_a_parameter
+
+# Plain numbers: a tensor that is compared with a member of an enum cannot be compiled.
+RUNNING, CONVERGED, STATIONARY, MAX_STEPS, NONFINITE, EMPTY = map(int, Status)
+
+
+class Iteration:
+    """Alternates `evaluate` and `step`, per measure; nothing in it waits for the device.
+
+    ``best_*`` hold what will be returned: the iterate that converged, or, until then, the one with
+    the lowest discrepancy (fields that descend) or residual (others).
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        mu0: Measure,
+        integrator: Integrator,
+        options: Options,
+        *,
+        watch: bool = False,
+    ) -> None:
+        self.flow, self.integrator = flow, integrator
+        self.rtol, self.atol, self.callback = options.rtol, options.atol, options.callback
+        self.start = mu0
+        # A copy, so that a map that writes into its argument (an error) spoils no tensor of others.
+        self.mu = mu0.with_points(mu0.points.clone()).detach()
+        self.state = integrator.start(self.mu)
+        self.k = 0
+        self.depends_on_something = False
+        self._watch = watch and flow.map is not None
+        self.energies: list[Tensor] | None = [] if flow.map is None else None
+        batch, points = self.mu.batch_shape, self.mu.points
+        alive = self.mu.mask.any(-1)
+        infinite = points.new_full(batch, torch.inf)
+        self.status = torch.where(alive, RUNNING, EMPTY)
+        broken = ~self.mu.weights.isfinite().all(-1)
+        self.status = torch.where(broken, NONFINITE, self.status)
+        self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
+        self.best_points = points
+        self._best_size = torch.where(alive | broken, infinite, 0)
+        self._yardstick: Yardstick | None = None
+        self._fresh: Tensor | None = torch.ones_like(alive)  # whose start is not measured yet
+        self._far = frobenius(points)
+        self.discrepancy = self._best_size
+        self.first_discrepancy = points.new_zeros(batch)
+        self._best_merit = infinite
+        self._evaluation: Evaluation | None = None
+        self._wanted: list[Tensor] = []  # () bool for each evaluation: whether any measure ran
+        self.history: list[Tensor] | None = [] if options.trajectory else None
+        self.probe_steps = torch.zeros_like(self.steps)
+        self._perturb = getattr(integrator, "perturb", None)  # few integrators have it
+        self._clock = 0
+        self._times = [0.0]
+
+    def evaluate(self) -> None:
+        """Evaluate the field; judge and record every measure that still runs."""
+        perturbed = None if self._perturb is None else self._perturb(self.state, self.mu)
+        evaluation = self._field(self.mu if perturbed is None else perturbed)
+        size = size_of(evaluation, self.mu)
+        if self.k == 0:
+            self.first_discrepancy = evaluation.discrepancy
+        self.k += 1
+        yardstick = self._measured(evaluation, size)
+        running = self.status == RUNNING
+        if perturbed is None:
+            small = (size <= yardstick.tolerance) | (
+                (size <= evaluation.rounding) & (evaluation.rounding <= yardstick.rounding)
+            )
+            resolved = self._far <= yardstick.reach
+            # An infinite velocity is not small, even beside an infinite scale.
+            good = small & resolved & (size < torch.inf)
+            # Not the relative size: of a solve that diverges, the start is the best.
+            merit = evaluation.discrepancy if self.flow.descends else size
+            record = running & resolved & (good | (merit < self._best_merit))
+            self.best_points = where_measure(record, self.mu.points, self.best_points)
+            self._best_size = torch.where(record, size, self._best_size)
+            self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
+            self._best_merit = torch.where(record, merit, self._best_merit)
+            self.status = self.status.masked_fill(running & good, CONVERGED)
+        self.steps = self.steps + running
+        self._evaluation = evaluation
+        self._wanted.append(running.any())
+        if self.history is not None:
+            self.history.append(self.mu.points)
+        if self.energies is not None:
+            self.energies.append(evaluation.discrepancy)
+        if self.callback is not None:
+            self.callback(self.k, self.mu, evaluation)
+
+    def step(self) -> None:
+        """Move the measures that still run; one that would become NaN is stopped instead."""
+        assert self._evaluation is not None
+        proposal = self.integrator.propose(
+            self.state, self.mu, self._evaluation, self.flow.descends
+        )
+        running = self.status == RUNNING
+        far = frobenius(proposal)
+        leaps, moves = running & ~(far <= self.yardstick.reach), running
+        if not (may_look(leaps) and not bool(leaps.any())):
+            # To where floating point does not resolve the problem no step leads but a plain one.
+            step = self.plain_step(self._clock)[..., None, None]
+            plain = self.mu.points + step * self._evaluation.velocity
+            proposal = where_measure(leaps & (far < torch.inf), plain, proposal)
+            far = frobenius(proposal)
+            # Points whose squares overflow have no distances: kernels of them are 0, not small.
+            finite = far < torch.inf
+            self.status = self.status.masked_fill(running & ~finite, NONFINITE)
+            moves = running & finite
+        points = where_measure(moves, proposal, self.mu.points)
+        self._far = torch.where(moves, far, self._far)
+        self.mu = self.mu.with_points(points)
+        self._times.append(self._times[-1] + self.integrator.step_size(self._clock))
+        self._clock += 1
+
+    def plain_step(self, k: int) -> Tensor:
+        """``τ_k (...)``, the integrator's step of plain descent; some learn each measure's own."""
+        own = getattr(self.integrator, "plain_step", None)
+        if own is not None:
+            step: Tensor = own(self.state)
+            return step
+        return self.discrepancy.new_full((), self.integrator.step_size(k))
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """What sizes are relative to; there is none before the first evaluation."""
+        assert self._yardstick is not None
+        return self._yardstick
+
+    def _measured(self, evaluation: Evaluation, size: Tensor) -> Yardstick:
+        """The yardstick, read off anew for measures that have just started."""
+        if self._fresh is None:
+            return self.yardstick
+        step = self.integrator.step_size(0)
+        new = yardstick_at(evaluation, self.mu, size, step, self.rtol, self.atol)
+        if self._yardstick is not None:
+            new = self._yardstick.renewed(self._fresh, new)
+        self._yardstick, self._fresh = new, None
+        return new
+
+    @property
+    def residual(self) -> Tensor:
+        """``‖v‖`` of the iterate to be returned, relative to what ``rtol`` is relative to."""
+        size = self._best_size
+        return torch.where(size > 0, size / self.yardstick.reference, size)
+
+    def image(self) -> Measure:
+        """``F`` of the present measures, which for those that are done are the ones to return."""
+        assert self._evaluation is not None
+        return image_beside(self._evaluation, self.mu)
+
+    def refuse_overflow(self) -> None:
+        """Take back the verdict on measures so far out that no distance of theirs is finite."""
+        lost = ~(torch.linalg.vector_norm(self.best_points, dim=(-2, -1)) < torch.inf)
+        lost = lost & (self.status == CONVERGED)
+        self.status = self.status.masked_fill(lost, NONFINITE)
+
+    def in_doubt(self) -> Tensor:
+        """``(...)`` bool: converged, with more discrepancy than the tolerance explains.
+
+        Near a minimum with ``D = 0``, ``D`` goes like ``‖v‖²``; so ``rtol² D(start)`` is beyond
+        doubt, and so is what float rounding leaves of a difference of size ``D(start)``.
+        """
+        eps = torch.finfo(self.discrepancy.dtype).eps
+        clear = max(self.rtol**2, 64 * eps) * self.first_discrepancy
+        return (self.status == CONVERGED) & (self.discrepancy > clear)
+
+    def resume(self, chosen: Tensor, points: Tensor) -> None:
+        """Let the chosen measures run on from ``points``, each within what is left of its budget.
+
+        Evaluations after the last that was wanted do not count: how often the driver looks changes
+        no result.
+        """
+        wanted = torch.stack(self._wanted)
+        self.k = int(wanted.sum())
+        last = int(wanted.nonzero().max())
+        self.status = torch.where(chosen, RUNNING, self.status)
+        rows = chosen[..., None, None]
+        self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
+        self._far = frobenius(self.mu.points)
+        self._fresh = chosen
+        self.state = self.integrator.start(self.mu)
+        self._clock = 0
+        self._times.append(self._times[last])  # a jump takes no time
+
+    def stop_spent(self, max_steps: int) -> None:
+        """End measures that have used up their budget."""
+        if self.k < max_steps:  # no measure has made more evaluations than were made
+            return
+        spent = (self.status == RUNNING) & (self.steps >= max_steps)
+        self.status = self.status.masked_fill(spent, MAX_STEPS)
+
+    def call_stationary(self, saddles: Tensor) -> None:
+        """Give up on these measures, which rest at a saddle still."""
+        self.status = torch.where(saddles, STATIONARY, self.status)
+
+    def solution(self) -> Solution:
+        """What was reached; whoever still runs has used up the budget."""
+        ended = torch.where(self.status == RUNNING, MAX_STEPS, self.status)
+        return Solution(
+            measure=self.mu.with_points(self.best_points),
+            residual=self.residual,
+            discrepancy=self.discrepancy,
+            steps=self.steps,
+            status=ended,
+            probe_steps=self.probe_steps,
+            trajectory=self._trajectory(),
+            times=self._selected_times(),
+            energies=None if self.energies is None else torch.stack(self.energies),
+            of_functional=self.flow.map is None,
+            at_rounding=(ended == CONVERGED) & (self._best_size > self.yardstick.tolerance),
+        )
+
+    def _trajectory(self) -> Tensor | None:
+        """The points at each evaluation that some measure wanted."""
+        if self.history is None:
+            return None
+        return torch.stack(self.history)[torch.stack(self._wanted)]
+
+    def _selected_times(self) -> Tensor | None:
+        """The flow's time at each point of the trajectory; on the CPU, in float64.
+
+        Not every device has float64, and a few numbers need none.
+        """
+        if self.history is None:
+            return None
+        count = len(self.history)
+        times = torch.tensor(self._times[:count], dtype=torch.float64)
+        return times[torch.stack(self._wanted).cpu()]
+
+    def _field(self, mu: Measure) -> Evaluation:
+        """The field at ``mu``, detached.
+
+        The first evaluation is made with gradients on, at no extra cost, to see whether the image
+        depends on anything that wants one: a solve that nothing depends on gets no graph.
+        """
+        f = self.flow.map
+        if self.k > 0 or not self._watch or f is None:
+            return self.flow(mu)
+
+        def watched(mu: Measure) -> Measure:
+            with torch.enable_grad():
+                image = image_of(f, mu)
+            seen = (image.points, image.weights, self.start.weights, self.start.marks)
+            self.depends_on_something |= any(depends_beyond(t, mu.points) for t in seen)
+            self.depends_on_something |= holds_a_parameter(self.flow.velocity)
+            # A field that differentiates through F has asked for a gradient at the points.
+            return image if mu.points.requires_grad else image.detach()
+
+        return self.flow.of(watched)(self.start.with_points(mu.points).detach())

@@ -1,0 +1,90 @@
+r"""What counts as at rest, in units that are fixed where a solve starts.
+
+A velocity is small beside something. That something must be the problem's own, so it is read off at
+the start ``μ_0`` and no later iterate changes it: an extrapolation may throw the atoms far out, and
+a spread or a rounding that was measured there would call anything small. With ``v_0 = v(Z_0)``,
+
+    reference   R = max(‖v_0‖, scale(μ_0))                     the size of a velocity
+    tolerance   T = max(rtol · R, atol)
+    length      L = extent of μ_0 and F(μ_0)                   the size of a displacement
+
+Where there is no extent, or no map, ``L`` is at least a plain step ``τ ‖v_0‖``.
+
+Floating point limits what can be told. A place ``z`` is known to within ``4 ε |z|`` and a velocity
+to within the rounding ``ρ(μ)`` that its field names. Of the digits of ``R`` and ``L`` half must be
+left (``√ε``), unless they are not there at the start either:
+
+    resolved    4 ε |z| ≤ max(√ε L, rtol L, 4 ε · 2 |z_0|)
+    converged   resolved, and   ‖v‖ ≤ T   or   ‖v‖ ≤ ρ ≤ max(T, √ε R, 2 R · 4 ε |z_0| / L)
+
+So ``F(z) = z + 1``, which has no fixed point, is not at rest at 1e16, where floats have
+``z + 1 = z``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from wgf_solver.evaluation import Evaluation, image_beside
+from wgf_solver.measure import Measure, extent
+
+
+@dataclass
+class Yardstick:
+    """The sizes above, for each measure ``(...)``.
+
+    Attributes:
+        reference: ``R``.
+        tolerance: ``T``.
+        rounding: the largest ``ρ`` below which a velocity may count as 0.
+        reach: the largest ``‖Z‖`` (Frobenius) at which the problem is resolved; finite.
+    """
+
+    reference: Tensor
+    tolerance: Tensor
+    rounding: Tensor
+    reach: Tensor
+
+    def renewed(self, chosen: Tensor, other: Yardstick) -> Yardstick:
+        """This one, but where ``chosen`` the larger of both: a measure that starts again."""
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Yardstick(*(torch.where(chosen, torch.fmax(a, b), a) for a, b in pairs))
+
+
+def yardstick_at(
+    evaluation: Evaluation, mu: Measure, size: Tensor, step: float, rtol: float, atol: float
+) -> Yardstick:
+    """The yardstick of a solve that starts at ``mu``.
+
+    Args:
+        evaluation: the field there.
+        mu: ``μ_0``.
+        size: ``‖v_0‖ (...)``.
+        step: ``τ`` of the integrator.
+        rtol: relative to ``R``.
+        atol: absolute, in the unit of the velocity.
+    """
+    eps = torch.finfo(size.dtype).eps
+    reference = torch.fmax(size, evaluation.scale)
+    tolerance = torch.clamp(rtol * reference, min=atol)
+    length, ahead = extent(mu, image_beside(evaluation, mu)) / max(mu.dim, 1) ** 0.5, step * size
+    if evaluation.image is None:  # the flow of a functional: there is no map that shows the way
+        length = torch.fmax(length, ahead)
+    length = torch.where(length > 0, length, ahead)
+    atoms = (mu.mask.sum(-1) * max(mu.dim, 1)).to(size.dtype).sqrt()  # ‖Z‖ is so many times |z|
+    there = frobenius(mu.points)
+    # Of the field's word for its rounding so much is believed, however much it says.
+    part = 4 * eps * there / torch.where((length > 0) & (atoms > 0), length * atoms, torch.inf)
+    rounding = torch.fmax(tolerance, torch.clamp(2 * part, min=eps**0.5) * reference)
+    reach = max(eps**0.5, rtol) / (4 * eps) * length * atoms
+    reach = torch.fmax(reach, 2 * there).clamp(max=torch.finfo(reach.dtype).max)
+    return Yardstick(reference, tolerance, rounding, reach)
+
+
+def frobenius(points: Tensor) -> Tensor:
+    """``‖Z‖ (...)``; infinite where squares overflow, NaN where there is one."""
+    norm: Tensor = torch.linalg.vector_norm(points, dim=(-2, -1))
+    return norm
