@@ -115,7 +115,7 @@ def adjoint_memory(figures: dict[str, Any], printed: str) -> None:
     peaks = figures["peak_bytes"]
     for name in ("Implicit()", "Phantom(1)"):
         assert 0 < peaks[name]["5"] <= peaks[name]["25"] < 1.05 * peaks[name]["5"]
-    assert peaks["Unrolled(all steps)"]["25"] > 3 * peaks["Unrolled(all steps)"]["5"]
+    assert peaks["Unrolled(all steps)"]["25"] > 2.5 * peaks["Unrolled(all steps)"]["5"]
 
 
 def solver_overhead(figures: dict[str, Any], printed: str) -> None:

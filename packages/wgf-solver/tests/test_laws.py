@@ -176,7 +176,7 @@ def test_precision_is_kept(field, integrator, dtype):
     assert solution.residual.dtype == solution.discrepancy.dtype == dtype
     exact = solve(mu0.to(dtype=torch.float64), field, integrator, rtol=1e-10)
     error = (solution.measure.points - exact.measure.points).abs().max()
-    assert error < 2e-3
+    assert error < 5e-3  # in float32 processors stop at other roots of the same tolerance
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
