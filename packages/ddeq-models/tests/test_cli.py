@@ -256,3 +256,19 @@ def test_a_reader_that_has_seen_enough(finished: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+def test_stopped_while_pytorch_is_imported() -> None:
+    """Which takes longer than many a command, so that Ctrl-C often comes then."""
+    program = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'torch':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from ddeq_models.cli import main\n"
+        "sys.exit(main(['evaluate', 'run']))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (130, "ddeq: stopped\n")
