@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,9 @@ import torch
 
 from ddeq_models import RECIPES, DDEQConfig, Recipe
 from ddeq_models.cli import main
+
+# Modules that several test files share lie beside them; pytest by itself does not look there.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -97,3 +101,11 @@ def mnist(tmp_path: Path) -> Path:
             struct.pack(">HBBI", 0, 8, 1, count) + labels.tobytes()
         )
     return root
+
+
+@pytest.fixture(scope="module")
+def one_validation() -> Iterator[None]:
+    """At the end: of an epoch of one step every other one would take as long as the step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ddeq_models.training.loop.VALIDATIONS", 1)
+        yield

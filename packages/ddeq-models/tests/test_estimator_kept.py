@@ -1,13 +1,13 @@
 """The parameters of an estimator, and what of it is kept: in a folder, in a pickle."""
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from small_estimators import SMALL, rings, small
 
 from ddeq_models import (
     DataConfig,
@@ -20,44 +20,7 @@ from ddeq_models import (
 from ddeq_models.estimator.fitting import configuration
 from ddeq_models.recipes import recipe_for
 
-SMALL = {
-    "model.dim": 8,
-    "model.heads": 2,
-    "model.hidden": 8,
-    "model.bilinear_dim": 4,
-    "model.particles": 2,
-    "model.pooled": 8,
-    "model.scales": 0,
-    "model.max_steps": 10,
-    "train.ema": 0.0,
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_validation() -> Iterator[None]:
-    """At the end: of an epoch of one step every other one would take as long as the step."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ddeq_models.training.loop.VALIDATIONS", 1)
-        yield
-
-
-def small(kind: Any = DDEQClassifier, **parameters: Any) -> Any:
-    """An estimator that is trained in a moment."""
-    options = {**SMALL, **parameters.pop("options", {})}
-    return kind(**{"steps": 2, "learning_rate": 1e-2, "options": options, **parameters})
-
-
-def rings(count: int = 16, seed: int = 0) -> tuple[list[Any], Any]:
-    rng = np.random.default_rng(seed)
-    labels = np.array(["small", "large"])[np.arange(count) % 2]
-    clouds = []
-    for label in labels:
-        angles = rng.uniform(0, 2 * np.pi, rng.integers(6, 12))
-        places = np.stack([np.cos(angles), np.sin(angles)], 1)
-        clouds.append((2 if label == "large" else 1) * places + 0.05 * rng.normal(size=(1, 2)))
-    return clouds, labels
-
-
+pytestmark = pytest.mark.usefixtures("one_validation")
 CLOUDS, LABELS = rings()
 
 

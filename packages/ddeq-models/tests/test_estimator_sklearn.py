@@ -1,7 +1,6 @@
 """The estimators in the company of scikit-learn: its searches, and what it checks of everybody."""
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,11 @@ from sklearn.utils.estimator_checks import (
     check_transformers_unfitted,
 )
 from sklearn.utils.validation import check_is_fitted
+from small_estimators import small
 
-from ddeq_models import DDEQClassifier, DDEQTransformer, UserError
+from ddeq_models import DDEQTransformer, UserError
 
-SMALL = {
-    "model.dim": 8,
-    "model.heads": 2,
-    "model.hidden": 8,
-    "model.bilinear_dim": 4,
-    "model.particles": 2,
-    "model.pooled": 8,
-    "model.scales": 0,
-    "model.octaves": 0,
-    "model.max_steps": 10,
-    "train.ema": 0.0,
-}
+pytestmark = pytest.mark.usefixtures("one_validation")
 # What scikit-learn asks of estimators that these do not keep to, and why.
 EXCEPTIONS = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -51,18 +40,6 @@ EXCEPTIONS = {
         "it wants a trained model: tried below with more steps than the other checks need"
     ),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_validation() -> Iterator[None]:
-    """At the end: of an epoch of one step every other one would take as long as the step."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ddeq_models.training.loop.VALIDATIONS", 1)
-        yield
-
-
-def small(kind: Any = DDEQClassifier, **parameters: Any) -> Any:
-    return kind(**{"steps": 2, "learning_rate": 1e-2, "options": SMALL, **parameters})
 
 
 def lengths(count: int = 18) -> tuple[list[Any], Any]:

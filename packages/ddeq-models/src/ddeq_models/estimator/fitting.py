@@ -23,8 +23,6 @@ from ddeq_models.data import framed
 from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged, Interrupted, UserError
-from ddeq_models.models.size import check_size
-from ddeq_models.models.solver import build_solver
 from ddeq_models.recipes import recipe_for
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.base import build_task
@@ -186,10 +184,6 @@ def train_in_memory(
             "warm_start goes on from the weights that are there, and this is another model; fit "
             "with warm_start=False, or leave preset and model options as they were"
         )
-    last: Any = config.model_at(config.train.epochs)
-    if hasattr(last, "velocity"):
-        build_solver(last)  # an error in its settings shall not wait for its epoch
-    check_size(config.model)
     task = build_task(config)
     task.check({"train": train_set, "validation": validation_set})
     rehearse(task, train_set)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -34,6 +34,18 @@ COMPLETIONS = 6
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A training that is over, and what is drawn of it; see `draw_if_possible`."""
+
+    task: Task
+    run: RunFolder
+    model: nn.Module
+    test_set: CloudDataset
+    columns: Columns
+    device: torch.device
+
+
 def draw_if_possible(
     task: Task,
     run: RunFolder,
@@ -42,10 +54,19 @@ def draw_if_possible(
     columns: Columns,
     device: torch.device,
 ) -> None:
-    """Draw the pictures of a run; if that fails, say so and go on."""
+    """Draw the pictures of a run; if that fails, say so and go on.
+
+    Args:
+        task: What the model was trained for.
+        run: Whose folder they go to.
+        model: The trained model, in evaluation mode.
+        test_set: The test clouds, not normalised.
+        columns: What was recorded of them.
+        device: Where the model is.
+    """
     try:
         drawing = DRAWINGS.get(run.config().task.kind, draw_any_run)
-        drawing(task, run, model, test_set, columns, device)
+        drawing(Finished(task, run, model, test_set, columns, device))
     # Whatever it is: hours of training hang on it, and the pictures can be drawn again.
     except Exception as error:
         _LOG.warning(
@@ -56,56 +77,37 @@ def draw_if_possible(
         )
 
 
-def draw_any_run(
-    task: Task,
-    run: RunFolder,
-    model: nn.Module,
-    test_set: CloudDataset,
-    columns: Columns,
-    device: torch.device,
-) -> None:
+def draw_any_run(done: Finished) -> None:
     """Draw the loss of a training, and what its task itself draws."""
-    tolerance = getattr(run.config().model, "rtol", None)
+    tolerance = getattr(done.run.config().model, "rtol", None)
     curves = draw_training_curves(
-        run.metrics(), tolerance, loss="", figure_name="loss", title="Loss"
+        done.run.metrics(), tolerance, loss="", figure_name="loss", title="Loss"
     )
-    run.write_picture("training_curves.png", curves)
-    task.draw(run, model, test_set, columns, device)
+    done.run.write_picture("training_curves.png", curves)
+    done.task.draw(done.run, done.model, done.test_set, done.columns, done.device)
 
 
-def draw_classification(
-    task: Task,
-    run: RunFolder,
-    model: nn.Module,
-    test_set: CloudDataset,
-    columns: Columns,
-    device: torch.device,
-) -> None:
+def draw_classification(done: Finished) -> None:
     """Draw curves, confusion matrix and, of a DDEQ, the flow of some clouds."""
+    task, run, model = done.task, done.run, done.model
     assert isinstance(task, Classification)
-    config, confusion = run.config(), task.confusion(columns)
+    config, confusion = run.config(), task.confusion(done.columns)
     right, total = int(confusion.trace()), int(confusion.sum())
     title = f"{config.data.name}, test: {right:,} of {total:,} right ({right / max(total, 1):.2%})"
     tolerance = getattr(config.model, "rtol", None)
     run.write_picture("training_curves.png", draw_training_curves(run.metrics(), tolerance))
     if isinstance(model, DDEQ):
-        flows = recorded_flows(config, model, test_set, FLOWS, device)
-        note = _of_classes(len(flows), test_set)
+        flows = recorded_flows(config, model, done.test_set, FLOWS, done.device)
+        note = _of_classes(len(flows), done.test_set)
         run.write_picture("flow.png", draw_flows(flows, up_of(config.data.release), note))
     run.write_picture(
         "confusion_matrix.png", draw_confusion_matrix(confusion, config.classes, title)
     )
 
 
-def draw_completion(
-    task: Task,
-    run: RunFolder,
-    model: nn.Module,
-    test_set: CloudDataset,
-    columns: Columns,
-    device: torch.device,
-) -> None:
+def draw_completion(done: Finished) -> None:
     """Draw curves and some completed clouds."""
+    task, run, test_set = done.task, done.run, done.test_set
     assert isinstance(task, Completion)
     config = run.config()
     tolerance = getattr(config.model, "rtol", None)
@@ -113,7 +115,9 @@ def draw_completion(
         run.metrics(), tolerance, loss="", figure_name="energy_distance", title="Energy distance"
     )
     run.write_picture("training_curves.png", curves)
-    completed = completed_clouds(task, model, test_set, one_of_each(test_set, COMPLETIONS), device)
+    completed = completed_clouds(
+        task, done.model, test_set, one_of_each(test_set, COMPLETIONS), done.device
+    )
     picture = draw_completions(
         completed, up_of(config.data.release), _of_classes(len(completed), test_set)
     )
@@ -125,9 +129,7 @@ def _of_classes(shown: int, test_set: CloudDataset) -> str:
     return f"{shown} of {there} classes" if shown < there else ""
 
 
-DRAWINGS: dict[
-    str, Callable[[Any, RunFolder, nn.Module, CloudDataset, Columns, torch.device], None]
-] = {
+DRAWINGS: dict[str, Callable[[Finished], None]] = {
     "classification": draw_classification,
     "completion": draw_completion,
 }

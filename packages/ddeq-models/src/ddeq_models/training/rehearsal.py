@@ -1,6 +1,7 @@
 """One small batch, from the clouds to the loss, before a run folder is made."""
 
 import warnings
+from typing import Any
 
 import torch
 
@@ -8,6 +9,7 @@ from ddeq_data import CloudDataset
 from ddeq_models.data import augmentation, check_data, generator_of, normaliser
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import build_model
+from ddeq_models.models.solver import build_solver
 from ddeq_models.tasks.base import Task
 
 CLOUDS = 2  # as many show what does not fit; more only take longer
@@ -29,6 +31,9 @@ def rehearse(task: Task, train_set: CloudDataset) -> None:
     """
     config = task.config
     check_data(config.data, train_set)
+    last: Any = config.model_at(config.train.epochs)
+    if hasattr(last, "velocity"):
+        build_solver(last)  # an error in its settings shall not wait for its epoch
     count = min(CLOUDS, len(train_set))
     try:
         with torch.random.fork_rng([]), torch.no_grad(), warnings.catch_warnings():

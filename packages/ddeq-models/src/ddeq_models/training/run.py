@@ -22,8 +22,6 @@ from ddeq_models.distributed import Ranks, join_ranks
 from ddeq_models.errors import Interrupted
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.models.base import ModelConfig
-from ddeq_models.models.size import check_size
-from ddeq_models.models.solver import build_solver
 from ddeq_models.report.drawing import draw_if_possible
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
 from ddeq_models.runs.identity import identity
@@ -104,8 +102,6 @@ def train(
                 version=version("ddeq-models"),
                 task=task or default_task(),
             )
-            _check_solver(config)
-            check_size(config.model)
             job = build_task(config)
             job.check(dict(zip(SPLITS, found, strict=True)))
             rehearse(job, found[0])
@@ -156,7 +152,6 @@ def resume_run(
 
         def prepare() -> tuple[list[CloudDataset], Task]:
             config = folder.config()
-            check_size(config.model)
             _, found = open_sets(config.data, sets)
             check_fit(found[0], config.model.point_dim, config.classes)
             job = build_task(config)
@@ -213,13 +208,6 @@ def _complete(
     finally:
         run.release()
     return run
-
-
-def _check_solver(config: RunConfig) -> None:
-    """An error in the solver's settings or in their phases shall not wait for its epoch."""
-    last: Any = config.model_at(config.train.epochs)
-    if hasattr(last, "velocity"):
-        build_solver(last)
 
 
 def _named(figures: dict[str, float | None], split: str, *, solver: bool) -> dict[str, Any]:
