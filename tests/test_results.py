@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.frozen import __main__ as command
 from benchmarks.frozen import pages, pictures, running, store, tables
 
-TINY = "--data digits --preset deep-sets --epochs 1 --set model.dim=4".split()
+TINY = ["--data", "digits", "--preset", "deep-sets", "--epochs", "1", "--set", "model.dim=4"]
 
 
 def test_each_table_in_the_pages_is_that_of_its_files() -> None:

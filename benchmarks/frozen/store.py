@@ -3,7 +3,7 @@
     results/TASK/NAME/command.txt     words of ``ddeq train`` that the configuration came from
                       config.json     the configuration, frozen: all that decides a run but its seed
                       trials.jsonl    what was tried on validation clouds before, one line a trial
-                      seed-0.json     the ``result.json`` of each seed, whose test set was opened once
+                      seed-0.json     the ``result.json`` of each seed, whose test was one
 
 A configuration is frozen before its first test and never changed afterwards: `freeze` refuses to
 where a seed is there, and `record` refuses a second result of a seed. So a better configuration is

@@ -34,8 +34,7 @@ def table(task: str, results: Path = RESULTS) -> str:
     columns = FIGURES[kinds.pop()]
     heads = ["", *(head for head, _, _ in columns), "parameters", "minutes", "seeds", "trials"]
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
-    for one in rows:
-        lines.append(f"| {' | '.join(_row(one, columns))} |")
+    lines += [f"| {' | '.join(_row(one, columns))} |" for one in rows]
     name = f"{task}/NAME"
     lines += ["", f"`hatch run results run {name}` makes a row again; `results/{task}` holds it."]
     return "\n".join(lines)
