@@ -5,6 +5,7 @@ Each registers itself when it is imported; see `ddeq_models.registry`.
 """
 
 import ddeq_models.models.classifier
+import ddeq_models.models.repeated
 import ddeq_models.models.completer
 import ddeq_models.models.baselines
 import ddeq_models.tasks.classification

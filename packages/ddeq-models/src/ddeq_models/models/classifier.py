@@ -167,6 +167,20 @@ class CloudEquilibrium(EquilibriumModel):
         encoder = self.cell.points
         return (points, weights) if encoder is None else encoder.seen(points, weights)
 
+    def begin(self, context: CellContext, start: Tensor | None = None) -> Tensor:
+        """Where the particles begin, ``(B, particles, dim)``.
+
+        Args:
+            context: from `encode`.
+            start: ``(particles, dim)`` or ``(B, particles, dim)``; None: the model's own.
+        """
+        if start is None:
+            start = self.start if self.marks is None else self.marks.detach()
+        # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
+        start = start.to(self.cell.output_norm.weight.dtype)
+        clouds = len(context.bilinear.matrix)
+        return start.expand(clouds, self.config.particles, self.config.dim)
+
     def equilibrium(
         self,
         context: CellContext,
@@ -185,13 +199,7 @@ class CloudEquilibrium(EquilibriumModel):
             max_steps: budget; None: the configuration's.
             trajectory: keep the path.
         """
-        config, matrix = self.config, context.bilinear.matrix
-        if start is None:
-            start = self.start if self.marks is None else self.marks.detach()
-        # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
-        start = start.to(self.cell.output_norm.weight.dtype)
-        points = start.expand(len(matrix), config.particles, config.dim)
-
+        points = self.begin(context, start)
         return self.solve(
             points, self.marks, context, rtol=rtol, max_steps=max_steps, trajectory=trajectory
         )

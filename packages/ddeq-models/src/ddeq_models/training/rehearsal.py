@@ -32,7 +32,7 @@ def rehearse(task: Task, train_set: CloudDataset) -> None:
     config = task.config
     check_data(config.data, train_set)
     last: Any = config.model_at(config.train.epochs)
-    if hasattr(last, "velocity"):
+    if last.solves:
         build_solver(last)  # an error in its settings shall not wait for its epoch
     count = min(CLOUDS, len(train_set))
     try:

@@ -156,7 +156,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _check_diagnose(options: argparse.Namespace, config: RunConfig) -> None:
     """See that there will be something to diagnose, before the training."""
-    if options.diagnose and not hasattr(config.model, "velocity"):
+    if options.diagnose and not config.model.solves:
         raise UserError(f"the model {config.model.kind} solves nothing; leave --diagnose out")
 
 
