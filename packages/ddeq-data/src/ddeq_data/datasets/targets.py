@@ -139,7 +139,7 @@ def list_numbers(root: Path, suffixes: Collection[str] | None = None) -> Numbers
             raise _bad(table, line, f"a split of {', '.join(PARTS)}, or nothing", part)
         if row["file"] in found:
             raise _bad(table, line, "each file once", f"{row['file']} again")
-        values = []
+        row_values = []
         for name in names:
             try:
                 value = float(row[name])
@@ -147,8 +147,8 @@ def list_numbers(root: Path, suffixes: Collection[str] | None = None) -> Numbers
                 value = math.nan
             if not abs(value) <= 1e30:  # what float32 holds, with room
                 raise _bad(table, line, f"a finite number as {name}", repr(row[name]))
-            values.append(value)
-        found[row["file"]] = PARTS.get(part, ""), values
+            row_values.append(value)
+        found[row["file"]] = PARTS.get(part, ""), row_values
     known = {file.as_posix(): i for i, file in enumerate(listing.files)}
     for kind, some in (("a row for", known.keys() - found), ("a cloud", found.keys() - known)):
         if some:
@@ -160,7 +160,7 @@ def list_numbers(root: Path, suffixes: Collection[str] | None = None) -> Numbers
             )
     ordered = [found[name] for name in known]
     parts = tuple(given or own for (given, _), own in zip(ordered, listing.parts, strict=True))
-    values = torch.tensor([values for _, values in ordered], dtype=torch.float64)
+    values = torch.tensor([own for _, own in ordered], dtype=torch.float64)
     return Numbers(Listing(root, names, listing.files, listing.labels, parts), names, values)
 
 

@@ -247,8 +247,9 @@ def _fits(i: int, cloud: Cloud, first: Cloud) -> None:
             label.dtype == torch.int64 and label.shape == weights.shape
         ):
             raise ValueError(
-                f"the label of cloud {i} must be an int, numbers (k,) or int64 {tuple(weights.shape)}"
-                f", one for each point; got {label.dtype} of shape {tuple(label.shape)}"
+                f"the label of cloud {i} must be an int, numbers (k,), or int64 of shape "
+                f"{tuple(weights.shape)}, one for each point; got {label.dtype} of shape "
+                f"{tuple(label.shape)}"
             )
     elif isinstance(label, bool) or not isinstance(label, int) or isinstance(first.label, Tensor):
         raise ValueError(f"the label of cloud {i} must be an int, got {label!r}")

@@ -145,14 +145,13 @@ class Regression(Task):
 
     def numbers(self, columns: Columns) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """What was recorded of all clouds, (C, k) true and predicted, in the user's units."""
-        count = len(self.config.classes)
-        none = np.zeros(0)
-        return tuple(  # type: ignore[return-value]
-            np.stack([columns.get(f"{of}_{i}", none) for i in range(count)], 1)
-            * np.array(self._task.unit)
-            + np.array(self._task.centre)
+        names, none = range(len(self.config.classes)), np.zeros(0)
+        centre, unit = np.array(self._task.centre), np.array(self._task.unit)
+        truth, said = (
+            centre + unit * np.stack([columns.get(f"{of}_{i}", none) for i in names], 1)
             for of in ("target", "predicted")
         )
+        return truth, said
 
     def figures(self, columns: Columns) -> Figures:
         """See `Task.figures`."""

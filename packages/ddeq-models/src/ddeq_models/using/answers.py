@@ -151,5 +151,5 @@ def _solved(solution: Any, place: int) -> tuple[bool, str]:
 
 def _nearest(points: Tensor, among: Tensor) -> Tensor:
     """(n,) the number of the nearest of ``among (m, d)`` to each of ``points (n, d)``."""
-    pieces = points.split(max(1, _PAIRS // max(1, len(among))))
+    pieces = torch.split(points, max(1, _PAIRS // max(1, len(among))))
     return torch.cat([torch.cdist(piece, among).argmin(-1) for piece in pieces])
