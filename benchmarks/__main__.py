@@ -20,6 +20,7 @@ from benchmarks.solver import (
     large_measures,
     solver_overhead,
 )
+from benchmarks.tasks import driver as tasks
 from benchmarks.training import baselines, completion, digits_seeds, gpu, step_memory, training_step
 from benchmarks.unseen import driver as unseen
 
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "completion": completion,
     "baselines": baselines,
     "unseen": unseen,
+    "tasks": tasks,
     "gpu": gpu,
 }
 

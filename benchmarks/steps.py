@@ -108,7 +108,7 @@ class Steps:
     def train(self, clouds: CloudDataset, steps: int) -> Iterator[int]:
         """So many steps of a training that is no longer; gives the number of each when done."""
         data = framed(self.task.config.data, clouds)
-        fit_to_data(self.model, clouds, normaliser(data), self.ranks.device)
+        fit_to_data(self.task, self.model, clouds, normaliser(data), self.ranks.device)
         for step, inputs in enumerate(self.inputs(clouds, steps)):
             self.step(inputs, learning_rate(self.plan, step, steps))
             yield step

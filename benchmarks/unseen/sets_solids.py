@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.unseen.clouds import Array, Clouds, Sampler, about_vertical, drawn
+from benchmarks.unseen.clouds import Array, Clouds, Labels, Sampler, about_vertical, drawn
 
 Generator = np.random.Generator
 Box = tuple[float, float, float, float, float, float]
@@ -62,6 +62,11 @@ def legs(x: float, y: float, z: float, thick: float) -> list[Box]:
 
 def surface(generator: Generator, parts: list[Box], count: int) -> Array:
     """Points uniform on the surfaces of the parts, inner ones too, as CAD meshes have them."""
+    return surface_of(generator, parts, count)[0]
+
+
+def surface_of(generator: Generator, parts: list[Box], count: int) -> tuple[Array, Labels]:
+    """The same, and which part each point is of."""
     extents = np.abs([part[3:] for part in parts])
     faces = np.stack([extents[:, [1, 2]].prod(1), extents[:, [0, 2]].prod(1)], axis=1)
     faces = np.concatenate([faces, extents[:, [0, 1]].prod(1, keepdims=True)], axis=1)
@@ -75,4 +80,5 @@ def surface(generator: Generator, parts: list[Box], count: int) -> Array:
     longest = np.abs(flat).max(1, keepdims=True)
     norm = np.linalg.norm(flat, axis=1, keepdims=True)
     points[round_, :2] = flat * longest / np.maximum(norm, 1e-12)
-    return np.asarray(points * extents[chosen] + np.array([part[:3] for part in parts])[chosen])
+    middles = np.array([part[:3] for part in parts])
+    return np.asarray(points * extents[chosen] + middles[chosen]), chosen.astype(np.int64)

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from ddeq_models.estimator import DDEQClassifier, DDEQTransformer
     from ddeq_models.measuring.diagnose import diagnose
     from ddeq_models.measuring.evaluate import evaluate
-    from ddeq_models.models.base import Output
+    from ddeq_models.models.base import Numbers, Output
     from ddeq_models.models.classifier import DDEQ, DDEQConfig
     from ddeq_models.models.completer import Completed, CompleterConfig, DDEQCompleter
+    from ddeq_models.models.regressor import DDEQRegressorConfig, DDEQRegressorModel
+    from ddeq_models.models.segmenter import DDEQSegmenter, DDEQSegmenterConfig
     from ddeq_models.recipes import RECIPES, Recipe
     from ddeq_models.registry import PRESETS, register_model, register_task
     from ddeq_models.runs.folder import RunFolder
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
     from ddeq_models.tasks.base import Task
     from ddeq_models.tasks.classification import Classification, ClassificationConfig
     from ddeq_models.tasks.completion import Completion, CompletionConfig
+    from ddeq_models.tasks.regression import Regression, RegressionConfig
+    from ddeq_models.tasks.segmentation import Segmentation, SegmentationConfig
     from ddeq_models.tasks.tally import Tally
     from ddeq_models.training import resume_run, train
+    from ddeq_models.using.answers import Estimate, PointLabels
     from ddeq_models.using.complete import CompletedFile, complete
     from ddeq_models.using.predict import Prediction, predict
 
@@ -50,9 +55,11 @@ _HOMES = {
     "estimator": ("DDEQClassifier", "DDEQTransformer"),
     "measuring.diagnose": ("diagnose",),
     "measuring.evaluate": ("evaluate",),
-    "models.base": ("Output",),
+    "models.base": ("Numbers", "Output"),
     "models.classifier": ("DDEQ", "DDEQConfig"),
     "models.completer": ("Completed", "CompleterConfig", "DDEQCompleter"),
+    "models.regressor": ("DDEQRegressorConfig", "DDEQRegressorModel"),
+    "models.segmenter": ("DDEQSegmenter", "DDEQSegmenterConfig"),
     "recipes": ("RECIPES", "Recipe"),
     "registry": ("PRESETS", "register_model", "register_task"),
     "runs.folder": ("RunFolder",),
@@ -60,8 +67,11 @@ _HOMES = {
     "tasks.base": ("Task",),
     "tasks.classification": ("Classification", "ClassificationConfig"),
     "tasks.completion": ("Completion", "CompletionConfig"),
+    "tasks.regression": ("Regression", "RegressionConfig"),
+    "tasks.segmentation": ("Segmentation", "SegmentationConfig"),
     "tasks.tally": ("Tally",),
     "training": ("resume_run", "train"),
+    "using.answers": ("Estimate", "PointLabels"),
     "using.complete": ("CompletedFile", "complete"),
     "using.predict": ("Prediction", "predict"),
 }  # fmt: skip
@@ -83,17 +93,28 @@ __all__ = [
     "DDEQClassifier",
     "DDEQCompleter",
     "DDEQConfig",
+    "DDEQRegressorConfig",
+    "DDEQRegressorModel",
+    "DDEQSegmenter",
+    "DDEQSegmenterConfig",
     "DDEQTransformer",
     "DataConfig",
     "DataSet",
     "Diverged",
+    "Estimate",
     "Interrupted",
     "ModelConfig",
+    "Numbers",
     "Output",
+    "PointLabels",
     "Prediction",
     "Recipe",
+    "Regression",
+    "RegressionConfig",
     "RunConfig",
     "RunFolder",
+    "Segmentation",
+    "SegmentationConfig",
     "SolverPhase",
     "Tally",
     "Task",

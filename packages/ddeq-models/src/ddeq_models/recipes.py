@@ -98,6 +98,9 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("folder", "ddeq-paper"): Recipe(PRESETS["ddeq-paper"], DataConfig("folder"), _PAPER_SOLIDS),
 }
 
+_OF_NUMBERS = replace(_FEW_CLOUDS, steps=1500, label_smoothing=0.0)
+_OF_POINTS = replace(_FEW_CLOUDS, label_smoothing=0.0)
+
 # The baselines learn from the same clouds as the DDEQ, at the same batch size and for as long.
 BASELINES = ("deep-sets", "point-transformer", "pointnet", "pointnet-vanilla", "set-transformer")
 _BASELINE_RATE = 1e-3
@@ -128,10 +131,29 @@ def recipe_for(data: str, preset: str) -> Recipe:
         if preset == "pcn":
             train = replace(train, learning_rate=_PCN_RATE)
         recipe = Recipe(model, DataConfig(data), train, TASKS["completion"][0]())
+    elif model.task in ("regression", "segmentation"):
+        recipe = _of_targets(data, preset, model)
     else:
         train = replace(own.train, learning_rate=_BASELINE_RATE)
         recipe = Recipe(model, own.data, train, TASKS.find(model.task)[0]())
     return replace(recipe, data=replace(recipe.data, name=data))
+
+
+def _of_targets(data: str, preset: str, model: ModelConfig) -> Recipe:
+    """Of numbers, which no augmentation may change; or of labels of the points."""
+    kind = TASKS.find(model.task)[0]
+    config = DataConfig(data, normalise="set", target=kind.target_kind)
+    train = _OF_NUMBERS
+    if model.task == "segmentation":
+        config, train = replace(config, jitter=0.02), _OF_POINTS
+    if not preset.startswith("ddeq"):
+        train = replace(train, learning_rate=_BASELINE_RATE)
+    return Recipe(model, config, train, kind())
+
+
+def default_data(task: str) -> str:
+    """The data set of a task without a request: one that needs no files."""
+    return {"regression": "blobs", "segmentation": "moons"}.get(task, "digits")
 
 
 def default_preset(task: str) -> str:

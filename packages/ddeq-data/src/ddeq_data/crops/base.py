@@ -11,6 +11,7 @@ from torch import Tensor
 from ddeq_data.measures import PointBatch
 from ddeq_data.measures.masses import exact
 from ddeq_data.measures.padding import clean
+from ddeq_data.measures.transform import NO_LABEL
 
 __all__ = ["Crop", "CroppedBatch"]
 
@@ -120,4 +121,7 @@ def _part(batch: PointBatch, chosen: Tensor) -> PointBatch:
     weights = torch.where(chosen, batch.weights, 0.0)
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
-    return PointBatch(clean(batch.points, weights), weights, batch.labels)
+    targets = batch.targets
+    if targets is not None and batch.has_point_labels:
+        targets = torch.where(weights > 0, targets, NO_LABEL)
+    return PointBatch(clean(batch.points, weights), weights, batch.labels, targets)

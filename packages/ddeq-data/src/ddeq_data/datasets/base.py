@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +13,12 @@ from torch.utils.data import Dataset
 
 from ddeq_data._internal.text import counted
 from ddeq_data.measures import Cloud, PackedClouds, PointBatch, Transform
+from ddeq_data.measures.transform import with_labels
 from ddeq_data.transforms.base import is_random
 
-__all__ = ["CloudDataset"]
+__all__ = ["CloudDataset", "TargetKind"]
+
+TargetKind = Literal["class", "numbers", "points"]
 
 _SHOWN = 12  # names of classes in __repr__
 
@@ -28,13 +31,15 @@ class CloudDataset(Dataset[Cloud]):
 
     Args:
         clouds: The clouds.
-        classes: Name of each class; labels are indices into it.
+        classes: Name of each class; labels are indices into it. Of clouds that have targets: the
+            name of each of their numbers, or of each label of their points.
         transform: Applied to each cloud that is taken out, without a generator. It may not be
             random: workers would share one state, and a resumed run would not repeat. Draw in
             the training loop, `batch.map(transform, generator)`.
 
     Raises:
-        ValueError: If a label is no index into `classes`, or `transform` is random.
+        ValueError: If a label is no index into `classes`, targets are not of as many numbers or
+            labels as it names, or `transform` is random.
 
     Attributes:
         classes: list of the names of the classes.
@@ -48,14 +53,7 @@ class CloudDataset(Dataset[Cloud]):
     def __init__(
         self, clouds: PackedClouds, classes: Sequence[str], transform: Transform | None = None
     ) -> None:
-        if len(clouds) and not 0 <= int(clouds.labels.min()) <= int(clouds.labels.max()) < len(
-            classes
-        ):
-            raise ValueError(
-                f"labels must be in 0..{len(classes) - 1}, one of "
-                f"{counted(len(classes), 'class', 'classes')}, got "
-                f"{int(clouds.labels.min())}..{int(clouds.labels.max())}"
-            )
+        _check_labels(clouds, len(classes))
         if transform is not None and is_random(transform):
             raise ValueError(
                 f"a data set takes no random transform, got {transform}; apply it in the training "
@@ -83,6 +81,21 @@ class CloudDataset(Dataset[Cloud]):
         return self._clouds.labels
 
     @property
+    def targets(self) -> Tensor | None:
+        """Numbers of each cloud (C, k), labels of all points (N,), or None; see `PackedClouds`."""
+        return self._clouds.targets
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What is to be found of a cloud: its ``class``, ``numbers``, or a label of its ``points``.
+
+        By this `classes` are the names of the classes, of the numbers, or of the labels.
+        """
+        if self.targets is None:
+            return "class"
+        return "numbers" if self.targets.is_floating_point() else "points"
+
+    @property
     def sizes(self) -> Tensor:
         """(C,) int64: the number of points of each cloud; for `SizeBuckets`."""
         return self._clouds.sizes
@@ -94,7 +107,9 @@ class CloudDataset(Dataset[Cloud]):
         """
         clouds = self._clouds
         digest = hashlib.blake2b(repr((self.classes, clouds.coordinates)).encode(), digest_size=16)
-        for tensor in (clouds.points, clouds.weights, clouds.offsets, clouds.labels):
+        tensors = [clouds.points, clouds.weights, clouds.offsets, clouds.labels]
+        tensors += [] if clouds.targets is None else [clouds.targets]
+        for tensor in tensors:
             digest.update(b"none" if tensor is None else str((tensor.dtype, tensor.shape)).encode())
             if tensor is not None and tensor.numel():
                 digest.update(tensor.contiguous().numpy().data)
@@ -105,7 +120,10 @@ class CloudDataset(Dataset[Cloud]):
 
     def __getitem__(self, index: int) -> Cloud:
         points, weights, label = self._clouds.cloud(self._checked(index))
-        if self.transform is not None:
+        if self.transform is not None and self.target_kind == "points":
+            assert isinstance(label, Tensor)
+            points, weights, label = with_labels(self.transform, points, weights, label)
+        elif self.transform is not None:
             points, weights = self.transform(points, weights)
         return Cloud(points, weights, label)
 
@@ -142,11 +160,35 @@ class CloudDataset(Dataset[Cloud]):
             least, most = int(sizes.min()), int(sizes.max())
             spread = f"{least:,} to {most:,} per cloud, median {int(sizes.median()):,}"
         extra = self.dim - self.coordinates
+        told = {
+            "class": {"clouds": f"{len(self):,} in {kinds}", "classes": ", ".join(names)},
+            "numbers": {"clouds": f"{len(self):,}", "numbers": ", ".join(names)},
+            "points": {"clouds": f"{len(self):,}", "labels of points": ", ".join(names)},
+        }
         return {
-            "clouds": f"{len(self):,} in {kinds}",
-            "classes": ", ".join(names),
+            **told[self.target_kind],
             "points": f"{spread}, dimension {self.coordinates}",
             **({"features": f"{extra} of each point"} if extra else {}),
             "transform": repr(self.transform),
             **({} if self.licence is None else {"licence": self.licence}),
         }
+
+
+def _check_labels(clouds: PackedClouds, classes: int) -> None:
+    if not len(clouds):
+        return
+    found, what = clouds.labels, "labels"
+    if clouds.targets is not None:
+        if clouds.targets.is_floating_point():
+            if clouds.targets.shape[1] != classes:
+                raise ValueError(
+                    f"the clouds have {clouds.targets.shape[1]} numbers each, and {classes} are "
+                    "named; give classes a name for each"
+                )
+            return
+        found, what = clouds.targets, "labels of points"
+    if found.numel() and not 0 <= int(found.min()) <= int(found.max()) < classes:
+        raise ValueError(
+            f"{what} must be in 0..{classes - 1}, one of "
+            f"{counted(classes, 'class', 'classes')}, got {int(found.min())}..{int(found.max())}"
+        )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from ddeq_data.datasets.base import CloudDataset
+import torch
+
+from ddeq_data.datasets.base import CloudDataset, TargetKind
 from ddeq_data.datasets.listing import list_folder
 from ddeq_data.datasets.processing import cache_folder, file_sources, pack_listing, processed
 from ddeq_data.datasets.splits import check_split
+from ddeq_data.datasets.targets import Numbers, labelled_clouds, list_files, list_numbers
 from ddeq_data.measures import Transform
 from ddeq_data.readers.columns import check_names
 from ddeq_data.shapes import AllPoints, Sampling
@@ -20,6 +24,11 @@ __all__ = ["PointCloudFolder"]
 
 class PointCloudFolder(CloudDataset):
     """The clouds of a folder: class/part/file, part/class/file or class/file.
+
+    Or, of other targets than a class, files at any depth, part/file say: with ``numbers`` of each
+    cloud, which a table ``targets.csv`` in the folder holds (`list_numbers` says how), or with a
+    label for each of its ``points``, which a column of each file holds: whole numbers from 0 on,
+    which a file ``classes.txt`` may name, a line each.
 
     Files are off, ply, pcd, npy, npz, xyz, pts, txt or csv, also mixed. A part is a folder called
     train, test or validation (val, valid). Where no folder says what is for the test, a fixed and
@@ -45,6 +54,8 @@ class PointCloudFolder(CloudDataset):
         validation_share: Share of the files to train that validate, where no folder says.
         test_share: Share of all files that test, where no folder says.
         seed: Seed of these two choices.
+        target: What is told of the clouds: their ``class``, ``numbers``, or labels of ``points``.
+        label: The column of the labels of points, by name or by number from 0.
         cache: Folder for processed clouds, relative to `root`; None to process anew.
 
     Raises:
@@ -67,6 +78,8 @@ class PointCloudFolder(CloudDataset):
         validation_share: float = 0.1,
         test_share: float = 0.2,
         seed: int = 0,
+        target: TargetKind = "class",
+        label: str = "label",
         cache: str | PathLike[str] | None = ".processed",
     ) -> None:
         check_split(split)
@@ -77,11 +90,27 @@ class PointCloudFolder(CloudDataset):
         self.root = Path(root)
         self.split = split
         self.sampling: Sampling = AllPoints() if sampling is None else sampling
-        listing = list_folder(self.root, suffixes).select(
+        self.cache = cache_folder(self.root, cache)
+        numbers: Numbers | None = None
+        if target == "numbers":
+            numbers = list_numbers(self.root, suffixes)
+            every = numbers.listing
+        else:
+            every = (list_folder if target == "class" else list_files)(self.root, suffixes)
+        listing = every.select(
             split, validation_share=validation_share, test_share=test_share, seed=seed
         )
         self.files = listing.files
-        self.cache = cache_folder(self.root, cache)
+        place = {file: i for i, file in enumerate(every.files)}
+        chosen = torch.tensor([place[file] for file in listing.files])
+        if target == "points":
+            if self.sampling != AllPoints():
+                raise ValueError(f"{self.sampling} gives points without labels; leave sampling out")
+            clouds, names = labelled_clouds(
+                every, label=label, columns=columns, features=features, cache=self.cache
+            )
+            super().__init__(clouds.select(chosen), names, transform)
+            return
         clouds = pack_listing(
             listing,
             self.sampling,
@@ -90,6 +119,8 @@ class PointCloudFolder(CloudDataset):
             sources=partial(file_sources, columns=columns, features=features),
             facts={"columns": columns and list(columns), "features": list(features)},
         )
+        if numbers is not None:
+            clouds = replace(clouds, targets=numbers.values[chosen])
         super().__init__(clouds, listing.classes, transform)
 
     def _facts(self) -> dict[str, str]:

@@ -14,9 +14,9 @@ from ddeq_data.datasets.splits import stratified_share
 from ddeq_data.errors import DataError
 from ddeq_data.readers.cloud import SUFFIXES
 
-__all__ = ["Listing", "list_folder"]
+__all__ = ["PARTS", "Listing", "list_folder"]
 
-_PARTS = {
+PARTS = {
     "train": "train",
     "test": "test",
     "validation": "validation",
@@ -132,11 +132,11 @@ def list_folder(root: Path, suffixes: Collection[str] | None = None) -> Listing:
         if entry.is_file() and entry.suffix.lower() in set(SUFFIXES) - {".txt", ".csv"}:
             raise _strange(entry, "a folder for each class", "a file beside them")
     found: list[tuple[str, str, Path]] = []
-    if outer and all(entry.name in _PARTS for entry in outer):
+    if outer and all(entry.name in PARTS for entry in outer):
         for part in outer:
             for folder in _entries(part):
                 if folder.is_dir():
-                    found += [(folder.name, _PARTS[part.name], f) for f in _files(folder, wanted)]
+                    found += [(folder.name, PARTS[part.name], f) for f in _files(folder, wanted)]
                 else:
                     raise _strange(folder, "a folder for each class", "a file beside them")
     else:
@@ -172,9 +172,9 @@ def _parted(folder: Path, wanted: set[str] | None) -> Iterator[tuple[str, Path]]
             yield "", file
         return
     for entry in entries:
-        if entry.is_dir() and entry.name in _PARTS:
+        if entry.is_dir() and entry.name in PARTS:
             for file in _files(entry, wanted):
-                yield _PARTS[entry.name], file
+                yield PARTS[entry.name], file
         elif entry.is_dir() or wanted is None or entry.suffix.lower() in wanted:
             raise _strange(
                 entry,

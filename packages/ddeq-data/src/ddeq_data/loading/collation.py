@@ -48,7 +48,12 @@ def pack(batch: PointBatch) -> PackedClouds:
     """
     mask = batch.mask
     offsets = torch.nn.functional.pad(mask.sum(-1).cumsum(0), (1, 0))
-    return PackedClouds(batch.points[mask], batch.weights[mask], offsets, batch.labels)
+    targets = batch.targets
+    if targets is not None and batch.has_point_labels:
+        targets = targets[mask]
+    return PackedClouds(
+        batch.points[mask], batch.weights[mask], offsets, batch.labels, targets=targets
+    )
 
 
 def unpack(clouds: PackedClouds) -> PointBatch:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ddeq_data._internal.text import counted
-from ddeq_data.measures.transform import Transform
+from ddeq_data.measures.targets import check_targets
+from ddeq_data.measures.transform import Transform, with_labels
 
 __all__ = ["Cloud", "PointBatch"]
 
@@ -24,12 +25,13 @@ class Cloud(NamedTuple):
     Attributes:
         points: (n, d) floating.
         weights: (n,) floating, summing to 1; shape (0,) for an empty cloud.
-        label: Index into the `classes` of the data set.
+        label: Index into the `classes` of the data set; or, where the data set has other targets,
+            the numbers of the cloud (k,) floating, or a label for each point (n,) int64.
     """
 
     points: Tensor
     weights: Tensor
-    label: int
+    label: int | Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class PointBatch:
         points: (B, n, d) floating.
         weights: (B, n), of the dtype of `points`.
         labels: (B,) int64.
+        targets: What is to be found beside the label: (B, k) floating, k numbers of each cloud;
+            or (B, n) int64, a label for each point, -1 in padding. None: nothing.
 
     Raises:
         ValueError: If a shape, dtype or device does not fit, naming what was expected and found.
@@ -53,6 +57,7 @@ class PointBatch:
     points: Tensor
     weights: Tensor
     labels: Tensor
+    targets: Tensor | None = None
 
     def __post_init__(self) -> None:
         points, weights, labels = self.points, self.weights, self.labels
@@ -76,6 +81,13 @@ class PointBatch:
                 "points, weights and labels must be on one device, "
                 f"got {points.device}, {weights.device} and {labels.device}"
             )
+        if self.targets is not None:
+            check_targets(self.targets, len(labels), points.shape[:2])
+            if self.targets.device != points.device:
+                raise ValueError(
+                    f"targets must be on the device of the points, {points.device}, got "
+                    f"{self.targets.device}"
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,6 +98,11 @@ class PointBatch:
             f"PointBatch({counted(clouds, 'cloud')}, padded to {counted(rows, 'point')} of "
             f"dimension {dim}, {self.points.dtype}, {self.points.device})"
         )
+
+    @property
+    def has_point_labels(self) -> bool:
+        """Whether the targets are labels of the points."""
+        return self.targets is not None and not self.targets.is_floating_point()
 
     @property
     def mask(self) -> Tensor:
@@ -104,36 +121,52 @@ class PointBatch:
         *,
         non_blocking: bool = False,
     ) -> PointBatch:
-        """Return the batch on `device`, points and weights in `dtype`; labels remain int64."""
+        """Return the batch on `device`, points and weights in `dtype`; labels remain int64.
+
+        So do targets of the dtype they have.
+        """
+        targets = self.targets
         return PointBatch(
             self.points.to(device=device, dtype=dtype, non_blocking=non_blocking),
             self.weights.to(device=device, dtype=dtype, non_blocking=non_blocking),
             self.labels.to(device=device, non_blocking=non_blocking),
+            None if targets is None else targets.to(device=device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> PointBatch:
         """Return the batch in page-locked memory, as `DataLoader(pin_memory=True)` asks for."""
         return PointBatch(
-            self.points.pin_memory(), self.weights.pin_memory(), self.labels.pin_memory()
+            self.points.pin_memory(),
+            self.weights.pin_memory(),
+            self.labels.pin_memory(),
+            None if self.targets is None else self.targets.pin_memory(),
         )
 
     def map(self, transform: Transform, generator: torch.Generator | None = None) -> PointBatch:
-        """Return the batch with every cloud transformed.
+        """Return the batch with every cloud transformed; labels of points follow their points.
 
         Args:
             transform: Any transform of `ddeq_data.transforms`.
             generator: Source of chance, needed by random transforms.
         """
-        points, weights = transform(self.points, self.weights, generator)
-        return PointBatch(points, weights, self.labels)
+        if not self.has_point_labels:
+            points, weights = transform(self.points, self.weights, generator)
+            return PointBatch(points, weights, self.labels, self.targets)
+        assert self.targets is not None
+        points, weights, targets = with_labels(
+            transform, self.points, self.weights, self.targets, generator
+        )
+        return PointBatch(points, weights, self.labels, targets)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # How a worker of a DataLoader sends a batch. Tensors would go through shared memory, each
         # of them with a handshake that takes longer than a small batch itself: so all goes as one,
         # and inline if it is small.
         tensors = (self.labels, self.points, self.weights)
-        if any(t.device.type != "cpu" or t.requires_grad for t in tensors):
-            return type(self), (self.points, self.weights, self.labels)
+        if self.targets is not None or any(
+            t.device.type != "cpu" or t.requires_grad for t in tensors
+        ):
+            return type(self), (self.points, self.weights, self.labels, self.targets)
         parts = [t.contiguous().flatten().view(torch.uint8) for t in tensors]
         content = torch.cat(parts)
         sent = content.numpy() if len(content) <= _INLINE else content
@@ -149,7 +182,11 @@ class PointBatch:
         order = torch.argsort((~mask).to(torch.uint8), dim=-1, stable=True)[:, :width]
         points = self.points.take_along_dim(order[..., None], 1)
         weights = self.weights.take_along_dim(order, 1)
-        return PointBatch(torch.where((weights > 0)[..., None], points, 0.0), weights, self.labels)
+        targets = self.targets
+        if targets is not None and self.has_point_labels:
+            targets = targets.take_along_dim(order, 1)
+        points = torch.where((weights > 0)[..., None], points, 0.0)
+        return PointBatch(points, weights, self.labels, targets)
 
     def check(self, atol: float = 1e-4) -> PointBatch:
         """Check the values and return the batch itself. Waits for the device.

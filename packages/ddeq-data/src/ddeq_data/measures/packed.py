@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ddeq_data._internal.text import counted
 from ddeq_data.measures.batch import Cloud, PointBatch
+from ddeq_data.measures.targets import check_targets
+from ddeq_data.measures.transform import NO_LABEL
 
 __all__ = ["PackedClouds"]
 
@@ -30,6 +32,8 @@ class PackedClouds:
         labels: (C,) int64.
         coordinates: How many columns of the points, the first ones, are coordinates; the others
             are features of the points. None: all of them.
+        targets: (C, k) floating, k numbers of each cloud; or (N,) int64 from 0 on, a label for
+            each point. None: there are none beside the labels.
 
     Raises:
         ValueError: If the shapes or dtypes do not fit, or the offsets do not cut N rows.
@@ -40,6 +44,7 @@ class PackedClouds:
     offsets: Tensor
     labels: Tensor
     coordinates: int | None = None
+    targets: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.points.ndim != 2:
@@ -67,6 +72,8 @@ class PackedClouds:
                 f"coordinates must be in 1..{self.dim}, the columns of the points, "
                 f"got {self.coordinates}"
             )
+        if self.targets is not None:
+            check_targets(self.targets, len(self.labels), (rows,))
         if self.offsets[0] != 0 or self.offsets[-1] != rows or (self.offsets.diff() < 0).any():
             raise ValueError(f"offsets must rise from 0 to the number of rows, {rows}")
 
@@ -94,7 +101,7 @@ class PackedClouds:
             torch.cat([cloud.points.to(dtype) for cloud in clouds]),
             torch.cat([cloud.weights.to(dtype) for cloud in clouds]),
             sizes.cumsum(0),
-            torch.tensor([cloud.label for cloud in clouds]),
+            *_labels([cloud.label for cloud in clouds]),
         )
 
     def __len__(self) -> int:
@@ -137,7 +144,14 @@ class PackedClouds:
             weights = points.new_full((stop - start,), 1.0 / max(stop - start, 1))
         else:
             weights = self.weights[start:stop].to(self.dtype, copy=True)
-        return Cloud(points, weights, int(self.labels[index]))
+        return Cloud(points, weights, self._label(index, start, stop))
+
+    def _label(self, index: int, start: int, stop: int) -> int | Tensor:
+        if self.targets is None:
+            return int(self.labels[index])
+        if self.targets.is_floating_point():
+            return self.targets[index].clone()
+        return self.targets[start:stop].clone()
 
     def gather(self, indices: Tensor) -> PointBatch:
         """Return the clouds `indices` as a padded batch, without a loop over them.
@@ -157,7 +171,9 @@ class PackedClouds:
         shape = (len(indices), width)
         if len(self.points) == 0:
             points = self.points.new_zeros(*shape, self.dim, dtype=self.dtype)
-            return PointBatch(points, self.points.new_zeros(*shape, dtype=self.dtype), labels)
+            empty = self.points.new_zeros(*shape, dtype=self.dtype)
+            none = torch.full(shape, NO_LABEL, device=labels.device)
+            return PointBatch(points, empty, labels, self._gathered(indices, none))
         # A padded row reads some row of the array and is zeroed thereafter.
         rows = (start[:, None] + column).clamp_(max=len(self.points) - 1).flatten()
         points = self.points.index_select(0, rows).to(self.dtype).reshape(*shape, self.dim)
@@ -167,7 +183,16 @@ class PackedClouds:
             weights = self.weights.index_select(0, rows).to(self.dtype).reshape(shape)
             weights.masked_fill_(~valid, 0)
         points.masked_fill_((weights == 0)[..., None], 0)
-        return PointBatch(points, weights, labels)
+        found = None
+        if self.targets is not None and not self.targets.is_floating_point():
+            found = self.targets.index_select(0, rows).reshape(shape)
+            found = found.masked_fill(weights == 0, NO_LABEL)
+        return PointBatch(points, weights, labels, self._gathered(indices, found))
+
+    def _gathered(self, indices: Tensor, of_points: Tensor | None) -> Tensor | None:
+        if self.targets is None or not self.targets.is_floating_point():
+            return None if self.targets is None else of_points
+        return self.targets[indices]
 
     def select(self, indices: Tensor) -> PackedClouds:
         """Return the clouds `indices`, (B,) int64, packed anew in that order."""
@@ -177,9 +202,21 @@ class PackedClouds:
         shift = (self.offsets[indices] - offsets[:-1]).repeat_interleave(sizes)
         rows = torch.arange(int(offsets[-1])) + shift
         weights = None if self.weights is None else self.weights[rows]
+        targets = self.targets
+        if targets is not None:
+            targets = targets[indices] if targets.is_floating_point() else targets[rows]
         return PackedClouds(
-            self.points[rows], weights, offsets, self.labels[indices], self.coordinates
+            self.points[rows], weights, offsets, self.labels[indices], self.coordinates, targets
         )
+
+
+def _labels(labels: Sequence[int | Tensor]) -> tuple[Tensor, None, Tensor | None]:
+    """Labels, coordinates and targets of clouds whose labels may be numbers or of the points."""
+    if not isinstance(labels[0], Tensor):
+        return torch.tensor(labels), None, None
+    found = [one for one in labels if isinstance(one, Tensor)]
+    targets = torch.stack(found) if found[0].is_floating_point() else torch.cat(found)
+    return torch.zeros(len(labels), dtype=torch.int64), None, targets
 
 
 def _fits(i: int, cloud: Cloud, first: Cloud) -> None:
@@ -201,5 +238,18 @@ def _fits(i: int, cloud: Cloud, first: Cloud) -> None:
         )
     if not weights.is_floating_point():
         raise ValueError(f"the weights of cloud {i} must be floating, got {weights.dtype}")
-    if isinstance(label, bool) or not isinstance(label, int):
+    if isinstance(label, Tensor):
+        like = first.label
+        numbers = label.is_floating_point() and label.ndim == 1
+        if not isinstance(like, Tensor) or like.dtype != label.dtype:
+            raise ValueError(f"the label of cloud {i} must be of the kind of cloud 0's")
+        if not (numbers and label.shape == like.shape) and not (
+            label.dtype == torch.int64 and label.shape == weights.shape
+        ):
+            raise ValueError(
+                f"the label of cloud {i} must be an int, numbers (k,), or int64 of shape "
+                f"{tuple(weights.shape)}, one for each point; got {label.dtype} of shape "
+                f"{tuple(label.shape)}"
+            )
+    elif isinstance(label, bool) or not isinstance(label, int) or isinstance(first.label, Tensor):
         raise ValueError(f"the label of cloud {i} must be an int, got {label!r}")

@@ -45,6 +45,8 @@ def write_clouds(file: Path, clouds: PackedClouds, facts: str = "{}") -> None:
     }
     if clouds.weights is not None:
         arrays["weights"] = clouds.weights.numpy()
+    if clouds.targets is not None:
+        arrays["targets"] = clouds.targets.numpy()
     entries, start = {}, 0
     for key, array in arrays.items():
         flat = np.ascontiguousarray(array)
@@ -112,6 +114,7 @@ def read_clouds(file: Path, facts: str | None = None) -> PackedClouds:
             tensors["offsets"],
             tensors["labels"],
             coordinates,
+            tensors.get("targets"),
         )
     # A description that is JSON, but another one than was written, may lead anywhere.
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddeq_data.measures.transform import Transform
+from ddeq_data.measures.transform import Transform, with_labels
 from ddeq_data.transforms.base import is_random
 
 __all__ = ["Compose"]
@@ -54,3 +54,15 @@ class Compose:
         for transform in self.transforms:
             points, weights = transform(points, weights, generator)
         return points, weights
+
+    def with_labels(
+        self,
+        points: Tensor,
+        weights: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Transform measures of points that have a label each; see `Transform`."""
+        for transform in self.transforms:
+            points, weights, labels = with_labels(transform, points, weights, labels, generator)
+        return points, weights, labels

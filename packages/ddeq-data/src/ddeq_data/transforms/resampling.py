@@ -11,6 +11,7 @@ from torch import Tensor
 from ddeq_data.counters import mix
 from ddeq_data.measures.masses import cumulated, exact, masses
 from ddeq_data.measures.padding import check_shapes, clean
+from ddeq_data.measures.transform import NO_LABEL
 from ddeq_data.transforms.base import RandomTransform, seeds_for, unit_of
 
 __all__ = ["FarthestSample", "RandomSample", "farthest_points"]
@@ -42,10 +43,28 @@ class RandomSample(RandomTransform):
     def draw(self, points: Tensor, weights: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Draw (..., m, d) from (..., n, d) by the draws that belong to `seeds` (...,)."""
         points, weights = _not_empty(points, weights)
+        chosen, mass = self._choose(weights, seeds)
+        return clean(points.take_along_dim(chosen[..., None], -2), mass), mass
+
+    def with_labels(
+        self,
+        points: Tensor,
+        weights: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw the same points, and their labels (..., m); see `Transform`."""
+        check_shapes(points, weights)
+        seeds = seeds_for(self, points, generator)
+        points, weights = _not_empty(points, weights)
+        chosen, mass = self._choose(weights, seeds)
+        taken = clean(points.take_along_dim(chosen[..., None], -2), mass)
+        return taken, mass, _labels_of(labels, chosen)
+
+    def _choose(self, weights: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         chosen = _systematic(weights, self.count, seeds)
         mass = (weights > 0).any(-1, keepdim=True).to(weights.dtype) / self.count
-        mass = mass.repeat_interleave(self.count, -1)
-        return clean(points.take_along_dim(chosen[..., None], -2), mass), mass
+        return chosen, mass.repeat_interleave(self.count, -1)
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,24 @@ class FarthestSample:
         Raises:
             ValueError: If there is no generator and it is needed, or the shapes do not fit.
         """
+        points, mass, _ = self._choose(points, weights, generator)
+        return points, mass
+
+    def with_labels(
+        self,
+        points: Tensor,
+        weights: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose the same points, and their labels (..., m); see `Transform`."""
+        points, mass, chosen = self._choose(points, weights, generator)
+        return points, mass, _labels_of(labels, chosen)
+
+    def _choose(
+        self, points: Tensor, weights: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        # Points, weights, and which they are of all.
         check_shapes(points, weights)
         points, weights = _not_empty(points, weights)
         first = None
@@ -104,8 +141,8 @@ class FarthestSample:
             mass = torch.zeros_like(there).scatter_add(-1, owner, share)
         else:
             mass = there / there.sum(-1, keepdim=True).clamp(min=1)
-        taken = points.take_along_dim(chosen.clamp(min=0)[..., None], -2)
-        return clean(taken, mass), mass
+        chosen = chosen.clamp(min=0)
+        return clean(points.take_along_dim(chosen[..., None], -2), mass), mass, chosen
 
 
 def farthest_points(
@@ -200,6 +237,12 @@ def _not_empty(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         return points, weights
     shape = points.shape[:-2]
     return points.new_zeros(*shape, 1, points.shape[-1]), weights.new_zeros(*shape, 1)
+
+
+def _labels_of(labels: Tensor, chosen: Tensor) -> Tensor:
+    if not labels.shape[-1]:  # as `_not_empty` has it
+        return torch.full_like(chosen, NO_LABEL)
+    return labels.gather(-1, chosen)
 
 
 def _check_count(count: int) -> None:

@@ -24,7 +24,7 @@ from ddeq_models.config import (
 )
 from ddeq_models.errors import UserError
 from ddeq_models.models.solver import SolverConfig
-from ddeq_models.recipes import default_preset, recipe_for
+from ddeq_models.recipes import default_data, default_preset, recipe_for
 from ddeq_models.registry import PRESETS
 
 # What of the data is of one data set alone.
@@ -64,6 +64,8 @@ def assemble(options: argparse.Namespace, before: RunConfig | None = None) -> Ru
     if before is None:
         # A frame is that of the clouds it was found in, and these may be others.
         values["data"] |= {"centre": [], "unit": 0.0}
+        if "centre" in values["task"]:
+            values["task"] |= {"centre": [], "unit": []}
         if options.epochs is not None:  # as many and no more
             values["train"]["steps"] = 0
     for section, names in OPTIONS.items():
@@ -81,9 +83,10 @@ def assemble(options: argparse.Namespace, before: RunConfig | None = None) -> Ru
 
 def _recipe(options: argparse.Namespace, text: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The preset's name, and the recipe as JSON has it."""
-    data = options.data or text.get("data", {}).get("name") or "digits"
     task = options.task or text.get("task", {}).get("kind") or TaskConfig.default_kind
     preset = options.preset or text.get("preset") or default_preset(task)
+    made_for = PRESETS.find(preset).task
+    data = options.data or text.get("data", {}).get("name") or default_data(made_for)
     recipe = recipe_for(data, preset)
     if options.task is not None and options.task != recipe.task.kind:
         raise UserError(

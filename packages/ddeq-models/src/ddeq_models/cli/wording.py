@@ -23,8 +23,11 @@ def summary(run: RunFolder) -> str:
             f"{_told(result, 'spread', '.2f')}"
         )
     if peer := result.get("peer"):
+        figure = (
+            "R2 " + _told(peer, "r2", ".4g") if "r2" in peer else _told(peer, "accuracy", ".2%")
+        )
         lines.append(
-            f"beside it: {shown(peer['name'])}, {_told(peer, 'accuracy', '.2%')} "
+            f"beside it: {shown(peer['name'])}, {figure} "
             f"({_told(peer, 'train_clouds', ',')} clouds, {_told(peer, 'seconds', '.1f')} s)"
         )
     if note := result.get("note"):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
+from ddeq_data import CloudDataset
+from ddeq_data.datasets import TargetKind
 from ddeq_models.config.bounds import check_bounds, check_words
 from ddeq_models.registry import MODELS, TASKS
 
@@ -44,11 +46,11 @@ class ModelConfig:
 
         Args:
             point_dim: columns of a point.
-            classes: how many there are.
+            classes: how many there are; of a regression, how many numbers.
             coordinates: how many of the columns are coordinates and not features; None: all.
         """
         features = coordinates is not None and coordinates < point_dim
-        decided = {"point_dim": point_dim, "classes": classes}
+        decided = {"point_dim": point_dim, "classes": classes, "outputs": classes}
         decided["coordinates"] = coordinates if features and coordinates else 0
         known = {field.name for field in fields(self)}
         return replace(self, **{name: n for name, n in decided.items() if name in known})
@@ -63,6 +65,7 @@ class TaskConfig:
 
     kind: ClassVar[str]
     default_kind: ClassVar[str] = "classification"  # what a document without the key means
+    target_kind: ClassVar[TargetKind] = "class"  # what must be known of each cloud
 
     def __post_init__(self) -> None:
         """Check all words; heirs with checks of their own call this first."""
@@ -72,6 +75,14 @@ class TaskConfig:
     def kinds(cls) -> Mapping[str, type[Any]]:
         """The configurations by their kind."""
         return {kind: config for kind, (config, _) in TASKS.items()}
+
+    def for_data(self, train_set: CloudDataset) -> Self:
+        """The configuration with what the training clouds decide.
+
+        Args:
+            train_set: The clouds, not normalised.
+        """
+        return self
 
 
 def default_task() -> TaskConfig:

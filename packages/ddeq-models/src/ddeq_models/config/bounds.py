@@ -16,7 +16,7 @@ __all__ = ["check_bounds", "check_words", "require"]
 # finite. Powers of ten above what anybody has used.
 _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("point_dim", "noise_dim"), (1, 1024)),
-    "classes": (1, 100_000),
+    **dict.fromkeys(("classes", "outputs"), (1, 100_000)),
     "particles": (1, 16_384),
     **dict.fromkeys(("dim", "hidden", "bilinear_dim", "inducing", "widths", "pooled"), (1, 16_384)),
     **dict.fromkeys(("heads", "coarse", "side", "neighbours", "rate"), (1, 16_384)),

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ddeq_data.datasets import TargetKind
 from ddeq_models.config.bounds import check_words, require
 from ddeq_models.config.options import option
 from ddeq_models.errors import UserError
@@ -52,6 +53,9 @@ class DataConfig:
             format says.
         features: Further columns of these files, which the points keep behind their coordinates.
             Of `arrays` they are told by the clouds.
+        target: What is known of each cloud: its ``class``, ``numbers``, or a label of each of its
+            ``points``; decided by the task. See `ddeq_data.PointCloudFolder`.
+        label: The column of the files of a `folder` that holds the labels of points.
     """
 
     name: str = "digits"
@@ -74,6 +78,8 @@ class DataConfig:
     points: int = option(0, "points of each cloud, 0: all", common=True)
     columns: tuple[str, ...] = option((), "columns that are coordinates, by name or number")
     features: tuple[str, ...] = option((), "columns that the points keep beside them: nx,ny,nz")
+    target: TargetKind = "class"
+    label: str = "label"
 
     def __post_init__(self) -> None:
         DATA_SETS.find(self.name)

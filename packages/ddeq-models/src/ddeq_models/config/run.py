@@ -21,7 +21,8 @@ class RunConfig:
 
     Attributes:
         preset: Name of the preset that `model` was taken from.
-        classes: Names of the classes of the data, for a classifier in the order of its logits.
+        classes: Names of the classes of the data, for a classifier in the order of its logits; of a
+            regression the names of its numbers, of a segmentation those of the labels.
         data: The clouds.
         model: The model and its solver, in full: later changes of a preset do not change a run.
         train: The training.

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ddeq_data import CloudDataset, PackedClouds
+from ddeq_data.datasets import TargetKind
 from ddeq_data.measures import as_precise_as_needed
-from ddeq_models.config import SPLITS, DataConfig, Split
-from ddeq_models.data.pipeline import open_split
+from ddeq_models.config import SPLITS, DataConfig, Split, TaskConfig
+from ddeq_models.data.pipeline import check_target, open_split
 from ddeq_models.errors import UserError
-from ddeq_models.recipes import recipe_for
+from ddeq_models.recipes import default_preset, recipe_for
 
 __all__ = ["ARRAYS", "Pair", "Sets", "as_numbers", "open_sets", "pack_pairs", "sets_of"]
 
@@ -59,25 +60,35 @@ def as_numbers(values: Any) -> Tensor:
     return torch.from_numpy(np.array(plain, order="C"))  # a copy: nobody's memory is shared
 
 
-def pack_pairs(pairs: Sequence[Pair], labels: Tensor) -> PackedClouds:
+def pack_pairs(
+    pairs: Sequence[Pair],
+    labels: Tensor,
+    *,
+    numbers: Tensor | None = None,
+    of_points: Sequence[Tensor] | None = None,
+) -> PackedClouds:
     """Lay clouds end to end, each as precise as it needs to be; points of weight 0 are left out.
 
     Args:
         pairs: At least one cloud.
         labels: (C,) int64.
+        numbers: (C, k) floating, the numbers of each cloud, if it has any.
+        of_points: (n,) int64 of each cloud, the labels of its points, if they have any.
 
     Raises:
         UserError: A cloud has no point, another dimension than the first, a number that is not
             finite, or weights that are none; naming it.
     """
     dim = pairs[0][0].shape[-1]
-    clouds = []
+    clouds, kept_labels = [], []
     for i, (points, weights) in enumerate(pairs):
         if points.ndim != 2 or points.shape[1] != dim:
             raise UserError(
                 f"cloud {i} must have points of shape (n, {dim}), got {tuple(points.shape)}; all "
                 "clouds have as many columns as the first"
             )
+        if of_points is not None:
+            kept_labels.append(of_points[i] if weights is None else of_points[i][weights > 0])
         points, weights = _weighed(i, points, weights)
         if not len(points):
             raise UserError(f"cloud {i} has no points of a weight above 0; leave it out")
@@ -94,7 +105,8 @@ def pack_pairs(pairs: Sequence[Pair], labels: Tensor) -> PackedClouds:
         ]
         every = torch.cat([part.to(dtype) for part in parts])
     points = torch.cat([points.to(dtype) for points, _ in clouds])
-    return PackedClouds(points, every, sizes.cumsum(0), labels)
+    targets = torch.cat(kept_labels) if kept_labels else numbers
+    return PackedClouds(points, every, sizes.cumsum(0), labels, targets=targets)
 
 
 def _weighed(i: int, points: Tensor, weights: Tensor | None) -> Pair:
@@ -113,11 +125,17 @@ def _weighed(i: int, points: Tensor, weights: Tensor | None) -> Pair:
     return points[kept], weights / weights.sum()
 
 
-def sets_of(sets: Sets) -> list[CloudDataset]:
+def sets_of(sets: Sets, kind: TargetKind = "class") -> list[CloudDataset]:
     """Train, validation and test as they are trained on, of one kind.
 
     Items of a data set are (points, label) or (points, weights, label); a label is a number from 0
     on, whose class is then named by the data set's ``classes`` or by the number, or it is a word.
+    Where ``numbers`` of each cloud are wanted it is a number or several, (k,); where labels of the
+    ``points``, whole numbers or words (n,), one for each point. ``classes`` names these likewise.
+
+    Args:
+        sets: The three sets.
+        kind: What is to be known of each cloud.
 
     Raises:
         UserError: There are not three, one is no such data set or empty, or they are of several
@@ -129,12 +147,12 @@ def sets_of(sets: Sets) -> list[CloudDataset]:
             f"{type(sets).__name__} of {len(sets) if isinstance(sets, Sequence) else 'no length'}"
         )
     read = [
-        one if isinstance(one, CloudDataset) else _items(one, split)
+        one if isinstance(one, CloudDataset) else _items(one, split, kind)
         for one, split in zip(sets, SPLITS, strict=True)
     ]
-    names = _names(read, sets)
+    names = _names(read, sets, kind)
     made = [
-        one if isinstance(one, CloudDataset) else _labelled(one, names, split)
+        one if isinstance(one, CloudDataset) else _labelled(one, names, split, kind)
         for one, split in zip(read, SPLITS, strict=True)
     ]
     first = made[0]
@@ -143,12 +161,13 @@ def sets_of(sets: Sets) -> list[CloudDataset]:
             raise UserError(
                 f"the points of {split} have {one.dim} columns, those of train {first.dim}"
             )
+        check_target(one, kind, split)
         if one.classes != first.classes:
             raise UserError(f"the classes of {split} are not those of train, in their order")
     return made
 
 
-def _items(dataset: Any, split: Split) -> list[tuple[Pair, Any]]:
+def _items(dataset: Any, split: Split, kind: TargetKind) -> list[tuple[Pair, Any]]:
     """The clouds and labels of a data set of PyTorch."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise UserError(
@@ -164,20 +183,75 @@ def _items(dataset: Any, split: Split) -> list[tuple[Pair, Any]]:
                 f"{type(item).__name__}"
             )
         weights = as_numbers(item[1]) if len(item) == 3 else None
-        label = item[-1].item() if hasattr(item[-1], "item") else item[-1]
-        if not isinstance(label, str) and (isinstance(label, float) or label != int(label)):
-            raise UserError(f"the label of item {i} of {split} must be whole or a word: {label!r}")
-        found.append(((as_numbers(item[0]), weights), label))
+        points = as_numbers(item[0])
+        if kind == "class":
+            label = _class(item[-1], f"item {i} of {split}")
+        elif kind == "numbers":
+            label = _several(item[-1], f"item {i} of {split}")
+        else:
+            label = _of_points(item[-1], len(points), f"item {i} of {split}")
+        found.append(((points, weights), label))
     if not found:
         raise UserError(f"there are no {split} clouds; give some")
     return found
 
 
-def _names(read: Iterable[Any], sets: Sets) -> list[str]:
-    """The names of all classes."""
+def _class(label: Any, of: str) -> Any:
+    """One label: a whole number or a word."""
+    if np.ndim(label) and np.size(label) != 1:
+        raise UserError(
+            f"the label of {of} must be one number or word, got the shape {np.shape(label)}; "
+            "several are for a regression or a segmentation: give such a model or task"
+        )
+    label = label.item() if hasattr(label, "item") else label
+    if not isinstance(label, str) and (isinstance(label, float) or label != int(label)):
+        raise UserError(f"the label of {of} must be whole or a word: {label!r}")
+    return label
+
+
+def _several(label: Any, of: str) -> Tensor:
+    """The numbers of a cloud, (k,) float64."""
+    if isinstance(label, str):
+        raise UserError(f"a regression needs numbers, and the label of {of} is {label!r}")
+    numbers = as_numbers(label).double()
+    if numbers.ndim > 1 or not numbers.numel() or not bool((numbers.abs() <= 1e30).all()):
+        raise UserError(
+            f"the label of {of} must be a finite number or several, (k,), got "
+            f"{numbers.tolist() if numbers.numel() < 9 else tuple(numbers.shape)}"
+        )
+    return numbers.reshape(-1)
+
+
+def _of_points(label: Any, count: int, of: str) -> Any:
+    """The labels of a cloud's points, (n,), whole numbers or words."""
+    labels = label.detach().cpu().numpy() if isinstance(label, Tensor) else np.asarray(label)
+    if labels.shape != (count,):
+        raise UserError(
+            f"a segmentation needs a label for each point, and {of} has {count} points and labels "
+            f"of the shape {labels.shape}"
+        )
+    if labels.dtype.kind in "biu":
+        labels = labels.astype(np.int64)
+        if (labels < 0).any():
+            raise UserError(f"the labels of the points of {of} must be at least 0")
+        return labels
+    if labels.dtype.kind not in "UO" or not all(isinstance(one, str) for one in labels):
+        raise UserError(f"the labels of the points of {of} must be whole numbers or words")
+    return labels
+
+
+def _names(read: Iterable[Any], sets: Sets, kind: TargetKind) -> list[str]:
+    """The names of all classes, numbers or labels of points."""
     for one in sets:
         if hasattr(one, "classes"):
             return [str(name) for name in one.classes]
+    if kind == "numbers":
+        count = max(len(numbers) for one in read for _, numbers in one)
+        return ["target"] if count == 1 else [f"target {i}" for i in range(count)]
+    if kind == "points":
+        read = [
+            [(None, label) for _, of in one for label in np.unique(of).tolist()] for one in read
+        ]
     labels = {label for one in read for _, label in one}
     if all(isinstance(label, str) for label in labels):
         return sorted(labels)
@@ -187,8 +261,28 @@ def _names(read: Iterable[Any], sets: Sets) -> list[str]:
 
 
 def _labelled(
-    items: Sequence[tuple[Pair, Any]], names: Sequence[str], split: Split
+    items: Sequence[tuple[Pair, Any]], names: Sequence[str], split: Split, kind: TargetKind
 ) -> CloudDataset:
+    pairs = [pair for pair, _ in items]
+    none = torch.zeros(len(items), dtype=torch.int64)
+    if kind == "numbers":
+        for i, (_, found) in enumerate(items):
+            if len(found) != len(names):
+                raise UserError(
+                    f"item {i} of {split} has {len(found)} numbers, and there are {len(names)}: "
+                    f"{', '.join(names)}"
+                )
+        each = torch.stack([found for _, found in items])
+        return CloudDataset(pack_pairs(pairs, none, numbers=each), names)
+    if kind == "points":
+        place = {name: i for i, name in enumerate(names)}
+        found = []
+        for i, (_, labels) in enumerate(items):
+            known = [place.get(one, -1) if isinstance(one, str) else one for one in labels.tolist()]
+            if known and not 0 <= min(known) <= max(known) < len(names):
+                raise UserError(f"item {i} of {split} has a point whose label is no class")
+            found.append(torch.tensor(known, dtype=torch.int64))
+        return CloudDataset(pack_pairs(pairs, none, of_points=found), names)
     numbers = {name: i for i, name in enumerate(names)}
     labels = []
     for i, (_, label) in enumerate(items):
@@ -196,11 +290,11 @@ def _labelled(
         if not 0 <= number < len(names):
             raise UserError(f"item {i} of {split} has the label {label!r}, which is no class")
         labels.append(number)
-    return CloudDataset(pack_pairs([pair for pair, _ in items], torch.tensor(labels)), names)
+    return CloudDataset(pack_pairs(pairs, torch.tensor(labels)), names)
 
 
 def open_sets(
-    data: DataConfig | Sets, sets: Sets | None = None
+    data: DataConfig | Sets, sets: Sets | None, task: TaskConfig
 ) -> tuple[DataConfig, list[CloudDataset]]:
     """The three splits of a run, from its files or from memory.
 
@@ -208,6 +302,7 @@ def open_sets(
         data: The clouds; or the three sets themselves, which are then normalised and varied as a
             folder of the user's own would be.
         sets: The three sets, where `data` is of the data set ``arrays``.
+        task: What they are for.
 
     Raises:
         UserError: What was given does not go together, or is of no use.
@@ -216,15 +311,20 @@ def open_sets(
     if not isinstance(data, DataConfig):
         if sets is not None:
             raise UserError("the clouds were given twice; leave sets out")
-        sets, data = data, recipe_for(ARRAYS, "ddeq").data
+        like = "ddeq" if task.target_kind == "class" else default_preset(task.kind)
+        sets, data = data, recipe_for(ARRAYS, like).data
+    data = replace(data, target=task.target_kind)
     if sets is None:
-        return data, [open_split(data, split) for split in SPLITS]
+        found = [open_split(data, split) for split in SPLITS]
+        for one in found:
+            check_target(one, data.target, task.kind)
+        return data, found
     if data.name != ARRAYS:
         raise UserError(
             f"the clouds are those of the data set {data.name}; leave sets out, or take "
             'DataConfig("arrays", ...)'
         )
-    made = sets_of(sets)
+    made = sets_of(sets, data.target)
     first = made[0]
     features = tuple(str(i) for i in range(first.coordinates, first.dim))
     if data.features != features:

@@ -26,6 +26,8 @@ from ddeq_data import (
     PointCloudFolder,
     Sampling,
     SurfacePoints,
+    SyntheticBlobs,
+    SyntheticMoons,
     SyntheticShapes,
     VoxelVertices,
 )
@@ -188,6 +190,8 @@ def _sampling(config: DataConfig) -> Sampling | None:
 
 
 def _folder(config: DataConfig, split: Split) -> CloudDataset:
+    if config.target == "points" and config.sampling == "surface":
+        raise UserError("points on a surface have no labels; leave --sampling out")
     sampling = SurfacePoints() if config.sampling == "surface" else None
     return PointCloudFolder(
         _root(config),
@@ -195,17 +199,20 @@ def _folder(config: DataConfig, split: Split) -> CloudDataset:
         sampling=sampling,
         columns=config.columns or None,
         features=config.features,
+        target=config.target,
+        label=config.label,
     )
 
 
 def _files(root: Path) -> list[str]:
-    from ddeq_data.datasets import list_folder
+    from ddeq_data.datasets import TARGETS, list_files, list_folder
 
     try:
-        found = list_folder(root)
+        if (root / TARGETS).is_file():
+            return [f"{len(list_files(root).files):,} files with {TARGETS}"]
+        return [list_folder(root).summary()]
     except DataError:
         return []
-    return [found.summary()]
 
 
 def _memory(config: DataConfig, split: Split) -> CloudDataset:
@@ -263,6 +270,20 @@ for _data_set in (
         find=lambda _: [],  # on no disk
         title="clouds in memory",
         source="clouds of the author's own",
+    ),
+    DataSet(
+        "blobs",
+        "clusters, for tests of regression",
+        lambda _, split: SyntheticBlobs(split),
+        dim=2,
+        title="Blobs",
+    ),
+    DataSet(
+        "moons",
+        "two half-circles, for tests of segmentation",
+        lambda _, split: SyntheticMoons(split),
+        dim=2,
+        title="Moons",
     ),
     DataSet(
         "shapes-2d",

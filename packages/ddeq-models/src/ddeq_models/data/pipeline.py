@@ -29,6 +29,7 @@ from ddeq_data import (
     collate,
     fit_frame,
 )
+from ddeq_data.datasets import TargetKind
 from ddeq_data.transforms import FarthestSample, RandomSample
 from ddeq_models.config import DataConfig, Split
 from ddeq_models.data.datasets import entry
@@ -192,19 +193,49 @@ def check_data(config: DataConfig, dataset: CloudDataset) -> None:
         )
 
 
-def check_fit(dataset: CloudDataset, dim: int, classes: tuple[str, ...]) -> None:
+_TOLD = {
+    "class": "a class of each cloud",
+    "numbers": "numbers of each cloud",
+    "points": "a label of each point",
+}
+
+
+def check_target(dataset: CloudDataset, kind: TargetKind, task: str = "the model") -> None:
+    """See that of clouds is known what a task needs.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if dataset.target_kind != kind:
+        raise UserError(
+            f"{task} needs {_TOLD[kind]}, and what is known is {_TOLD[dataset.target_kind]}; give "
+            "other data, or another --task"
+        )
+
+
+def check_fit(
+    dataset: CloudDataset, dim: int, classes: tuple[str, ...], kind: TargetKind = "class"
+) -> None:
     """See that clouds are of the kind that a model was trained on.
+
+    Args:
+        dataset: The clouds.
+        dim: Columns of a point.
+        classes: Names of the classes, numbers or labels.
+        kind: What is known of them.
 
     Raises:
         UserError: Their dimension or their classes are others.
     """
+    check_target(dataset, kind)
     if dataset.dim != dim:
         raise UserError(
             f"the model was trained on points of dimension {dim}, these have dimension "
             f"{dataset.dim}; evaluate it on the data of its run"
         )
     if tuple(dataset.classes) != classes:
+        what = {"class": "classes", "numbers": "numbers", "points": "labels"}[kind]
         raise UserError(
-            f"the model knows the classes {', '.join(classes)}, these clouds are of "
+            f"the model knows the {what} {', '.join(classes)}, these clouds are of "
             f"{', '.join(dataset.classes)}; evaluate it on the data of its run"
         )

@@ -74,8 +74,8 @@ def evaluate(
     elif data is not None or root is not None:
         raise UserError("the clouds were given twice; leave sets out, or data and root")
     else:
-        dataset = sets_of(sets)[SPLITS.index(split)]
-    check_fit(dataset, config.model.point_dim, config.classes)
+        dataset = sets_of(sets, config.data.target)[SPLITS.index(split)]
+    check_fit(dataset, config.model.point_dim, config.classes, config.data.target)
     loader, _ = batches(dataset, batch_size)
     start = time.perf_counter()
     task = build_task(config)

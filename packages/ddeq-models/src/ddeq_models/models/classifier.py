@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +110,21 @@ _PRESETS = {
         "the published hyperparameters, for parity",
     ),
 }
+
+
+C = TypeVar("C", bound=CloudEquilibriumConfig)
+
+
+def as_ours(kind: type[C], **changes: Any) -> C:
+    """The settings of the preset ``ddeq`` for a model that reads its equilibrium otherwise.
+
+    Args:
+        kind: The model's configuration.
+        changes: What is other than in the preset.
+    """
+    ours = _PRESETS["ddeq"][0]
+    names = [field.name for field in fields(CloudEquilibriumConfig)]
+    return kind(**{name: getattr(ours, name) for name in names} | changes)
 
 
 class CloudEquilibrium(EquilibriumModel):

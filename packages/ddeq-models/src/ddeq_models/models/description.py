@@ -149,7 +149,8 @@ class Description(nn.Module):
 
         Args:
             described: (C, F), of at least one cloud.
-            labels: (C,) int64; None leaves every relevance at 1.
+            labels: (C,) int64, or numbers (C, k) of about unit variance; None leaves every
+                relevance at 1.
         """
         at = torch.linspace(0, 1, BINS + 1, dtype=described.dtype, device=described.device)
         self.edges.copy_(torch.quantile(described, at, dim=0))
@@ -165,16 +166,20 @@ class Description(nn.Module):
 
 
 def _relevance(described: Tensor, edges: Tensor, labels: Tensor) -> Tensor:
-    """The root of the adjusted correlation ratio of each number, relative to the largest."""
+    """The root of the adjusted correlation ratio of each number, relative to the largest.
+
+    The ratio is one of numbers; classes are those of their indicators.
+    """
     count = len(labels)
-    classes = functional.one_hot(labels).to(described.dtype)
+    numeric = labels.is_floating_point()
+    classes = labels.to(described) if numeric else functional.one_hot(labels).to(described.dtype)
     total = (classes - classes.mean(0)).square().sum()
     bins = (described.unsqueeze(-1) >= edges[1:-1].T).sum(-1)  # (C, F)
     members = functional.one_hot(bins, BINS).to(described.dtype)  # (C, F, BINS)
     sizes = members.sum(0)
     means = torch.einsum("cfb,ck->fbk", members, classes) / sizes.clamp(min=1).unsqueeze(-1)
-    # sum |y - mean|^2 within bins = sum |y|^2 - sum over bins of size |mean|^2, and |y|^2 = 1
-    within = count - (sizes * means.square().sum(-1)).sum(-1)
+    # sum |y - mean|^2 within bins = sum |y|^2 - sum over bins of size |mean|^2
+    within = classes.square().sum() - (sizes * means.square().sum(-1)).sum(-1)
     free = (count - (sizes > 0).sum(-1)).clamp(min=1)
     explained = 1 - (within / free) / (total / max(count - 1, 1)).clamp(min=_tiny(described))
     root = explained.clamp(min=0).sqrt().clamp(min=FLOOR)

@@ -107,7 +107,7 @@ class PointEncoder(nn.Module):
         Args:
             points: (C, n, point_dim), of at least one cloud.
             weights: (C, n), 0 for padding.
-            labels: (C,) int64, or None.
+            labels: (C,) int64, or numbers (C, k) of about unit variance, or None.
         """
         mean, own = _centred(points, weights)
         full = (weights > 0).any(-1)

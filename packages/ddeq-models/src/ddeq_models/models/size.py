@@ -48,7 +48,7 @@ def weights_at_most(config: Any) -> int:
         blocks * (8 * dim * dim + 4 * dim * hidden + 4 * inner * hidden)
         + 4 * dim * narrow * (narrow + 4)
         + (described + 4 * of("pooled")) * dim
-        + (of("classes") + of("inducing") + 2) * dim * max(of("particles"), 4)
+        + (of("classes") + of("outputs") + of("inducing") + 2) * dim * max(of("particles"), 4)
         + 4096 * (of("coarse") + of("classes")) * max(of("point_dim"), 1)
         + 16_000_000 * (not hasattr(config, "dim"))  # widths of their own: PointNet, PCN
     )

@@ -141,7 +141,7 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
     )
     try:
         test_set = open_split(replace(config.data, root=root or config.data.root), "test")
-        check_fit(test_set, config.model.point_dim, config.classes)
+        check_fit(test_set, config.model.point_dim, config.classes, config.data.target)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")
     story = replace(story, classes=classes_in(test_set), clouds=len(test_set))

@@ -199,11 +199,12 @@ class RunFolder:
             raise UserError(f"there is no run folder {self.path}; `ddeq train` makes one")
         try:
             config = RunConfig.from_dict(parse_json(read_owned(self.path, CONFIG)))
-            count = getattr(config.model, "classes", len(config.classes))
-            if count != len(config.classes):
-                raise UserError(
-                    f"model.classes is {count}, but classes names {len(config.classes)}"
-                )
+            for name in ("classes", "outputs"):
+                count = getattr(config.model, name, len(config.classes))
+                if count != len(config.classes):
+                    raise UserError(
+                        f"model.{name} is {count}, but classes names {len(config.classes)}"
+                    )
             return config
         except FileNotFoundError as error:
             raise UserError(

@@ -48,9 +48,24 @@ def _versions(value: Any) -> bool:
 
 
 def _peer(value: Any) -> bool:
-    kinds = {"name": _text, "accuracy": _figure, "train_clouds": _count, "seconds": _figure}
+    kinds = {"name": _text, "train_clouds": _count, "seconds": _figure}
+    figure = "r2" if isinstance(value, dict) and "r2" in value else "accuracy"
     return isinstance(value, dict) and all(
-        name in value and kind(value[name]) for name, kind in kinds.items()
+        name in value and kind(value[name]) for name, kind in {**kinds, figure: _figure}.items()
+    )
+
+
+def _figures_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_text, value)) and all(map(_figure, value.values()))
+
+
+def _targets(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(map(_text, value))
+        and all(
+            _figures_by_name(one) and {"r2", "mae", "rmse"} <= one.keys() for one in value.values()
+        )
     )
 
 
@@ -67,7 +82,9 @@ _KINDS: dict[_Check, str] = {
     _ordinal: "a whole number of at least 1",
     _figure: "a number or null",
     _versions: "an object of texts",
-    _peer: "an object of name, accuracy, train_clouds and seconds",
+    _peer: "an object of name, accuracy or r2, train_clouds and seconds",
+    _figures_by_name: "an object of numbers",
+    _targets: "an object of the figures r2, mae and rmse by name",
     _confusion: "a square of whole numbers of at least 0",
 }
 _RESULT: dict[str, _Check] = {
@@ -81,6 +98,8 @@ _RESULT: dict[str, _Check] = {
     "confusion": _confusion,
     "versions": _versions,
     "peer": _peer,
+    "targets": _targets,
+    "ious": _figures_by_name,
     "note": _text,
 }
 _RECORD: dict[str, _Check] = {
@@ -91,8 +110,9 @@ _RECORD: dict[str, _Check] = {
 }
 _FIGURES = ("test_", "validation_")  # what begins so is a figure
 _OF_A_RECORD = (
-    "loss", "accuracy", "energy_distance", "chamfer_l1", "solver_steps_mean", "residual_mean",
-    "spread", "seconds", "step_seconds", "solver_seconds", "learning_rate",
+    "loss", "accuracy", "energy_distance", "chamfer_l1", "r2", "mae", "rmse", "miou", "cloud_miou",
+    "solver_steps_mean", "residual_mean", "spread", "seconds", "step_seconds", "solver_seconds",
+    "learning_rate",
 )  # fmt: skip
 
 

@@ -91,6 +91,14 @@ class Task(ABC):
             A `NamedTuple` of tensors whose first dimension counts the clouds.
         """
 
+    def known(self, batch: PointBatch) -> Tensor | None:
+        """What a model that looks at clouds before the training is told of each of them.
+
+        Returns:
+            Classes (B,) int64, or numbers (B, k) floating of about unit variance; None: nothing.
+        """
+        return batch.labels
+
     @abstractmethod
     def answer(self, model: nn.Module, inputs: Any) -> Any:
         """What the model says. In training, PyTorch's own chance (dropout) is seeded by the step.

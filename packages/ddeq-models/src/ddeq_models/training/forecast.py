@@ -26,11 +26,16 @@ TRIAL = 4  # steps that are timed; the first one, which allocates, does not coun
 
 
 def fit_to_data(
-    model: nn.Module, train_set: CloudDataset, normalise: Transform, device: torch.device
+    task: Task,
+    model: nn.Module,
+    train_set: CloudDataset,
+    normalise: Transform,
+    device: torch.device,
 ) -> None:
     """Show a model some training clouds, if it wants to see any before the training.
 
     Args:
+        task: Says what the model is told of the clouds.
         model: One with a method ``fit(points, weights, labels)`` takes from them what it likes.
         train_set: The clouds; of many, some, evenly chosen.
         normalise: What is done to every cloud.
@@ -41,7 +46,7 @@ def fit_to_data(
     most = max(1, min(CLOUDS, POINTS // max(1, int(train_set.sizes.max()))))
     chosen = torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
     batch = moved(train_set.__getitems__(chosen.tolist()), device, normalise)
-    model.fit(batch.points, batch.weights, batch.labels)  # type: ignore[operator]
+    model.fit(batch.points, batch.weights, task.known(batch))  # type: ignore[operator]
 
 
 def seconds_a_step(task: Task, model: nn.Module, inputs: Iterable[Any], ranks: Ranks) -> float:
@@ -96,7 +101,9 @@ def introduce(data: DataConfig, sets: Mapping[str, CloudDataset]) -> None:
         centre = ", ".join(f"{x:.4g}" for x in data.centre[:6])
         more = ", ..." if len(data.centre) > 6 else ""
         frame = f"all about ({centre}{more}) in units of {data.unit:.4g}"
-    print(f"clouds: {counts}; {len(first.classes)} classes; {frame}", file=sys.stderr, flush=True)
+    what = {"class": "classes", "numbers": "numbers each", "points": "labels of points"}
+    told = f"{len(first.classes)} {what[first.target_kind]}"
+    print(f"clouds: {counts}; {told}; {frame}", file=sys.stderr, flush=True)
 
 
 def announce(plan: TrainConfig, epochs: int, length: int, seconds: float) -> None:

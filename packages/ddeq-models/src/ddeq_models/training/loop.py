@@ -81,7 +81,7 @@ def fit(
         torch.manual_seed(plan.seed)
         model = build_model(config.model).to(device)
         if start is None:
-            fit_to_data(model, train_set, normalise, device)
+            fit_to_data(task, model, train_set, normalise, device)
         else:
             model.load_state_dict(start)
         state = State(model, plan)

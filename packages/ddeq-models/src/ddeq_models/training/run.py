@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ddeq_data import CloudDataset
-from ddeq_models.config import DataConfig, RunConfig, TrainConfig, default_task, passes
+from ddeq_models.config import DataConfig, RunConfig, TrainConfig, passes
 from ddeq_models.data import (
     SPLITS,
     batches,
@@ -22,6 +22,7 @@ from ddeq_models.distributed import Ranks, join_ranks
 from ddeq_models.errors import Interrupted
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.models.base import ModelConfig
+from ddeq_models.registry import TASKS
 from ddeq_models.report.drawing import draw_if_possible
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
 from ddeq_models.runs.identity import identity
@@ -60,11 +61,12 @@ def train(
         data: The clouds, their normalisation and augmentation. Or clouds in memory, as three data
             sets (train, validation, test): each a `ddeq_data.CloudDataset` or any data set of
             PyTorch whose items are (points, label) or (points, weights, label). They are
-            normalised and varied as the recipe of `ddeq` says of a folder.
+            normalised and varied as the recipe of `ddeq` says of a folder. For a regression the
+            label is a number, or several; for a segmentation one for each point, (n,).
         training: The training.
         sets: The clouds in memory, where `data` is a ``DataConfig("arrays", ...)`` that says how
             they are normalised and varied.
-        task: What the model is trained for; None is classification.
+        task: What the model is trained for; None: what it is made for.
         preset: Name under which the model goes in the run's files.
         out: The run folder, which must be empty or not exist; None is
             ``runs/<date>-<data>-<preset>``.
@@ -91,7 +93,8 @@ def train(
         def prepare() -> tuple[list[CloudDataset], RunConfig, Task]:
             if out is not None and ranks.rank == 0 and not (resume and RunFolder(out).holds_run()):
                 check_out(Path(out))
-            clouds, found = open_sets(data, sets)
+            wanted = task or TASKS[model.task][0]()
+            clouds, found = open_sets(data, sets, wanted)
             classes = tuple(found[0].classes)
             config = RunConfig(
                 preset=preset,
@@ -100,7 +103,7 @@ def train(
                 model=model.for_data(found[0].dim, len(classes), found[0].coordinates),
                 train=passes(training, len(found[0])),
                 version=version("ddeq-models"),
-                task=task or default_task(),
+                task=wanted.for_data(found[0]),
             )
             job = build_task(config)
             job.check(dict(zip(SPLITS, found, strict=True)))
@@ -152,8 +155,8 @@ def resume_run(
 
         def prepare() -> tuple[list[CloudDataset], Task]:
             config = folder.config()
-            _, found = open_sets(config.data, sets)
-            check_fit(found[0], config.model.point_dim, config.classes)
+            _, found = open_sets(config.data, sets, config.task)
+            check_fit(found[0], config.model.point_dim, config.classes, config.data.target)
             job = build_task(config)
             rehearse(job, found[0])
             return found, job

@@ -1,9 +1,10 @@
 """Labels for a user's own clouds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import build_task
+from ddeq_models.using.answers import estimates, point_labels
 from ddeq_models.using.clouds import Clouds, alike, listed, names_of, read_clouds
 
 
@@ -37,6 +39,13 @@ class Prediction:
     message: str = ""
 
 
+# What is said by the other tasks that predict; a plugin's answers as a classifier does.
+_OTHERS: dict[str, Callable[..., Sequence[Any]]] = {
+    "regression": estimates,
+    "segmentation": point_labels,
+}
+
+
 @torch.no_grad()
 def predict(
     run: str | Path,
@@ -46,8 +55,8 @@ def predict(
     features: Sequence[str] = (),
     batch_size: int = 64,
     device: str = "auto",
-) -> list[Prediction]:
-    """Label clouds of points with a trained model.
+) -> list[Any]:
+    """Say of clouds of points what a trained model says: classes, numbers, or labels of points.
 
     A cloud is the name of a file, an array or tensor of points (n, d), or a pair (points, weights)
     of these; one of them or a sequence, which may mix them. An array has the columns that the model
@@ -68,7 +77,8 @@ def predict(
         device: See `choose_device`.
 
     Returns:
-        One prediction a cloud, in their order.
+        For each cloud, in their order, a `Prediction`; of a regression an `Estimate`, of a
+        segmentation `PointLabels`.
 
     Raises:
         UserError: The run folder or the device cannot be used, or any cloud is bad: then
@@ -80,11 +90,13 @@ def predict(
     if build_task(config).command != "predict":
         raise UserError(
             f"{folder.path} is a run of {config.task.kind}, which labels nothing; "
-            "give a run of classification"
+            "give a run of classification, regression or segmentation"
         )
     model = folder.model(place)
     every = listed(files)
     names, known = names_of(every), read_clouds(every, config, columns, features)
+    if (others := _OTHERS.get(config.task.kind)) is not None:
+        return list(others(model, config, known, names, batch_size, place))
     seen = view(config.data)
     predictions: dict[int, Prediction] = {}
     for chosen in alike([len(cloud.points) for cloud in known], batch_size):

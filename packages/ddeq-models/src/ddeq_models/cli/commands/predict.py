@@ -8,6 +8,7 @@ from ddeq_models._internal.files import json_line
 from ddeq_models._internal.text import shown
 from ddeq_models.cli.parser import Parser, add_command
 from ddeq_models.cli.shared import RUN, add_columns, add_device
+from ddeq_models.using.answers import Estimate, PointLabels
 from ddeq_models.using.predict import predict
 
 
@@ -35,7 +36,8 @@ def add(commands: Any) -> Parser:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print a JSON object a line: file, label, probabilities",
+        help="print a JSON object a line: file, label, probabilities; of a regression file, "
+        "values; of a segmentation file, classes, labels (a number for each point)",
     )
     return parser
 
@@ -54,11 +56,31 @@ def run(options: argparse.Namespace) -> None:
         if not prediction.converged:
             print(f"ddeq: warning: {name}: {prediction.message}", file=sys.stderr)
         if options.json:
-            told = {name: getattr(prediction, name) for name in ("file", "label", "probabilities")}
+            told = _told(prediction)
             if not prediction.converged:
                 told |= {"converged": False, "message": prediction.message}
             print(json_line(told))
         else:
-            ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-            rest = "  ".join(f"{shown(kind)} {p:.4f}" for kind, p in ranked if p >= 5e-5)
-            print(f"{name}: {shown(prediction.label)}   ({rest})")
+            print(f"{name}: {_said(prediction)}")
+
+
+def _told(prediction: Any) -> dict[str, Any]:
+    """What the JSON object holds."""
+    if isinstance(prediction, Estimate):
+        return {"file": prediction.file, "values": prediction.values}
+    if isinstance(prediction, PointLabels):
+        known = {"classes": list(prediction.classes), "labels": prediction.labels.tolist()}
+        return {"file": prediction.file, **known}
+    return {name: getattr(prediction, name) for name in ("file", "label", "probabilities")}
+
+
+def _said(prediction: Any) -> str:
+    """What the line says."""
+    if isinstance(prediction, Estimate):
+        return "  ".join(f"{shown(name)} {x:.6g}" for name, x in prediction.values.items())
+    if isinstance(prediction, PointLabels):
+        shares = "  ".join(f"{shown(name)} {x:.1%}" for name, x in prediction.shares().items())
+        return f"{len(prediction.labels):,} points   ({shares})"
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    rest = "  ".join(f"{shown(kind)} {p:.4f}" for kind, p in ranked if p >= 5e-5)
+    return f"{shown(prediction.label)}   ({rest})"

@@ -5,18 +5,30 @@ normalisation included; a batch of one and clouds smaller than a neighbourhood w
 """
 
 from ddeq_models.models.baselines.deep_sets import DeepSets, DeepSetsConfig
+from ddeq_models.models.baselines.deep_sets_regressor import (
+    DeepSetsRegressor,
+    DeepSetsRegressorConfig,
+)
 from ddeq_models.models.baselines.pcn import PCN, PCNConfig
 from ddeq_models.models.baselines.point_transformer import PointTransformer, PointTransformerConfig
 from ddeq_models.models.baselines.pointnet import PointNet, PointNetConfig
+from ddeq_models.models.baselines.pointnet_segmenter import (
+    PointNetSegmenter,
+    PointNetSegmenterConfig,
+)
 from ddeq_models.models.baselines.set_transformer import SetTransformer, SetTransformerConfig
 
 __all__ = [
     "PCN",
     "DeepSets",
     "DeepSetsConfig",
+    "DeepSetsRegressor",
+    "DeepSetsRegressorConfig",
     "PCNConfig",
     "PointNet",
     "PointNetConfig",
+    "PointNetSegmenter",
+    "PointNetSegmenterConfig",
     "PointTransformer",
     "PointTransformerConfig",
     "SetTransformer",

@@ -34,6 +34,43 @@ class PointNetConfig(ModelConfig):
     orthogonality: float = 1e-3
 
 
+class PointNetRows(nn.Module):
+    """What the two networks of PointNet share: the features of the points.
+
+    Args:
+        config: See `PointNetConfig`.
+    """
+
+    def __init__(self, config: PointNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.turn_points = TransformNet(config.point_dim) if config.transforms else None
+        self.first = PointPerceptron(config.point_dim, 64, 64)
+        self.turn_features = TransformNet(64) if config.transforms else None
+        self.second = PointPerceptron(64, 64, 128, 1024)
+
+    def rows(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Features of points.
+
+        Args:
+            points: ``(B, n, point_dim)``; padded rows may hold anything.
+            weights: ``(B, n)``, 0 for padding.
+
+        Returns:
+            Those of single points ``(B, n, 64)``, turned; what the maximum is taken of, ``(B, n,
+            1024)``; and the penalty ``(B,)``, or None without transforms.
+        """
+        x, penalty = clear(points, weights), None
+        if self.turn_points is not None:
+            x = x @ self.turn_points(x, weights)
+        x = self.first(x, weights)
+        if self.turn_features is not None:
+            matrix = self.turn_features(x, weights)
+            x = x @ matrix
+            penalty = self.config.orthogonality * _from_orthogonal(matrix)
+        return x, self.second(x, weights), penalty
+
+
 @register_model(
     PointNetConfig,
     {
@@ -41,7 +78,7 @@ class PointNetConfig(ModelConfig):
         "pointnet-vanilla": (PointNetConfig(transforms=False), "the same without transforms"),
     },
 )
-class PointNet(nn.Module):
+class PointNet(PointNetRows):
     r"""A perceptron of each point, the maximum over the points, a perceptron of the result.
 
         h_i = MLP_{64,64}(T x_i),   g = max_i MLP_{64,128,1024}(A h_i),   logits = MLP_{512,256}(g)
@@ -55,12 +92,7 @@ class PointNet(nn.Module):
     """
 
     def __init__(self, config: PointNetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.turn_points = TransformNet(config.point_dim) if config.transforms else None
-        self.first = PointPerceptron(config.point_dim, 64, 64)
-        self.turn_features = TransformNet(64) if config.transforms else None
-        self.second = PointPerceptron(64, 64, 128, 1024)
+        super().__init__(config)
         self.head = Head((1024, 512, 256, config.classes), config.dropout)
 
     def forward(self, points: Tensor, weights: Tensor) -> Output:
@@ -70,16 +102,8 @@ class PointNet(nn.Module):
             points: ``(B, n, point_dim)``; padded rows may hold anything.
             weights: ``(B, n)``, 0 for padding.
         """
-        x, penalty = clear(points, weights), None
-        if self.turn_points is not None:
-            x = x @ self.turn_points(x, weights)
-        x = self.first(x, weights)
-        if self.turn_features is not None:
-            matrix = self.turn_features(x, weights)
-            x = x @ matrix
-            penalty = self.config.orthogonality * _from_orthogonal(matrix)
-        pooled = max_pool(self.second(x, weights), weights)
-        return Output(self.head(pooled), penalty=penalty)
+        _, wide, penalty = self.rows(points, weights)
+        return Output(self.head(max_pool(wide, weights)), penalty=penalty)
 
 
 class TransformNet(nn.Module):

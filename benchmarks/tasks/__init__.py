@@ -1,0 +1,1 @@
+"""Regression and segmentation beside what users have."""
