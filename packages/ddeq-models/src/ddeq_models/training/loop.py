@@ -23,6 +23,7 @@ from ddeq_models.training.forecast import announce, fit_to_data, seconds_a_step,
 from ddeq_models.training.optimiser import learning_rate
 from ddeq_models.training.progress import Pace, Progress
 from ddeq_models.training.state import State
+from ddeq_models.training.statistics import take_statistics
 from ddeq_models.training.step import optimise
 from wgf_solver import AdjointWarning
 
@@ -131,6 +132,7 @@ def fit(
 
                 over = epoch == plan.epochs or ranks.any(late(plan, state))[0]
                 if over or epoch % every == 0:
+                    take_statistics(task, state.average.model, model, train_set, normalise, device)
                     tally = measure(
                         task, state.average.model, validation_loader, device, ranks=ranks
                     )
