@@ -1,4 +1,4 @@
-"""Batch norms are measured with the statistics of training clouds, for the weights that are kept."""
+"""Batch norms have the statistics of training clouds, for the weights that are kept."""
 
 from dataclasses import replace
 from pathlib import Path
