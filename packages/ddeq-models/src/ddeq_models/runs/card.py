@@ -229,7 +229,8 @@ def _results(task: Task, measured: Mapping[str, float], result: Mapping[str, Any
         "| --- | --- |",
     ]
     for name, value in measured.items():
-        shown = f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
+        share = "accuracy" in name or "iou" in name
+        shown = f"{value:.2%}" if share else f"{value:.4g}"
         lines.append(f"| {card.titles[name]} | {shown} |")
     if result.get("solver_steps_mean") is not None:
         lines.append(f"| Solver's steps, mean | {result['solver_steps_mean']:.1f} |")
