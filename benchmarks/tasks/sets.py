@@ -77,7 +77,7 @@ def jets(count: int, seed: int) -> CloudDataset:
 
 
 def furniture(count: int, seed: int) -> CloudDataset:
-    """Tables, chairs, sofas and beds, 192 points on each, and the part that each point is of.
+    """Tables, chairs, sofas and beds, 96 points on each, and the part that each point is of.
 
     Upright, turned about the vertical, a size within 1.4 to either side, shifted.
     """
@@ -85,7 +85,7 @@ def furniture(count: int, seed: int) -> CloudDataset:
     clouds, labels = [], []
     for _ in range(count):
         kind = tuple(_NAMED)[int(generator.integers(len(_NAMED)))]
-        points, part = surface_of(generator, boxes(generator, kind), 192)
+        points, part = surface_of(generator, boxes(generator, kind), 96)
         points = points * np.exp(generator.normal(0.0, 0.1, 3))
         points = points @ about_vertical(generator.uniform(-np.pi, np.pi)).T
         own = np.exp(generator.uniform(-np.log(1.4), np.log(1.4)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from ddeq_models.data import DataSet, register_data
     from ddeq_models.errors import Diverged, Interrupted, UserError
-    from ddeq_models.estimator import DDEQClassifier, DDEQTransformer
+    from ddeq_models.estimator import DDEQClassifier, DDEQRegressor, DDEQTransformer
     from ddeq_models.measuring.diagnose import diagnose
     from ddeq_models.measuring.evaluate import evaluate
     from ddeq_models.models.base import Numbers, Output
@@ -52,7 +52,7 @@ _HOMES = {
     ),
     "data": ("DataSet", "register_data"),
     "errors": ("Diverged", "Interrupted", "UserError"),
-    "estimator": ("DDEQClassifier", "DDEQTransformer"),
+    "estimator": ("DDEQClassifier", "DDEQRegressor", "DDEQTransformer"),
     "measuring.diagnose": ("diagnose",),
     "measuring.evaluate": ("evaluate",),
     "models.base": ("Numbers", "Output"),
@@ -93,6 +93,7 @@ __all__ = [
     "DDEQClassifier",
     "DDEQCompleter",
     "DDEQConfig",
+    "DDEQRegressor",
     "DDEQRegressorConfig",
     "DDEQRegressorModel",
     "DDEQSegmenter",

@@ -29,7 +29,7 @@ def listing() -> str:
         weights = sum(file.stat().st_size for file in (SHIPPED / name).iterdir())
         shown = [
             f"{figure.replace('_', ' ')} {value:.2%}"
-            if "accuracy" in figure
+            if "accuracy" in figure or "iou" in figure
             else f"{figure.replace('_', ' ')} {value:.3f}"
             for figure, value in figures(build_task(config), result).items()
         ]

@@ -5,6 +5,7 @@ estimators for its own.
 """
 
 from ddeq_models.estimator.classifier import DDEQClassifier
+from ddeq_models.estimator.regressor import DDEQRegressor
 from ddeq_models.estimator.transformer import DDEQTransformer
 
-__all__ = ["DDEQClassifier", "DDEQTransformer"]
+__all__ = ["DDEQClassifier", "DDEQRegressor", "DDEQTransformer"]

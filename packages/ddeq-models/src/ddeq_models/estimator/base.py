@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,16 +19,9 @@ from ddeq_models.errors import UserError
 from ddeq_models.estimator.clouds import Given, read_clouds
 from ddeq_models.estimator.fitting import Trained, configuration, train_in_memory
 from ddeq_models.estimator.folder import Kept, read_folder, write_folder
-from ddeq_models.estimator.labels import (
-    Labels,
-    class_names,
-    encode,
-    odds,
-    of_sklearn,
-    read_labels,
-    read_odds,
-)
+from ddeq_models.estimator.labels import Labels, of_sklearn
 from ddeq_models.estimator.parameters import Parameters, parameters_of
+from ddeq_models.estimator.targets import Targets, read_classes
 from ddeq_models.models.base import build_model
 from ddeq_models.using.clouds import alike
 
@@ -39,6 +33,7 @@ _BATCH = 64
 class Estimator(Parameters):
     """A model with `fit`; its heirs say what it gives, `DDEQClassifier` what its parameters are."""
 
+    task: ClassVar[str] = "classification"
     classes_: Labels
     n_features_in_: int
     n_iter_: int
@@ -109,33 +104,31 @@ class Estimator(Parameters):
             Diverged: A loss is not finite.
         """
         given = read_clouds(clouds, weights)
-        count = len(given.clouds)
-        labels = read_labels(given.labels if y is None else y, count)
-        config = configuration(self.get_params())
+        config = configuration(self.get_params(), self.task)
         before = self._before(given)
-        classes, numbers = encode(labels) if before is None else self._known(labels)
-        each = odds(numbers, classes, read_odds(sample_weight, count), self.class_weight)
-        packed, codes = given.clouds, torch.from_numpy(numbers)
-        chosen = torch.arange(count)
+        told = self._read_targets(
+            given, given.labels if y is None else y, sample_weight, before is not None
+        )
+        each = told.odds
+        chosen = torch.arange(len(given.clouds))
         if each is not None and not each.all():
             chosen = torch.from_numpy(np.flatnonzero(each))
             each = each[each > 0]
         if each is not None and not np.ptp(each):
             each = None  # all alike: each cloud once, as without
-        packed = PackedClouds(
-            packed.points, packed.weights, packed.offsets, codes, packed.coordinates
-        ).select(chosen)
+        packed = replace(given.clouds, labels=told.labels, targets=told.numbers).select(chosen)
         trained = train_in_memory(
             config,
             packed,
             each,
-            classes=class_names(classes),
+            classes=told.names,
             share=self.validation_fraction,
             device=self.device,
             verbose=bool(self.verbose),
             before=before,
         )
-        self.classes_, self.n_features_in_ = classes, packed.dim
+        self._learned(told)
+        self.n_features_in_ = packed.dim
         self.model_, self.config_ = trained.model, trained.config
         self.history_ = trained.records
         self.n_iter_ = int(trained.records[-1]["epoch"])
@@ -148,15 +141,18 @@ class Estimator(Parameters):
         self._check_columns(given.clouds)
         return Trained(self.config_, self.model_, self.history_)
 
-    def _known(self, labels: Labels) -> tuple[Labels, Any]:
-        """The classes of the training before, and the number of each label among them."""
-        numbers = {name: i for i, name in enumerate(self.classes_.tolist())}
-        if unknown := [one for one in labels.tolist() if one not in numbers]:
-            raise UserError(
-                f"warm_start knows the classes {', '.join(map(str, numbers))}, and a cloud is of "
-                f"{unknown[0]!r}; fit with warm_start=False"
-            )
-        return self.classes_, np.array([numbers[one] for one in labels.tolist()], dtype=np.int64)
+    def _read_targets(self, given: Given, y: Any, sample_weight: Any, warm: bool) -> Targets:
+        """What is to be learned of the clouds: their classes."""
+        known = self.classes_ if warm else None
+        return read_classes(y, len(given.clouds), sample_weight, self.class_weight, known)
+
+    def _learned(self, told: Targets) -> None:
+        """Keep what the targets say of themselves."""
+        self.classes_ = told.kinds
+
+    def _kinds(self) -> Labels:
+        """The classes."""
+        return self.classes_
 
     def _check_columns(self, clouds: PackedClouds) -> None:
         if clouds.dim != self.n_features_in_:
@@ -196,7 +192,7 @@ class Estimator(Parameters):
             UserError: It cannot be written, or there is no model yet.
         """
         self._check_fitted()
-        kept = Kept(self.config_, self.model_, self.classes_, self.get_params())
+        kept = Kept(self.config_, self.model_, self._kinds(), self.get_params())
         return write_folder(folder, kept)
 
     @classmethod
@@ -210,9 +206,9 @@ class Estimator(Parameters):
             device: See `DDEQClassifier`.
 
         Raises:
-            UserError: It is none of these, or does not classify.
+            UserError: It is none of these, or a model for another task.
         """
-        kept = read_folder(source, choose_device(device))
+        kept = read_folder(source, choose_device(device), cls.task)
         known = parameters_of(cls)
         if unknown := [name for name in kept.parameters if name not in known]:
             raise UserError(f"{source}: {cls.__name__} has no parameter {unknown[0]}")
@@ -223,7 +219,8 @@ class Estimator(Parameters):
 
     def _take(self, kept: Kept, history: tuple[Any, ...]) -> None:
         """Be fitted as another one is."""
-        self.classes_, self.model_, self.config_ = kept.classes, kept.model, kept.config
+        self.model_, self.config_ = kept.model, kept.config
+        self._learned(Targets((), torch.zeros(0, dtype=torch.int64), kept.classes))
         self.n_features_in_, self.history_ = kept.config.model.point_dim, history
         self.n_iter_ = int(history[-1]["epoch"]) if history else kept.config.train.epochs
 

@@ -68,6 +68,8 @@ def _of_containers(clouds: Any) -> Given:
     if isinstance(clouds, CloudDataset):
         pairs = [(cloud.points, cloud.weights) for cloud in map(clouds.__getitem__, _count(clouds))]
         packed = replace(_packed(pairs), coordinates=clouds.coordinates)
+        if clouds.target_kind == "numbers":
+            return Given(packed, clouds.targets)
         return Given(packed, np.array(clouds.classes)[clouds.labels.numpy()])
     if isinstance(clouds, PackedClouds):
         every = [clouds.cloud(i) for i in _count(clouds)]

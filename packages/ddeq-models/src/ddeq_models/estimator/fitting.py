@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, PackedClouds, stratified_share
 from ddeq_models._internal.device import choose_device
-from ddeq_models.config import DataConfig, RunConfig, changed, passes
+from ddeq_models.config import DataConfig, RunConfig, TaskConfig, changed, passes
 from ddeq_models.data import framed
 from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
@@ -71,19 +71,23 @@ def seed_of(random_state: Any) -> int:
     )
 
 
-def configuration(parameters: Mapping[str, Any]) -> RunConfig:
+def configuration(parameters: Mapping[str, Any], task: str = TaskConfig.default_kind) -> RunConfig:
     """What an estimator's parameters ask for; what the data decide is not yet filled in.
 
     What counts, the later over the earlier: the recipe of the preset for a folder of the user's
     own, the parameters, the options.
+
+    Args:
+        parameters: Of the estimator.
+        task: What its model must be made for.
 
     Raises:
         UserError: A parameter is of no use.
     """
     preset = parameters["preset"]
     recipe = recipe_for(ARRAYS, preset)
-    if recipe.task.kind != "classification":
-        raise UserError(f"the preset {preset} is for {recipe.task.kind}; take one that classifies")
+    if recipe.task.kind != task:
+        raise UserError(f"the preset {preset} is for {recipe.task.kind}; take one for {task}")
     config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
     changes: dict[str, Any] = {"train.seed": seed_of(parameters["random_state"])}
     for name in ("epochs", "steps", "max_minutes", "batch_size", "learning_rate"):
@@ -93,6 +97,8 @@ def configuration(parameters: Mapping[str, Any]) -> RunConfig:
         changes["train.steps"] = 0  # as many and no more
     if parameters["steps"] is not None and parameters["epochs"] is None:
         changes["train.epochs"] = 1
+    if "loss" in parameters:
+        changes["task.loss"] = parameters["loss"]
     if parameters["normalise"] is not None:
         changes["data.normalise"] = parameters["normalise"]
     options = parameters["options"]
@@ -175,6 +181,7 @@ def train_in_memory(
         model=config.model.for_data(train_set.dim, len(classes), train_set.coordinates),
         train=passes(config.train, len(train_set)),
         version=version("ddeq-models"),
+        task=_task(config.task, train_set, before),
     )
     if before is not None and (config.model, config.preset) != (
         before.config.model,
@@ -210,6 +217,14 @@ def train_in_memory(
                 raise KeyboardInterrupt from None
             sys.exit(error.exit_code)
         return Trained(config, run.model(place), tuple(run.metrics()))
+
+
+def _task(task: TaskConfig, train_set: CloudDataset, before: Trained | None) -> TaskConfig:
+    """The task in the units of these clouds, or in those of the training before."""
+    if before is None:
+        return task.for_data(train_set)
+    decided = [name for name in ("centre", "unit") if hasattr(task, name)]
+    return replace(task, **{name: getattr(before.config.task, name) for name in decided})
 
 
 def _data(data: DataConfig, train_set: CloudDataset, before: Trained | None) -> DataConfig:

@@ -21,7 +21,6 @@ from ddeq_models.errors import UserError
 from ddeq_models.estimator.labels import Labels
 from ddeq_models.registry import PRESETS
 from ddeq_models.runs.pretrained import open_model, save_pretrained
-from ddeq_models.tasks.base import build_task
 
 __all__ = ["Kept", "read_folder", "write_folder"]
 
@@ -74,16 +73,21 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str | bool | None) else None
 
 
-def read_folder(source: str | Path, device: torch.device) -> Kept:
+def read_folder(source: str | Path, device: torch.device, task: str) -> Kept:
     """Read a run folder, a model folder or a shipped model.
 
+    Args:
+        source: Which.
+        device: Where to put the model.
+        task: What it must be made for.
+
     Raises:
-        UserError: It is none of these, it is damaged, or it does not classify.
+        UserError: It is none of these, it is damaged, or it is for another task.
     """
     folder = open_model(source)
     config = folder.config()
-    if build_task(config).command != "predict":
-        raise UserError(f"{source} is a model for {config.task.kind}; give one that classifies")
+    if config.task.kind != task:
+        raise UserError(f"{source} is a model for {config.task.kind}; give one for {task}")
     try:
         labels, parameters = _read(parse_json(read_owned(folder.path, FILE)))
     except FileNotFoundError:

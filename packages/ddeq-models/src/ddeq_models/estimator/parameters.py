@@ -50,17 +50,19 @@ class Parameters:
         from sklearn.utils import (
             ClassifierTags,
             InputTags,
+            RegressorTags,
             Tags,
             TargetTags,
             TransformerTags,
         )
 
-        classifies = self._estimator_type == "classifier"
+        kind = self._estimator_type
         return Tags(
-            estimator_type=self._estimator_type,
-            target_tags=TargetTags(required=True),
-            transformer_tags=None if classifies else TransformerTags(preserves_dtype=[]),
-            classifier_tags=ClassifierTags() if classifies else None,
+            estimator_type=kind,
+            target_tags=TargetTags(required=True, multi_output=kind == "regressor"),
+            transformer_tags=TransformerTags(preserves_dtype=[]) if kind == "transformer" else None,
+            classifier_tags=ClassifierTags() if kind == "classifier" else None,
+            regressor_tags=RegressorTags() if kind == "regressor" else None,
             input_tags=InputTags(three_d_array=True),
         )
 

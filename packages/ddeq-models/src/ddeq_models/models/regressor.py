@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ddeq_models.models.base import Numbers
 from ddeq_models.models.classifier import CloudEquilibrium, CloudEquilibriumConfig, as_ours
+from ddeq_models.models.description import describe, description_size
 from ddeq_models.registry import register_model
+from set_attention import mean_pool
 
 
 @dataclass(frozen=True)
@@ -18,16 +21,23 @@ class DDEQRegressorConfig(CloudEquilibriumConfig):
 
     Attributes:
         outputs: how many numbers it says of a cloud.
+        direct: whether a linear map of the cloud's moments and quantiles is added to what the
+            equilibrium says, so that what is nearly linear in these need not be learned; see
+            `Moments`.
     """
 
     kind: ClassVar[str] = "ddeq-regressor"
     task: ClassVar[str] = "regression"
 
     outputs: int = 1
+    direct: bool = True
 
 
 _PRESETS = {
-    "ddeq-regressor": (as_ours(DDEQRegressorConfig), "equilibrium of marked particles; ours")
+    "ddeq-regressor": (
+        as_ours(DDEQRegressorConfig, summary_dropout=0.0, hiding=0.0),
+        "equilibrium of marked particles; ours",
+    )
 }
 
 
@@ -47,6 +57,18 @@ class DDEQRegressorModel(CloudEquilibrium):
     def __init__(self, config: DDEQRegressorConfig) -> None:
         super().__init__(config)
         self.head = nn.Linear(self.width, config.outputs)
+        self.direct: Moments | None = None
+        if config.direct:
+            self.direct = Moments(config.point_dim, config.placed, config.outputs)
+            nn.init.zeros_(self.head.weight)  # the training begins with what moments tell
+            nn.init.zeros_(self.head.bias)
+
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+        """See `CloudEquilibrium.fit`; and the moments, from which the training begins."""
+        super().fit(points, weights, labels)
+        if self.direct is not None:
+            numbers = labels is not None and labels.is_floating_point()
+            self.direct.fit(points, weights, labels if numbers else None)
 
     def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Numbers:
         """Numbers and equilibria.
@@ -60,9 +82,106 @@ class DDEQRegressorModel(CloudEquilibrium):
             ValueError: the shapes are not those.
         """
         solution = self.equilibrium(self.encode(points, weights), trajectory=trajectory)
-        return Numbers(self.read(solution.measure.points), solution)
+        values = self.read(solution.measure.points)
+        if self.direct is not None:
+            values = values + self.direct(points, weights)
+        return Numbers(values, solution)
 
     def read(self, particles: Tensor) -> Tensor:
         """Numbers ``(B, outputs)`` of equilibria ``(B, particles, dim)``."""
         values: Tensor = self.head(self.dropout(self.pool(particles)))
         return values
+
+
+class Moments(nn.Module):
+    r"""A linear map of standardised moments and quantiles of clouds, found in training clouds.
+
+    Of `describe`, whose scales are logarithms, and beside these of what has a unit: the deviation
+    s_k along each axis and s_k^2, the radius r and r^2, where r^2 is the mean of the s_k^2, and the
+    volume ``√det C`` of the covariance.
+
+    Args:
+        dim: columns of a point.
+        placed: see `describe`.
+        outputs: how many numbers it gives.
+    """
+
+    centre: Tensor
+    unit: Tensor
+
+    def __init__(self, dim: int, placed: bool, outputs: int) -> None:
+        super().__init__()
+        self.placed = placed
+        size = description_size(dim, placed) + 2 * dim + 3
+        self.register_buffer("centre", torch.zeros(size))
+        self.register_buffer("unit", torch.ones(size))
+        self.linear = nn.Linear(size, outputs, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    @torch.no_grad()
+    def fit(self, points: Tensor, weights: Tensor, numbers: Tensor | None) -> None:
+        """Take units from clouds, and the map that the training begins with.
+
+        Args:
+            points: ``(C, n, dim)``, at least one cloud.
+            weights: ``(C, n)``.
+            numbers: ``(C, outputs)``, standardised, which are then told by ridge regression; None
+                leaves the map at 0.
+        """
+        found = self._of(points, weights)
+        spread = found.std(0, correction=0)
+        self.centre.copy_(found.mean(0))
+        self.unit.copy_(torch.where(spread > 1e-6, spread, 1))
+        if numbers is not None and len(found) > 2:
+            slope = ridge(self._standard(found).cpu().double(), numbers.cpu().double())
+            self.linear.weight.copy_(slope.T)
+
+    def forward(self, points: Tensor, weights: Tensor) -> Tensor:
+        """Numbers ``(B, outputs)``."""
+        with torch.no_grad():
+            standard = self._standard(self._of(points, weights))
+        out: Tensor = self.linear(standard)
+        return out
+
+    def _standard(self, found: Tensor) -> Tensor:
+        # A cloud unlike all others shall not be carried away.
+        return ((found - self.centre) / self.unit).clamp(-8, 8)
+
+    def _of(self, points: Tensor, weights: Tensor) -> Tensor:
+        described = describe(points, weights, placed=self.placed)
+        inside = (weights > 0).unsqueeze(-1)
+        x = torch.where(inside, points, 0)
+        x = torch.where(inside, x - mean_pool(x, weights).unsqueeze(-2), 0)
+        squares = mean_pool(x.square(), weights)
+        square = squares.mean(-1, keepdim=True)
+        covariance = (weights.unsqueeze(-1) * x).mT @ x
+        volume = torch.linalg.det(covariance.cpu().double()).clamp(min=0).sqrt().to(x)
+        parts = [described, squares.sqrt(), squares, square.sqrt(), square, volume.unsqueeze(-1)]
+        return torch.cat(parts, -1)
+
+
+def ridge(x: Tensor, y: Tensor) -> Tensor:
+    r"""Ridge regression whose penalty is chosen by generalised cross-validation.
+
+    With ``x = U S Vᵀ`` and the shrinkage ``s² / (s² + λ)``, of trace df, the penalty λ of each
+    column of y is the one of least ``‖y − ŷ‖² / (C − 1 − df)²`` (Golub, Heath and Wahba 1979),
+    among powers of the root of ten from 1e-2 to 1e6.
+
+    Args:
+        x: ``(C, F)``, of means 0.
+        y: ``(C, k)``, of means 0.
+
+    Returns:
+        ``(F, k)``.
+    """
+    u, s, vt = torch.linalg.svd(x, full_matrices=False)
+    seen = u.T @ y  # (r, k)
+    penalties = 10.0 ** torch.arange(-2, 6.25, 0.5, dtype=x.dtype, device=x.device)
+    shrink = s.square()[:, None] / (s.square()[:, None] + penalties)  # (r, L)
+    outside = (y.square().sum(0) - seen.square().sum(0)).clamp(min=0)
+    left = torch.einsum("rl,rk->lk", (1 - shrink).square(), seen.square()) + outside
+    free = (len(x) - 1 - shrink.sum(0)).clamp(min=1e-3)
+    best = (left / free.square()[:, None]).argmin(0)  # (k,)
+    scaled = seen * s[:, None] / (s.square()[:, None] + penalties[best])
+    slope: Tensor = vt.T @ scaled
+    return slope

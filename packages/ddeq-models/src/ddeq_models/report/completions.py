@@ -32,7 +32,8 @@ def completions(story: Story) -> str:
         f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
         for name, png in story.pictures.items()
     )
-    return f'<h3>Completions</h3><div class="pictures">{shown}</div>'
+    title = "Completions" if story.config["task"]["kind"] == "completion" else "Predictions"
+    return f'<h3>{title}</h3><div class="pictures">{shown}</div>'
 
 
 def worst(story: Story) -> str:

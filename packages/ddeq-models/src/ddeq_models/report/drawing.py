@@ -11,6 +11,7 @@ from torch import nn
 
 from ddeq_data import CloudDataset
 from ddeq_models.models.classifier import DDEQ
+from ddeq_models.report.answers import answer_pictures
 from ddeq_models.report.pictures import (
     draw_completions,
     draw_confusion_matrix,
@@ -24,6 +25,7 @@ from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.base import Task
 from ddeq_models.tasks.classification import Classification
 from ddeq_models.tasks.completion import Completion
+from ddeq_models.tasks.regression import Regression
 from ddeq_models.tasks.tally import Columns
 
 __all__ = ["DRAWINGS", "draw_if_possible"]
@@ -124,6 +126,19 @@ def draw_completion(done: Finished) -> None:
     run.write_picture("completions.png", picture)
 
 
+def draw_answers(done: Finished) -> None:
+    """Draw curves, and predictions beside the truth: of numbers, or of labels of points."""
+    figure, title = ("r2", "R2") if isinstance(done.task, Regression) else ("miou", "mIoU")
+    tolerance = getattr(done.run.config().model, "rtol", None)
+    curves = draw_training_curves(
+        done.run.metrics(), tolerance, loss="", figure_name=figure, title=title
+    )
+    done.run.write_picture("training_curves.png", curves)
+    pictures = answer_pictures(done.task, done.model, done.test_set, done.device, done.columns)
+    for name, png in pictures.items():
+        done.run.write_picture(f"{name}.png", png)
+
+
 def _of_classes(shown: int, test_set: CloudDataset) -> str:
     there = classes_in(test_set)
     return f"{shown} of {there} classes" if shown < there else ""
@@ -132,4 +147,6 @@ def _of_classes(shown: int, test_set: CloudDataset) -> str:
 DRAWINGS: dict[str, Callable[[Finished], None]] = {
     "classification": draw_classification,
     "completion": draw_completion,
+    "regression": draw_answers,
+    "segmentation": draw_answers,
 }

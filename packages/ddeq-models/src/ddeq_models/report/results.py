@@ -17,6 +17,10 @@ __all__ = ["results"]
 _COLUMNS = (
     ("test_accuracy", "Accuracy", "{:.2%}", max),
     ("test_mean_class_accuracy", "Mean class accuracy", "{:.2%}", max),
+    ("test_r2", "R2", "{:.4f}", max),
+    ("test_mae", "Mean absolute error", "{:.4g}", min),
+    ("test_miou", "mIoU", "{:.2%}", max),
+    ("test_cloud_miou", "mIoU of clouds", "{:.2%}", max),
     ("test_energy_distance", "Energy distance", "{:.4f}", min),
     ("test_chamfer_l1", "Chamfer l1", "{:.4f}", min),
     ("test_chamfer_l2", "Chamfer l2", "{:.4f}", min),

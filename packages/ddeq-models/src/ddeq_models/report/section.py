@@ -17,6 +17,8 @@ __all__ = ["section"]
 _CURVES = (
     ("loss", "Loss", False),
     ("accuracy", "Accuracy", False),
+    ("r2", "R2", False),
+    ("miou", "Mean intersection over union", False),
     ("energy_distance", "Energy distance", False),
     ("chamfer_l1", "Chamfer distance, l1", False),
     ("solver_steps_mean", "Evaluations of the cell per cloud", False),
@@ -31,6 +33,7 @@ def section(number: int, story: Story) -> str:
         _curves(story),
         _solver(story),
         _confusion(story),
+        _each(story),
         flows(number, story),
         completions(story),
         _failures(story),
@@ -124,6 +127,32 @@ def _confusion(story: Story) -> str:
         "<h3>Confusion matrix</h3><p>A row for each true class, a column for each answer.</p>"
         f'<div class="wide"><table class="confusion"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _each(story: Story) -> str:
+    """The figures of each number of a regression, or of each label of a segmentation."""
+    targets, ious = story.result.get("targets"), story.result.get("ious")
+    if targets:
+        heads = ("R2", "Mean absolute error", "Root mean squared error")
+        rows = {
+            name: [_number(each[key], ".4g") for key in ("r2", "mae", "rmse")]
+            for name, each in targets.items()
+        }
+    elif ious:
+        heads = ("Intersection over union",)
+        rows = {name: [_number(iou, ".2%")] for name, iou in ious.items()}
+    else:
+        return ""
+    head = "".join(f'<th scope="col">{title}</th>' for title in heads)
+    body = "".join(
+        f'<tr><th scope="row">{in_html(name)}</th>{"".join(f"<td>{x}</td>" for x in cells)}</tr>'
+        for name, cells in rows.items()
+    )
+    return (
+        "<h3>Test figures of each</h3>"
+        f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

@@ -16,6 +16,7 @@ from ddeq_models.data import batches, check_fit, moved, open_split, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.classifier import DDEQ
+from ddeq_models.report.answers import ESTIMATES, PARTS, answer_pictures
 from ddeq_models.report.pictures.flow import Flow
 from ddeq_models.report.pictures.projection import Up, on_paper, principal_plane, up_of
 from ddeq_models.report.recording import recorded_flows
@@ -150,9 +151,10 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
 
 
 def _pictures(run: RunFolder) -> dict[str, bytes]:
-    """The pictures of a completion; what only bears such a name is left out."""
+    """The pictures of predictions; what only bears such a name is left out."""
     found = {}
-    for path in sorted(run.path.glob("completion*.png")):
+    names = ("completion*", ESTIMATES, PARTS)
+    for path in sorted(path for name in names for path in run.path.glob(f"{name}.png")):
         with suppress(UserError, OSError):
             content = read_owned(run.path, path.name)
             if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -180,6 +182,13 @@ def _with_completions(
         judged=count,
         unsolved=sum(not c.solved for c in judged),
     )
+
+
+def _with_answers(
+    story: Story, run: RunFolder, test_set: CloudDataset, device: torch.device
+) -> Story:
+    pictures = answer_pictures(build_task(run.config()), run.model(device), test_set, device)
+    return replace(story, pictures=pictures)
 
 
 @torch.no_grad()
@@ -268,4 +277,6 @@ def _shown(points: Array, weights: Array, up: Up) -> tuple[Array, Array]:
 STORIES: dict[str, Callable[[Story, RunFolder, CloudDataset, torch.device], Story]] = {
     "classification": _with_clouds,
     "completion": _with_completions,
+    "regression": _with_answers,
+    "segmentation": _with_answers,
 }

@@ -26,7 +26,8 @@ _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 # What the data decide.
 _DECIDED = {("data", "root"), ("data", "centre"), ("data", "unit")} | {
-    ("model", "point_dim"), ("model", "coordinates")
+    ("model", "point_dim"), ("model", "coordinates"), ("model", "classes"), ("model", "outputs"),
+    ("task", "centre"), ("task", "unit"),
 }  # fmt: skip
 _NORMALISED = {
     "set": "seen in the one frame, centre and scale, of the training clouds, so that it must come "
@@ -101,11 +102,7 @@ def train_command(config: RunConfig) -> str:
     usual = RunConfig("", (), recipe.data, recipe.model, recipe.train, task=recipe.task).to_dict()
     for section in ("task", "data", "model", "train"):
         for key, value in values[section].items():
-            if (
-                (section, key) not in _DECIDED
-                and key != "classes"
-                and value != usual[section].get(key)
-            ):
+            if (section, key) not in _DECIDED and value != usual[section].get(key):
                 text = value if isinstance(value, str) else json.dumps(value)
                 words += ["--set", f"{section}.{key}={text}"]
     return shlex.join(words)
@@ -201,7 +198,9 @@ def _training(config: RunConfig, result: Mapping[str, Any]) -> str:
     )
     again, what = f"```\n{shown(train_command(config))}\n```", "command"
     if config.data.name == ARRAYS:  # of which no command knows
-        again, what = f"```python\n{_FROM_MEMORY}\n```", "call on the same clouds"
+        other = "" if config.task.kind == TaskConfig.default_kind else ", task=config.task"
+        call = _FROM_MEMORY.format(other=other)
+        again, what = f"```python\n{call}\n```", "call on the same clouds"
     by = in_markdown(config.version) or "of an unknown version"
     epoch, epochs = result.get("epoch", config.train.epochs), config.train.epochs
     weights = "" if epoch == epochs else f" The weights are those after epoch {epoch} of {epochs}."
@@ -214,7 +213,7 @@ def _training(config: RunConfig, result: Mapping[str, Any]) -> str:
 
 _FROM_MEMORY = (
     "config = RunFolder(FOLDER).config()  # this folder\n"
-    "train(config.model, config.data, config.train, sets=(train, validation, test))"
+    "train(config.model, config.data, config.train, sets=(train, validation, test){other})"
 )
 
 
@@ -229,7 +228,8 @@ def _results(task: Task, measured: Mapping[str, float], result: Mapping[str, Any
         "| --- | --- |",
     ]
     for name, value in measured.items():
-        shown = f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
+        share = "accuracy" in name or "iou" in name
+        shown = f"{value:.2%}" if share else f"{value:.4g}"
         lines.append(f"| {card.titles[name]} | {shown} |")
     if result.get("solver_steps_mean") is not None:
         lines.append(f"| Solver's steps, mean | {result['solver_steps_mean']:.1f} |")

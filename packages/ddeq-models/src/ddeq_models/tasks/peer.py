@@ -92,7 +92,8 @@ def cheap_peer_of_numbers(
         from sklearn.ensemble import ExtraTreesRegressor
 
         name = "extra trees on moments, extents and quantiles"
-        model = ExtraTreesRegressor(200, random_state=0).fit(np.clip(x, -1e30, 1e30), y)
+        model = ExtraTreesRegressor(200, random_state=0)
+        model.fit(np.clip(x, -1e30, 1e30), y if y.shape[1] > 1 else y[:, 0])
         said = np.asarray(model.predict(np.clip(test, -1e30, 1e30))).reshape(len(test), -1)
     else:
         name, said = "ridge regression on moments and extents", _ridge(x, y, test)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from ddeq_data.datasets import TargetKind
 from ddeq_models._internal.files import write_output
 from ddeq_models._internal.text import shown
 from ddeq_models.cli.data_table import listing
@@ -13,6 +14,7 @@ from ddeq_models.config import DataConfig, Release
 from ddeq_models.data import entry, open_split
 from ddeq_models.errors import UserError
 from ddeq_models.report.pictures.clouds import draw_clouds
+from ddeq_models.report.pictures.panels import draw_targets
 from ddeq_models.report.pictures.projection import up_of
 
 
@@ -56,6 +58,13 @@ def add(commands: Any) -> Parser:
         )
     add_split(show, "train")
     add_columns(show)
+    show.add_argument(
+        "--target",
+        choices=get_args(TargetKind),
+        metavar="KIND",
+        help="what of a folder's clouds is shown: class, numbers (of targets.csv) or points (their "
+        "labels) [class]",
+    )
     show.add_argument("--out", metavar="FILE", help="the picture [NAME.png]")
     return parser
 
@@ -92,9 +101,11 @@ def run(options: argparse.Namespace) -> None:
         release=release,
         columns=options.columns or (),
         features=options.features or (),
+        target=options.target or "class",
     )
     clouds = open_split(config, options.split)
     name = f"{chosen.name} ({release})" if chosen.releases else chosen.name
     title = f"{name}, {options.split}: {len(clouds):,} clouds"
-    write_output(out, draw_clouds(clouds, title, up_of(release)))
+    draw = draw_clouds if clouds.target_kind == "class" else draw_targets
+    write_output(out, draw(clouds, title, up_of(release)))
     print("\n".join(map(shown, [*str(clouds).splitlines(), f"picture: {out}"])))

@@ -24,6 +24,7 @@ from ddeq_models.report.pictures.style import (
     series,
 )
 
+_SHARES = ("accuracy", "miou")  # drawn in per cent
 SPLITS = (("train", BLUE, "training"), ("validation", VERMILION, "validation"))
 
 
@@ -41,8 +42,8 @@ def draw_training_curves(
         records: Its records, at least those of one whole epoch.
         tolerance: The solver's, drawn as a dashed line.
         loss: What the loss is, and in which unit.
-        figure_name: The figure that is drawn beside it, as the records call it; shares of
-            ``accuracy`` are drawn in per cent.
+        figure_name: The figure that is drawn beside it, as the records call it; shares,
+            ``accuracy`` and ``miou``, are drawn in per cent.
         title: Its title.
 
     Returns:
@@ -79,8 +80,10 @@ def draw_training_curves(
             color=GREY,
         )
     _logarithmic(axes[0, 0], "{:g}")
-    if figure_name == "accuracy":
+    if figure_name in _SHARES:
         axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes[0, 1].set_ylim(top=1.0)
+    elif figure_name == "r2":
         axes[0, 1].set_ylim(top=1.0)
     else:
         _logarithmic(axes[0, 1], "{:g}")
