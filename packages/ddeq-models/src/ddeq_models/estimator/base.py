@@ -59,6 +59,8 @@ class Estimator(Parameters):
         validation_fraction: float = 0.15,
         class_weight: Any = None,
         warm_start: bool = False,
+        init: str | Path | None = None,
+        freeze: str = "none",
         options: dict[str, Any] | None = None,
         random_state: Any = 0,
         verbose: bool = False,
@@ -74,6 +76,8 @@ class Estimator(Parameters):
         self.validation_fraction = validation_fraction
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.init = init
+        self.freeze = freeze
         self.options = options
         self.random_state = random_state
         self.verbose = verbose

@@ -39,6 +39,11 @@ class DDEQClassifier(Estimator):
             clouds of each class are drawn, relative to the others, 1 where it names none.
         warm_start: Whether a second `fit` goes on from the weights that are there, in the frame
             that was found then. Its clouds must be of the same dimension and of known classes.
+        init: Weights to begin with: a run folder, a model folder or a shipped name
+            (``mnist-classifier``), whose model and kind of normalisation are taken in place of the
+            preset's. The head begins by chance unless the classes are the same.
+        freeze: What of these weights stays as it is: ``none``, ``encoder`` or ``body``; see
+            `ddeq_models.TrainConfig`.
         options: Any other key of a run's ``config.json``, as ``ddeq train --set`` knows them:
             ``{"model.dim": 32, "data.jitter": 0.1}``. They count over the parameters.
         random_state: Seed of everything random, 0 as for a run; a generator of NumPy gives one,

@@ -25,6 +25,7 @@ from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged, Interrupted, UserError
 from ddeq_models.recipes import recipe_for
 from ddeq_models.runs.folder import RunFolder
+from ddeq_models.runs.start import like_source, starting_weights
 from ddeq_models.tasks.base import build_task
 from ddeq_models.training.checkpoints import Manner
 from ddeq_models.training.loop import fit
@@ -80,12 +81,20 @@ def configuration(parameters: Mapping[str, Any]) -> RunConfig:
     Raises:
         UserError: A parameter is of no use.
     """
-    preset = parameters["preset"]
-    recipe = recipe_for(ARRAYS, preset)
-    if recipe.task.kind != "classification":
-        raise UserError(f"the preset {preset} is for {recipe.task.kind}; take one that classifies")
-    config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
-    changes: dict[str, Any] = {"train.seed": seed_of(parameters["random_state"])}
+    if parameters["init"] is not None:
+        config = like_source(str(parameters["init"]), ARRAYS)
+    else:
+        preset = parameters["preset"]
+        recipe = recipe_for(ARRAYS, preset)
+        config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
+    if config.task.kind != "classification":
+        raise UserError(
+            f"the preset {config.preset} is for {config.task.kind}; take one that classifies"
+        )
+    changes: dict[str, Any] = {
+        "train.seed": seed_of(parameters["random_state"]),
+        "train.freeze": parameters["freeze"],
+    }
     for name in ("epochs", "steps", "max_minutes", "batch_size", "learning_rate"):
         if parameters[name] is not None:
             changes[f"train.{name}"] = parameters[name]
@@ -187,6 +196,9 @@ def train_in_memory(
     task = build_task(config)
     task.check({"train": train_set, "validation": validation_set})
     rehearse(task, train_set)
+    start = None if before is None else before.model.state_dict()
+    if before is None and config.train.init:
+        start = starting_weights(config)
     with TemporaryDirectory(prefix="ddeq-") as folder:
         run = RunFolder.create(Path(folder) / "run", config)
         try:
@@ -198,7 +210,7 @@ def train_in_memory(
                 Ranks(place),
                 Manner(quiet=not verbose, checkpoint_every=math.inf),
                 odds=None if odds is None else torch.from_numpy(odds)[trained_on],
-                start=None if before is None else before.model.state_dict(),
+                start=start,
             )
         except Diverged:
             raise Diverged(

@@ -25,6 +25,7 @@ from ddeq_models.models.base import ModelConfig
 from ddeq_models.report.drawing import draw_if_possible
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
 from ddeq_models.runs.identity import identity
+from ddeq_models.runs.start import starting_weights
 from ddeq_models.tasks.base import Task, TaskConfig, build_task
 from ddeq_models.tasks.tally import SOLVER_FIGURES, to_json
 from ddeq_models.training.board import check_board
@@ -48,6 +49,8 @@ def train(
     quiet: bool = False,
     checkpoint_every: float = 30.0,
     tensorboard: bool = False,
+    compile: bool = False,
+    workers: int = 0,
 ) -> RunFolder:
     """Train a model, measure it on the test clouds, and leave a run folder with pictures.
 
@@ -74,6 +77,10 @@ def train(
         quiet: Show no progress.
         checkpoint_every: Seconds between two checkpoints; a crash costs at most that much work.
         tensorboard: Write the records for TensorBoard as well, into the run folder.
+        compile: Ask `torch.compile` for the passes of the training; it needs a C++ compiler, and
+            rounds otherwise than PyTorch does without it.
+        workers: Processes that prepare the clouds ahead of time; 0: none but this one. On a
+            processor the run is the same to the bit.
 
     Returns:
         The run folder.
@@ -84,6 +91,7 @@ def train(
         Diverged: A loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved, and the error says how to go on.
     """
+    manner = Manner(quiet, checkpoint_every, tensorboard, compile, workers)
     if tensorboard:
         check_board()
     with join_ranks(device) as ranks:
@@ -105,6 +113,8 @@ def train(
             job = build_task(config)
             job.check(dict(zip(SPLITS, found, strict=True)))
             rehearse(job, found[0])
+            if config.train.init:
+                starting_weights(config)  # what does not fit shall be said before a folder is made
             return found, config, job
 
         found, config, job = ranks.together(prepare)
@@ -114,7 +124,7 @@ def train(
             lambda: RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         )
         folder = RunFolder(ranks.of_first(path), writes=ranks.rank == 0)
-        return _complete(job, found, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+        return _complete(job, found, folder, ranks, manner)
 
 
 def resume_run(
@@ -125,6 +135,8 @@ def resume_run(
     quiet: bool = False,
     checkpoint_every: float = 30.0,
     tensorboard: bool = False,
+    compile: bool = False,
+    workers: int = 0,
 ) -> RunFolder:
     """Go on with a run that was stopped or killed; return at once if it is complete.
 
@@ -135,6 +147,8 @@ def resume_run(
         quiet: Show no progress.
         checkpoint_every: See `train`.
         tensorboard: See `train`.
+        compile: See `train`.
+        workers: See `train`.
 
     Returns:
         The run folder.
@@ -145,6 +159,7 @@ def resume_run(
         Diverged: A loss is not finite.
         Interrupted: As in `train`.
     """
+    manner = Manner(quiet, checkpoint_every, tensorboard, compile, workers)
     if tensorboard:
         check_board()
     with join_ranks(device) as ranks:
@@ -159,7 +174,7 @@ def resume_run(
             return found, job
 
         found, job = ranks.together(prepare)
-        return _complete(job, found, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+        return _complete(job, found, folder, ranks, manner)
 
 
 def _complete(
@@ -176,7 +191,9 @@ def _complete(
     if not manner.quiet and ranks.rank == 0:
         introduce(config.data, named)
     try:
-        state = fit(task, train_set, validation_set, run, ranks, manner)
+        begun = (run.path / CHECKPOINT).exists() or not config.train.init
+        start = None if begun else ranks.together(lambda: starting_weights(config))
+        state = fit(task, train_set, validation_set, run, ranks, manner, start=start)
         trained = run.model(ranks.device)  # what is measured is what was saved
         loader, _ = batches(test_set, EVALUATION_BATCH)
         columns = measure(task, trained, loader, ranks.device, ranks=ranks, thorough=True).columns()
