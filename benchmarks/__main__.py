@@ -20,7 +20,15 @@ from benchmarks.solver import (
     large_measures,
     solver_overhead,
 )
-from benchmarks.training import baselines, completion, digits_seeds, gpu, step_memory, training_step
+from benchmarks.training import (
+    baselines,
+    completion,
+    digits_seeds,
+    finetune,
+    gpu,
+    step_memory,
+    training_step,
+)
 from benchmarks.unseen import driver as unseen
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -39,6 +47,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "large-measures": large_measures,
     "attention": peers,
     "completion": completion,
+    "finetune": finetune,
     "baselines": baselines,
     "unseen": unseen,
     "gpu": gpu,
