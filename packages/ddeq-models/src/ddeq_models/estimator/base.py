@@ -29,6 +29,7 @@ from ddeq_models.estimator.labels import (
 )
 from ddeq_models.estimator.parameters import Parameters, parameters_of
 from ddeq_models.models.base import build_model
+from ddeq_models.runs.calibration import Calibration
 from ddeq_models.using.clouds import alike
 
 __all__ = ["Estimator"]
@@ -43,6 +44,7 @@ class Estimator(Parameters):
     n_features_in_: int
     n_iter_: int
     history_: tuple[Any, ...]
+    calibration_: Calibration | None
     model_: nn.Module
     config_: RunConfig
 
@@ -141,7 +143,7 @@ class Estimator(Parameters):
         )
         self.classes_, self.n_features_in_ = classes, packed.dim
         self.model_, self.config_ = trained.model, trained.config
-        self.history_ = trained.records
+        self.history_, self.calibration_ = trained.records, trained.calibration
         self.n_iter_ = int(trained.records[-1]["epoch"])
         return self
 
@@ -174,15 +176,18 @@ class Estimator(Parameters):
             kind = of_sklearn("NotFittedError", UserError)
             raise kind(f"this {type(self).__name__} is not fitted; call fit before")
 
-    def _batches(self, clouds: Any, weights: Any) -> Iterator[tuple[list[int], PointBatch]]:
-        """Clouds as the model sees them, on its device, with their numbers."""
+    def _batches(
+        self, clouds: Any, weights: Any
+    ) -> Iterator[tuple[list[int], PointBatch, torch.Tensor]]:
+        """Clouds as the model sees them, on its device, with their numbers and sizes."""
         self._check_fitted()
         packed = read_clouds(clouds, weights).clouds
         self._check_columns(packed)
         place, seen = choose_device(self.device), view(self.config_.data)
         self.model_.to(place)
         for chosen in alike(packed.sizes.tolist(), _BATCH):
-            yield chosen, packed.gather(torch.tensor(chosen)).map(seen).to(place)
+            batch = packed.gather(torch.tensor(chosen))
+            yield chosen, batch.map(seen).to(place), (batch.weights > 0).sum(-1)
 
     def save(self, folder: str | Path) -> Path:
         """Write a model folder, which every command of ``ddeq`` takes too.
@@ -200,7 +205,9 @@ class Estimator(Parameters):
             UserError: It cannot be written, or there is no model yet.
         """
         self._check_fitted()
-        kept = Kept(self.config_, self.model_, self.classes_, self.get_params())
+        kept = Kept(
+            self.config_, self.model_, self.classes_, self.get_params(), self.calibration_
+        )
         return write_folder(folder, kept)
 
     @classmethod
@@ -228,6 +235,7 @@ class Estimator(Parameters):
     def _take(self, kept: Kept, history: tuple[Any, ...]) -> None:
         """Be fitted as another one is."""
         self.classes_, self.model_, self.config_ = kept.classes, kept.model, kept.config
+        self.calibration_ = kept.calibration
         self.n_features_in_, self.history_ = kept.config.model.point_dim, history
         self.n_iter_ = int(history[-1]["epoch"]) if history else kept.config.train.epochs
 

@@ -13,6 +13,8 @@ from ddeq_models.estimator.base import Estimator
 from ddeq_models.estimator.clouds import read_clouds
 from ddeq_models.estimator.labels import Labels, read_labels, read_odds
 from ddeq_models.models.base import Output
+from ddeq_models.models.features import answer_and_features
+from ddeq_models.runs.calibration import outline
 
 
 class DDEQClassifier(Estimator):
@@ -57,6 +59,8 @@ class DDEQClassifier(Estimator):
         n_iter_: Epochs of the last training.
         history_: The records of the last training, as a run's ``metrics.jsonl`` has them.
         model_: The trained torch module.
+        calibration_: The temperature of its probabilities, and what `unlike` compares with; None
+            of a loaded model that was never calibrated.
         config_: All that decided it, a `ddeq_models.RunConfig`.
     """
 
@@ -64,6 +68,8 @@ class DDEQClassifier(Estimator):
 
     def predict_proba(self, clouds: Any, *, weights: Any = None) -> NDArray[np.float64]:
         """The probability of each class (N, classes), in the order of `classes_`.
+
+        At the temperature that was fitted on the clouds held out in training.
 
         Args:
             clouds: As in `fit`.
@@ -74,9 +80,11 @@ class DDEQClassifier(Estimator):
         """
         rows: dict[int, NDArray[np.float64]] = {}
         with torch.no_grad():
-            for chosen, batch in self._batches(clouds, weights):
+            for chosen, batch, _ in self._batches(clouds, weights):
                 output: Output = self.model_(batch.points, batch.weights)
-                found = output.logits.double().softmax(-1).cpu().numpy()
+                found = output.logits.double().cpu().softmax(-1).numpy()
+                if self.calibration_ is not None:
+                    found = self.calibration_.probabilities(output.logits).numpy()
                 if not np.isfinite(found).all():
                     raise UserError(
                         "the model gives a cloud no finite probabilities: it is very unlike those "
@@ -84,6 +92,37 @@ class DDEQClassifier(Estimator):
                     )
                 rows |= dict(zip(chosen, found, strict=True))
         return np.stack([rows[i] for i in range(len(rows))])
+
+    def unlike(self, clouds: Any, *, weights: Any = None) -> NDArray[np.bool_]:
+        """Whether each cloud (N,) is unlike all that was seen in training.
+
+        Of clouds like those of the training one in twenty is called so; see
+        `ddeq_models.runs.calibration`.
+
+        Args:
+            clouds: As in `fit`.
+            weights: As in `fit`.
+
+        Raises:
+            UserError: They are no clouds, of another dimension, or nothing is fitted yet; or
+                nothing is known of the training: of a model of an older version, or one without
+                a head.
+        """
+        self._check_fitted()
+        known = self.calibration_
+        if known is None:
+            raise UserError(
+                "nothing is known of the clouds of this model's training; fit it again, or "
+                "ddeq calibrate its folder"
+            )
+        rows: dict[int, bool] = {}
+        with torch.no_grad():
+            for chosen, batch, count in self._batches(clouds, weights):
+                _, found = answer_and_features(self.model_, batch.points, batch.weights)
+                outlines = outline(batch.points, batch.weights, count, len(known.place))
+                unlike = (known.unlike(found, outlines) > 1).any(1).tolist()
+                rows |= dict(zip(chosen, unlike, strict=True))
+        return np.array([rows[i] for i in range(len(rows))])
 
     def predict(self, clouds: Any, *, weights: Any = None) -> Labels:
         """The most probable class of each cloud (N,); see `predict_proba`."""

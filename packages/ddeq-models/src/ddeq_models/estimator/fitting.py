@@ -23,7 +23,9 @@ from ddeq_models.data import framed
 from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged, Interrupted, UserError
+from ddeq_models.measuring.calibrate import calibration_of
 from ddeq_models.recipes import recipe_for
+from ddeq_models.runs.calibration import Calibration
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.runs.start import like_source, starting_weights
 from ddeq_models.tasks.base import build_task
@@ -44,11 +46,13 @@ class Trained:
         config: All that decided it.
         model: The model, in evaluation mode.
         records: What its ``metrics.jsonl`` held.
+        calibration: How far its answers can be trusted.
     """
 
     config: RunConfig
     model: nn.Module
     records: tuple[Mapping[str, Any], ...]
+    calibration: Calibration | None = None
 
 
 def seed_of(random_state: Any) -> int:
@@ -221,7 +225,9 @@ def train_in_memory(
             if error.exit_code == Interrupted.exit_code:
                 raise KeyboardInterrupt from None
             sys.exit(error.exit_code)
-        return Trained(config, run.model(place), tuple(run.metrics()))
+        model = run.model(place)
+        calibration = calibration_of(task, model, train_set, validation_set, place)
+        return Trained(config, model, tuple(run.metrics()), calibration)
 
 
 def _data(data: DataConfig, train_set: CloudDataset, before: Trained | None) -> DataConfig:

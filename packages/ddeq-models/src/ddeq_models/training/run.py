@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ddeq_data import CloudDataset
 from ddeq_models.config import DataConfig, RunConfig, TrainConfig, default_task, passes
@@ -20,13 +21,16 @@ from ddeq_models.data import (
 from ddeq_models.data.arrays import Sets, open_sets
 from ddeq_models.distributed import Ranks, join_ranks
 from ddeq_models.errors import Interrupted
+from ddeq_models.measuring.calibrate import calibration_of
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.models.base import ModelConfig
 from ddeq_models.report.drawing import draw_if_possible
+from ddeq_models.runs.calibration import write_calibration
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
 from ddeq_models.runs.identity import identity
 from ddeq_models.runs.start import starting_weights
 from ddeq_models.tasks.base import Task, TaskConfig, build_task
+from ddeq_models.tasks.classification import Classification
 from ddeq_models.tasks.tally import SOLVER_FIGURES, to_json
 from ddeq_models.training.board import check_board
 from ddeq_models.training.checkpoints import Manner, how_to_go_on
@@ -195,6 +199,11 @@ def _complete(
         start = None if begun else ranks.together(lambda: starting_weights(config))
         state = fit(task, train_set, validation_set, run, ranks, manner, start=start)
         trained = run.model(ranks.device)  # what is measured is what was saved
+        temperature = ranks.of_first(
+            ranks.together(lambda: _calibrated(task, trained, sets, run, ranks))
+        )
+        if isinstance(task, Classification) and temperature is not None:
+            task.temperature = temperature
         loader, _ = batches(test_set, EVALUATION_BATCH)
         columns = measure(task, trained, loader, ranks.device, ranks=ranks, thorough=True).columns()
         if ranks.rank == 0:
@@ -211,6 +220,7 @@ def _complete(
                     "epoch": state.kept_epoch,
                     **_named(to_json(state.kept), "validation", solver=False),
                     **_named(to_json(task.figures(columns)), "test", solver=True),
+                    **({} if temperature is None else {"temperature": temperature}),
                     **task.result(columns),
                     **task.aside(named, normaliser(config.data), state.kept, run.metrics()),
                     "device": str(ranks.device),
@@ -225,6 +235,19 @@ def _complete(
     finally:
         run.release()
     return run
+
+
+def _calibrated(
+    task: Task, model: nn.Module, sets: Sequence[CloudDataset], run: RunFolder, ranks: Ranks
+) -> float | None:
+    """The temperature of a trained model, whose calibration is written; None if there is none."""
+    if ranks.rank:
+        return None
+    found = calibration_of(task, model, sets[0], sets[1], ranks.device)
+    if found is None:
+        return None
+    write_calibration(run.path, found)
+    return float(found.temperature)
 
 
 def _named(figures: dict[str, float | None], split: str, *, solver: bool) -> dict[str, Any]:

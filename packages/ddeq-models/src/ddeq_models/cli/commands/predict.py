@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from ddeq_models._internal.files import json_line
@@ -35,7 +36,8 @@ def add(commands: Any) -> Parser:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print a JSON object a line: file, label, probabilities",
+        help="print a JSON object a line: file, label, probabilities, converged, message, "
+        "unlike (the training; null: not known), why",
     )
     return parser
 
@@ -53,11 +55,10 @@ def run(options: argparse.Namespace) -> None:
         name = shown(prediction.file)
         if not prediction.converged:
             print(f"ddeq: warning: {name}: {prediction.message}", file=sys.stderr)
+        if prediction.unlike:
+            print(f"ddeq: warning: {name}: {prediction.why}", file=sys.stderr)
         if options.json:
-            told = {name: getattr(prediction, name) for name in ("file", "label", "probabilities")}
-            if not prediction.converged:
-                told |= {"converged": False, "message": prediction.message}
-            print(json_line(told))
+            print(json_line(asdict(prediction)))
         else:
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             rest = "  ".join(f"{shown(kind)} {p:.4f}" for kind, p in ranked if p >= 5e-5)
