@@ -195,7 +195,7 @@ class DDEQ(EquilibriumModel):
             start = self.start if self.marks is None else self.marks.detach()
         # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
         start = start.to(self.head.weight.dtype)
-        points = start.expand(len(matrix), config.particles, config.dim)
+        points = start.expand(matrix.shape[0], config.particles, config.dim)
 
         return self.solve(
             points, self.marks, context, rtol=rtol, max_steps=max_steps, trajectory=trajectory
