@@ -16,9 +16,9 @@ from ddeq_models.distributed import Ranks
 from ddeq_models.models.base import build_model
 from ddeq_models.tasks.base import build_task
 from ddeq_models.tasks.tally import Figures, Tally
+from ddeq_models.training.feeding import Prepared
 from ddeq_models.training.forecast import fit_to_data
 from ddeq_models.training.optimiser import learning_rate
-from ddeq_models.training.feeding import Prepared
 from ddeq_models.training.state import State
 from ddeq_models.training.step import optimise
 from wgf_solver import AdjointWarning

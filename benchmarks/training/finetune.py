@@ -118,9 +118,7 @@ def table(figures: dict[str, Any]) -> str:
         for size in sizes:
             mine = [r for r in figures["runs"] if (r["way"], r["clouds"]) == (way, size)]
             every = [r["accuracy"] for r in mine]
-            cells.append(
-                f"{statistics.mean(every):.1%} ({min(every):.1%} to {max(every):.1%})"
-            )
+            cells.append(f"{statistics.mean(every):.1%} ({min(every):.1%} to {max(every):.1%})")
         lines.append(f"| {way} | " + " | ".join(cells) + " |")
     seconds = statistics.mean(row["seconds"] for row in figures["runs"])
     return "\n".join([*lines, "", f"{seconds:.0f} s a training on average"])

@@ -14,8 +14,8 @@ from ddeq_models import DDEQ, DataConfig, DDEQConfig, RunConfig, TrainConfig, Us
 from ddeq_models.config import SolverPhase
 from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.classification import Classification, Labelled
-from ddeq_models.training.optimiser import learning_rate
 from ddeq_models.training.feeding import Prepared
+from ddeq_models.training.optimiser import learning_rate
 from ddeq_models.training.state import State
 from ddeq_models.training.step import optimise
 

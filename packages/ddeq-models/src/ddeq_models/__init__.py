@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ddeq_models.data import DataSet, register_data
     from ddeq_models.errors import Diverged, Interrupted, UserError
     from ddeq_models.estimator import DDEQClassifier, DDEQTransformer
+    from ddeq_models.measuring.calibrate import calibrate
     from ddeq_models.measuring.diagnose import diagnose
     from ddeq_models.measuring.evaluate import evaluate
     from ddeq_models.models.base import Output
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from ddeq_models.tasks.tally import Tally
     from ddeq_models.training import resume_run, train
     from ddeq_models.using.complete import CompletedFile, complete
+    from ddeq_models.using.embed import Embedding, embed
+    from ddeq_models.using.export import Exported, export
     from ddeq_models.using.predict import Prediction, predict
 
 follow_moves()
@@ -48,6 +51,7 @@ _HOMES = {
     "data": ("DataSet", "register_data"),
     "errors": ("Diverged", "Interrupted", "UserError"),
     "estimator": ("DDEQClassifier", "DDEQTransformer"),
+    "measuring.calibrate": ("calibrate",),
     "measuring.diagnose": ("diagnose",),
     "measuring.evaluate": ("evaluate",),
     "models.base": ("Output",),
@@ -63,6 +67,8 @@ _HOMES = {
     "tasks.tally": ("Tally",),
     "training": ("resume_run", "train"),
     "using.complete": ("CompletedFile", "complete"),
+    "using.embed": ("Embedding", "embed"),
+    "using.export": ("Exported", "export"),
     "using.predict": ("Prediction", "predict"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
@@ -87,6 +93,8 @@ __all__ = [
     "DataConfig",
     "DataSet",
     "Diverged",
+    "Embedding",
+    "Exported",
     "Interrupted",
     "ModelConfig",
     "Output",
@@ -100,9 +108,12 @@ __all__ = [
     "TaskConfig",
     "TrainConfig",
     "UserError",
+    "calibrate",
     "complete",
     "diagnose",
+    "embed",
     "evaluate",
+    "export",
     "from_pretrained",
     "predict",
     "register_data",

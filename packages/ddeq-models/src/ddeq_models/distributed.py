@@ -199,8 +199,11 @@ def _number(name: str, default: int | None = None) -> int:
     text = os.environ.get(name, None if default is None else str(default))
     if text is None:
         raise UserError(f"WORLD_SIZE is set but {name} is not set; {_TORCHRUN}")
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or (
-        name == "WORLD_SIZE" and int(text) < 1
+    if (
+        not text.isascii()
+        or not text.isdigit()
+        or len(text) > 9
+        or (name == "WORLD_SIZE" and int(text) < 1)
     ):
         raise UserError(f"{name} must be a whole number, got {text[:40]!r}; {_TORCHRUN}")
     return int(text)

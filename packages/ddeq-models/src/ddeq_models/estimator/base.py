@@ -205,9 +205,7 @@ class Estimator(Parameters):
             UserError: It cannot be written, or there is no model yet.
         """
         self._check_fitted()
-        kept = Kept(
-            self.config_, self.model_, self.classes_, self.get_params(), self.calibration_
-        )
+        kept = Kept(self.config_, self.model_, self.classes_, self.get_params(), self.calibration_)
         return write_folder(folder, kept)
 
     @classmethod

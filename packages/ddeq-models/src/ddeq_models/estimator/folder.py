@@ -59,9 +59,7 @@ def write_folder(folder: str | Path, kept: Kept) -> Path:
     if isinstance(begun := kept.parameters.get("init"), Path):
         parameters["init"] = str(begun)
     document = json_document({"labels": labels, "parameters": parameters})
-    path = save_pretrained(
-        kept.model, folder, config=kept.config, calibration=kept.calibration
-    )
+    path = save_pretrained(kept.model, folder, config=kept.config, calibration=kept.calibration)
     try:
         write_atomically(path / FILE, (document + "\n").encode())
     except OSError as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ddeq_models.estimator.base import Estimator
 from ddeq_models.estimator.classifier import DDEQClassifier
 from ddeq_models.estimator.folder import Kept
-from ddeq_models.models.features import check_features, answer_and_features
+from ddeq_models.models.features import answer_and_features, check_features
 
 
 class DDEQTransformer(Estimator):

@@ -16,12 +16,18 @@ from torch.nn import functional
 from ddeq_data import CloudDataset
 from ddeq_models._internal.device import choose_device
 from ddeq_models.config import RunConfig
-from ddeq_models.data import batches, check_fit, moved, view
+from ddeq_models.data import check_fit, moved, view
 from ddeq_models.data.arrays import Sets, open_sets
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.features import answer_and_features, has_features
-from ddeq_models.runs.calibration import Calibration, outline, relative, write_calibration
+from ddeq_models.runs.calibration import (
+    Calibration,
+    as_written,
+    outline,
+    relative,
+    write_calibration,
+)
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import Task, build_task
 from ddeq_models.tasks.classification import Classification
@@ -117,19 +123,21 @@ def calibration_of(
     dim = task.config.model.point_dim - len(task.config.data.features)
     place, size = known.outlines[:, 2 : 2 + dim].mean(0), known.outlines[:, 1].mean()
     shapes = relative(known.outlines, place, size)
-    found = Calibration(
-        torch.tensor(temperature, dtype=torch.float64),
+    parts = (
+        torch.tensor(temperature),
         centres,
         whitening(within),
         place,
         size,
         shapes.mean(0),
         whitening(shapes - shapes.mean(0), _ROUGH),
-        torch.ones(2, dtype=torch.float64),
-        torch.tensor([len(known.labels), len(held.labels)], dtype=torch.float64),
-        torch.tensor(errors, dtype=torch.float64),
+        torch.ones(2),
+        torch.tensor([len(known.labels), len(held.labels)]),
+        torch.tensor(errors),
     )
-    return replace(found, limits=chosen_limits(found.unlike(held.features, held.outlines)))
+    found = Calibration(*(as_written(part) for part in parts))
+    limits = chosen_limits(found.unlike(held.features, held.outlines))
+    return replace(found, limits=as_written(limits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +233,8 @@ def chosen_limits(distances: Tensor) -> Tensor:
         if int((distances > candidate).any(1).sum()) > allowed:
             break
         limits = candidate
-    return limits.clamp(min=torch.finfo(torch.float32).tiny)
+    # Above what rounding to float32 makes of the cloud that is at the limit.
+    return limits.clamp(min=1e-6) * (1 + 1e-6)
 
 
 def _confidence(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,15 @@ from ddeq_models.errors import UserError
 from ddeq_models.runs.places import CALIBRATION
 from set_attention import mean_pool
 
-__all__ = ["Calibration", "in_words", "outline", "read_calibration", "relative", "write_calibration"]
+__all__ = [
+    "Calibration",
+    "as_written",
+    "in_words",
+    "outline",
+    "read_calibration",
+    "relative",
+    "write_calibration",
+]
 
 EXTENTS = 3  # the largest ones of a cloud that are looked at
 _LEAST = 1e-3  # an extent, by the size, below which a cloud is flat
@@ -109,7 +117,7 @@ def in_words(factors: Tensor) -> str:
     """
     of_features, of_shape = factors.tolist()
     parts = [
-        f"{what}, {factor**0.5:.3g} times as far off as the limit"
+        f"{what} ({factor**0.5:.3g} times the limit)"
         for what, factor in (
             ("its number of points, size, place or extents", of_shape),
             ("what the model reads its answer from", of_features),
@@ -156,6 +164,11 @@ def relative(outlines: Tensor, place: Tensor, size: Tensor) -> Tensor:
     return torch.cat([*logarithms, off], 1)
 
 
+def as_written(tensor: Tensor) -> Tensor:
+    """Numbers as a file holds them, float32, in float64: what is read is what was written."""
+    return tensor.float().double()
+
+
 def write_calibration(folder: Path, calibration: Calibration) -> None:
     """Write it into a run folder or model folder.
 
@@ -163,7 +176,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
         OSError: The folder cannot be written to.
     """
     tensors = {
-        field.name: getattr(calibration, field.name).double().contiguous().float()
+        field.name: getattr(calibration, field.name).float().contiguous()
         for field in fields(calibration)
     }
     write_atomically(folder / CALIBRATION, save(tensors, {"format": "pt"}))

@@ -24,6 +24,7 @@ from ddeq_models.tasks.base import Task
 
 __all__ = ["Feed", "Prepared"]
 
+
 @dataclass(frozen=True)
 class Prepared:
     """What a process works on in a step.

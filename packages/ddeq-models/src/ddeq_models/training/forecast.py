@@ -44,9 +44,7 @@ def fit_to_data(
     model.fit(batch.points, batch.weights, batch.labels)  # type: ignore[operator]
 
 
-def seconds_a_step(
-    task: Task, model: nn.Module, steps: Iterable[Prepared], ranks: Ranks
-) -> float:
+def seconds_a_step(task: Task, model: nn.Module, steps: Iterable[Prepared], ranks: Ranks) -> float:
     """Time a few steps of a copy of the model.
 
     Args:

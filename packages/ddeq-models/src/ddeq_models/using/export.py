@@ -74,7 +74,8 @@ def export(run: str | Path, out: str | Path, *, steps: int | None = None) -> Exp
     solver reached its tolerance. ``config.json`` with the classes is among its extra files.
 
     Where a run has ``data.points``, it samples clouds to as many points: the file does not, and
-    wants clouds of about as many.
+    wants clouds of about as many. A model with ``rows`` chooses among the points of a larger cloud;
+    the file takes no larger ones: `ddeq_data.FarthestSample` makes them smaller.
 
     Args:
         run: The run folder, a model folder, or the name of a shipped model.
@@ -107,7 +108,7 @@ def export(run: str | Path, out: str | Path, *, steps: int | None = None) -> Exp
     temperature = 1.0 if calibration is None else float(calibration.temperature)
     whole = _Whole(model.requires_grad_(False), normaliser(config.data), temperature).eval()
     dim = config.model.point_dim
-    program = _exported(whole, dim)
+    program = _exported(whole, dim, getattr(config.model, "rows", 0) or None)
     difference = _difference(whole, program, dim)
     if not difference <= _TOLERANCE:
         raise UserError(
@@ -130,8 +131,8 @@ def _clouds(batch: int, count: int, dim: int, seed: int = 0) -> tuple[Tensor, Te
     return points, weights / weights.sum(-1, keepdim=True)
 
 
-def _exported(whole: nn.Module, dim: int) -> torch.export.ExportedProgram:
-    shapes = {0: torch.export.Dim("clouds"), 1: torch.export.Dim("points")}
+def _exported(whole: nn.Module, dim: int, most: int | None) -> torch.export.ExportedProgram:
+    shapes = {0: torch.export.Dim("clouds"), 1: torch.export.Dim("points", max=most)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, of how it goes about it
@@ -140,7 +141,9 @@ def _exported(whole: nn.Module, dim: int) -> torch.export.ExportedProgram:
             )
     except Exception as error:  # whatever PyTorch raises, the model is not to be exported
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"PyTorch {torch.__version__} cannot export this model: {reason}") from error
+        raise UserError(
+            f"PyTorch {torch.__version__} cannot export this model: {reason}"
+        ) from error
 
 
 def _difference(whole: nn.Module, program: torch.export.ExportedProgram, dim: int) -> float:

@@ -53,8 +53,6 @@ def run(options: argparse.Namespace) -> None:
     path = write_embedding(found, options.out)
     for name, converged in zip(found.names, found.converged, strict=True):
         if not converged:
-            print(
-                f"ddeq: warning: {shown(name)}: its equilibrium was not reached", file=sys.stderr
-            )
+            print(f"ddeq: warning: {shown(name)}: its equilibrium was not reached", file=sys.stderr)
     count, width = found.features.shape
     print(f"{count:,} clouds, {width} features each: {shown(str(path))}")
