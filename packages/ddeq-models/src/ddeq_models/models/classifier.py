@@ -206,7 +206,7 @@ class CloudEquilibrium(EquilibriumModel):
             start = self.start if self.marks is None else self.marks.detach()
         # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
         start = start.to(self.cell.output_norm.weight.dtype)
-        clouds = len(context.bilinear.matrix)
+        clouds = context.bilinear.matrix.shape[0]  # of a program for any number of them
         return start.expand(clouds, self.config.particles, self.config.dim)
 
     def equilibrium(

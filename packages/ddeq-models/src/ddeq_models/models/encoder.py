@@ -167,11 +167,12 @@ class PointEncoder(nn.Module):
         with torch.no_grad():
             described = None if self.description is None else self._described(points, weights)
             points, weights = self.seen(points, weights)
-            shown = points.new_ones(len(points), 1, 1)
+            shown = points.new_ones(points.shape[0], 1, 1)
             if self.training and self.hiding:
                 shown = (torch.rand_like(shown) >= self.hiding).to(points.dtype)
             told = torch.cat([points, shown.expand(*points.shape[:-1], 1)], -1)
-        packs = points.device.type == "cpu"  # on a GPU the host would wait for the sizes
+        # On a GPU the host would wait for the sizes, and what is compiled shall not look at them.
+        packs = points.device.type == "cpu" and not torch.compiler.is_compiling()
         views = by_size(self._views, told, weights) if packs else self._views(told, weights)
         layout: Packed | Padded = Packed(weights) if packs else Padded(weights)
         lifted = self.lift(layout.rows(views), layout.mass)

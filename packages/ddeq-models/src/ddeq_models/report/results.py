@@ -27,6 +27,8 @@ _COLUMNS = (
     ("test_wasserstein", "Exact W2", "{:.4f}", min),
     ("test_f_score", "F-score", "{:.3f}", max),
     ("test_loss", "Loss", "{:.4f}", min),
+    ("test_calibration_error", "Calibration error", "{:.2%}", min),
+    ("test_calibrated_error", "the same, calibrated", "{:.2%}", min),
     ("parameters", "Parameters", "{:,.0f}", min),
     ("solver_steps_mean", "Evaluations", "{:.1f}", None),
     ("residual_max", "Largest residual", "{:.1e}", None),
