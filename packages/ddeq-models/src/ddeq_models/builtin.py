@@ -6,6 +6,7 @@ Each registers itself when it is imported; see `ddeq_models.registry`.
 
 import ddeq_models.models.classifier
 import ddeq_models.models.completer
+import ddeq_models.models.paper
 import ddeq_models.models.baselines
 import ddeq_models.tasks.classification
 import ddeq_models.tasks.completion

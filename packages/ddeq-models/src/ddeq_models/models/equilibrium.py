@@ -92,7 +92,7 @@ class EquilibriumModel(nn.Module):
 
     Args:
         config: the model's configuration.
-        cell: the map.
+        cell: the map; called as a `Cell` is.
 
     Attributes:
         solver: what the equilibrium is found with.
@@ -100,15 +100,16 @@ class EquilibriumModel(nn.Module):
     """
 
     config: Any  # of the heir's own kind
+    cell: Any  # likewise
 
-    def __init__(self, config: EquilibriumConfig, cell: Cell) -> None:
+    def __init__(self, config: SolverConfig, cell: nn.Module) -> None:
         super().__init__()
         self.config = config
         self.solver = build_solver(config)
         self.solver_seconds = 0.0
         self.cell = cell
 
-    def configure(self, config: EquilibriumConfig) -> None:
+    def configure(self, config: SolverConfig) -> None:
         """Change how the equilibrium is found; the architecture must remain."""
         self.config, self.solver = config, build_solver(config)
 
