@@ -36,11 +36,15 @@ class CellContext:
         bilinear: the contracted weights of the bilinear layer.
         attended: keys, values and log-weights for each cross-attention block.
         summary: ``(B, 1, dim)``: what is told to every particle, or None.
+        rows: ``(B, m, dim)``: the features of the points that are attended to.
+        weights: ``(B, m)`` of these.
     """
 
     bilinear: BilinearContext
     attended: tuple[Context, ...]
     summary: Tensor | None = None
+    rows: Tensor | None = None
+    weights: Tensor | None = None
 
 
 class Cell(nn.Module):
@@ -150,6 +154,8 @@ class Cell(nn.Module):
                 self.bilinear.context(rows, weights),
                 tuple(block.context(rows, weights) for block in self._cross()),
                 summary.unsqueeze(-2),
+                rows,
+                weights,
             )
         features = self.fourier(points, weights)
         h = self.lift(features)
@@ -159,6 +165,9 @@ class Cell(nn.Module):
         return CellContext(
             self.bilinear.context(self.embed(features), weights),
             tuple(block.context(h, weights) for block in self._cross()),
+            None,
+            h,
+            weights,
         )
 
     def forward(

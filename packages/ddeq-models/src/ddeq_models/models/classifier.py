@@ -1,4 +1,4 @@
-"""The distributional deep equilibrium classifier."""
+"""The equilibrium of a cloud, and the classifier that reads a class from it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from wgf_solver import Solution
 
 
 @dataclass(frozen=True)
-class DDEQConfig(EquilibriumConfig):
-    """Everything that decides a `DDEQ`; what is not listed is in the bases.
+class CloudEquilibriumConfig(EquilibriumConfig):
+    """Everything that decides a `CloudEquilibrium`; what is not listed is in the bases.
 
     Attributes:
-        classes: number of classes.
         particles: atoms of the equilibrium measure.
         marked: whether each particle carries a learned mark. Without marks the equilibrium of a
             contraction is a single point, whatever the number of particles.
@@ -42,9 +41,6 @@ class DDEQConfig(EquilibriumConfig):
         damping: factor of the particles where they enter the cell.
     """
 
-    kind: ClassVar[str] = "ddeq"
-
-    classes: int = 10
     particles: int = 10
     marked: bool = True
     readout: Literal["max", "mean", "max-mean", "flatten"] = "max"
@@ -58,6 +54,19 @@ class DDEQConfig(EquilibriumConfig):
     hiding: float = 0.3
     summary_dropout: float = 0.1
     damping: float = 1.0
+
+
+@dataclass(frozen=True)
+class DDEQConfig(CloudEquilibriumConfig):
+    """Everything that decides a `DDEQ`; what is not listed is in the bases.
+
+    Attributes:
+        classes: number of classes.
+    """
+
+    kind: ClassVar[str] = "ddeq"
+
+    classes: int = 10
 
 
 _PRESETS = {
@@ -84,27 +93,26 @@ _PRESETS = {
 }
 
 
-@register_model(DDEQConfig, _PRESETS)
-class DDEQ(EquilibriumModel):
-    r"""Classifies clouds by the equilibrium ``μ* = F(μ*; x)`` of a measure of marked particles.
+class CloudEquilibrium(EquilibriumModel):
+    r"""The equilibrium ``μ* = F(μ*; x)`` of a measure of marked particles, for a cloud ``x``.
 
     Geuter, Bonet, Korba and Alvarez-Melis, "DDEQs: Distributional Deep Equilibrium Models through
     Wasserstein Gradient Flows", AISTATS 2025. The cloud is encoded once into a context; the solver
-    then evaluates the cell on ``n`` particles ``z_i`` with marks ``m_i`` until they are at rest; a
-    readout that is invariant to their order gives the logits.
+    then evaluates the cell on ``n`` particles ``z_i`` with marks ``m_i`` until they are at rest.
+    What is read from them is the heirs' own: a class, numbers, labels of the points.
 
     The start ``z_i(0)`` is fixed (with marks, ``m_i`` itself; without, normal quantiles of a Sobol'
     sequence), so that a prediction is a function of the cloud. Whether the equilibrium depends on
     it is what `equilibrium` with another ``start`` shows.
 
     Args:
-        config: see `DDEQConfig`.
+        config: see `CloudEquilibriumConfig`.
     """
 
-    config: DDEQConfig
+    config: CloudEquilibriumConfig
     cell: Cell
 
-    def __init__(self, config: DDEQConfig) -> None:
+    def __init__(self, config: CloudEquilibriumConfig) -> None:
         super().__init__(config, config.cell(_encoder(config), config.damping))
         self.marks: Tensor | None
         self.start: Tensor
@@ -115,9 +123,10 @@ class DDEQ(EquilibriumModel):
             # Fixed by the configuration, so not part of the saved state.
             start = low_discrepancy_normal(config.particles, config.dim)
             self.register_buffer("start", start, persistent=False)
-        width = config.dim * {"flatten": config.particles, "max-mean": 2}.get(config.readout, 1)
+        self.width = config.dim * {"flatten": config.particles, "max-mean": 2}.get(
+            config.readout, 1
+        )
         self.dropout = nn.Dropout(config.summary_dropout if config.encoder == "moments" else 0.0)
-        self.head = nn.Linear(width, config.classes)
 
     def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
         """Take units and quantiles from clouds, before the training; see `PointEncoder.fit`.
@@ -125,24 +134,10 @@ class DDEQ(EquilibriumModel):
         Args:
             points: ``(C, n, point_dim)``.
             weights: ``(C, n)``, 0 for padding.
-            labels: ``(C,)`` int64, or None.
+            labels: ``(C,)`` int64, or numbers ``(C, k)`` of unit variance, or None.
         """
         if self.cell.points is not None:
             self.cell.points.fit(points, weights, labels)
-
-    def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Output:
-        """Logits and equilibria.
-
-        Args:
-            points: ``(B, n, point_dim)``; padded rows may hold anything.
-            weights: ``(B, n)``, each row summing to 1, 0 for padding.
-            trajectory: keep the particles' path in the solution.
-
-        Raises:
-            ValueError: the shapes are not those.
-        """
-        solution = self.equilibrium(self.encode(points, weights), trajectory=trajectory)
-        return Output(self.read(solution.measure.points), solution)
 
     def encode(self, points: Tensor, weights: Tensor) -> CellContext:
         """The input branch, once per cloud."""
@@ -176,17 +171,12 @@ class DDEQ(EquilibriumModel):
         if start is None:
             start = self.start if self.marks is None else self.marks.detach()
         # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
-        start = start.to(self.head.weight.dtype)
+        start = start.to(self.cell.output_norm.weight.dtype)
         points = start.expand(len(matrix), config.particles, config.dim)
 
         return self.solve(
             points, self.marks, context, rtol=rtol, max_steps=max_steps, trajectory=trajectory
         )
-
-    def read(self, particles: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""
-        logits: Tensor = self.head(self.dropout(self.pool(particles)))
-        return logits
 
     def pool(self, particles: Tensor) -> Tensor:
         """One vector of each equilibrium ``(B, particles, dim)``, as the configuration reads it."""
@@ -199,7 +189,41 @@ class DDEQ(EquilibriumModel):
         return particles.flatten(-2)
 
 
-def _encoder(config: DDEQConfig) -> PointEncoder | None:
+@register_model(DDEQConfig, _PRESETS)
+class DDEQ(CloudEquilibrium):
+    """Classifies clouds by their equilibrium, pooled over the particles; see `CloudEquilibrium`.
+
+    Args:
+        config: see `DDEQConfig`.
+    """
+
+    config: DDEQConfig
+
+    def __init__(self, config: DDEQConfig) -> None:
+        super().__init__(config)
+        self.head = nn.Linear(self.width, config.classes)
+
+    def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Output:
+        """Logits and equilibria.
+
+        Args:
+            points: ``(B, n, point_dim)``; padded rows may hold anything.
+            weights: ``(B, n)``, each row summing to 1, 0 for padding.
+            trajectory: keep the particles' path in the solution.
+
+        Raises:
+            ValueError: the shapes are not those.
+        """
+        solution = self.equilibrium(self.encode(points, weights), trajectory=trajectory)
+        return Output(self.read(solution.measure.points), solution)
+
+    def read(self, particles: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""
+        logits: Tensor = self.head(self.dropout(self.pool(particles)))
+        return logits
+
+
+def _encoder(config: CloudEquilibriumConfig) -> PointEncoder | None:
     if config.encoder == "attention":
         return None
     return PointEncoder(
