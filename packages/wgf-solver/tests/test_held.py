@@ -421,12 +421,13 @@ def test_a_saddle_is_left_by_the_free_atoms():
     target = Measure(torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64))
     start = Measure(torch.zeros(3, 1, dtype=torch.float64))
     held = torch.tensor([True, False, False])
+    smooth = Descent(lambda mu, nu: MMD(Gaussian(1.0))(mu, nu))  # which knows of no jumps
     found = equilibrium(
         lambda mu: target,
         start,
         held=held,
-        velocity=SMOOTH,
-        rtol=1e-8,
+        velocity=smooth,
+        rtol=1e-6,
         max_steps=500,
         trajectory=True,
     )
