@@ -23,7 +23,7 @@ from ddeq_models.models.baselines import (
 )
 from ddeq_models.models.classifier import DDEQConfig
 from ddeq_models.models.completer import CompleterConfig
-from ddeq_models.models.paper import PaperClassifierConfig
+from ddeq_models.models.paper import PaperClassifierConfig, PaperCompleterConfig
 from ddeq_models.registry import MODELS
 
 CELL = {"dim": 16, "heads": 2, "hidden": 16, "bilinear_dim": 4, "rtol": 1e-9, "max_steps": 300}
@@ -35,7 +35,8 @@ SMALL: dict[str, ModelConfig] = {
     "ddeq": DDEQConfig(particles=4, octaves=2, interacting=True, **CELL),
     "ddeq, self-attention": DDEQConfig(particles=4, norm="pre", self_blocks=1, **CELL),
     "ddeq, unmarked flow": DDEQConfig(particles=4, marked=False, **{**CELL, **FLOW}),
-    "ddeq-paper": PaperClassifierConfig(particles=4, **{**CELL, **FLOW}),
+    "ddeq-paper": PaperClassifierConfig(particles=4, **{**CELL, **FLOW, "max_steps": 4}),
+    "ddeq-paper-completer": PaperCompleterConfig(**{**CELL, **FLOW, "max_steps": 4}),
     "deep sets": DeepSetsConfig(dim=16, classes=4),
     "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
     "pointnet": PointNetConfig(classes=4),

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from ddeq_models import PRESETS, RECIPES, RunConfig
 from ddeq_models.models.base import build_model
-from ddeq_models.models.paper import PaperCell, PaperClassifier, PaperClassifierConfig, PaperConfig
+from ddeq_models.models.paper import (
+    Coupling,
+    PaperCell,
+    PaperClassifier,
+    PaperClassifierConfig,
+    PaperCompleter,
+    PaperCompleterConfig,
+    PaperConfig,
+)
+from ddeq_models.report.attention import particle_attention
 from set_attention import FeedForward, RowDropout, held_dropout
 from wgf_solver import Status
 
@@ -27,6 +36,7 @@ def clouds(batch: int = 3, n: int = 6) -> tuple[Tensor, Tensor]:
     [
         ("mnist", "ddeq-paper", (2, 10), 773_114),
         ("modelnet40", "ddeq-paper", (3, 40), 1_173_544),
+        ("mnist", "ddeq-paper-completer", (2, 10), 1_185_008),
     ],
 )
 def test_there_are_as_many_parameters_as_published(
@@ -68,8 +78,8 @@ def test_the_cell_is_that_of_the_paper_built_from_torch() -> None:
                 nn.init.normal_(module.offset)
         x = cell.embed(points)
         h = cell.reduce(z)
-        product = torch.einsum("bnp,phd,bd->bnh", h, cell.bilinear.weight, x.mean(1))
-        met = cell.bilinear_norm(product + cell.bilinear.bias).relu()
+        matrix = (cell.bilinear.weight * x.mean(1)[:, None, None]).sum(-1)
+        met = cell.bilinear_norm(h @ matrix + cell.bilinear.bias).relu()
         h = cell.particle_norm(cell.expand(cell.sum_norm(h + met)) + z)
         y = block(cell.encoder, cell.lift(x), cell.lift(x))
         h = block(cell.self_block, h, h)
@@ -125,6 +135,18 @@ def test_particles_start_by_chance_in_training_and_never_in_evaluation() -> None
         assert torch.equal(starts[0][0], starts[0][1])
 
 
+def test_what_the_particles_look_at_can_be_drawn() -> None:
+    torch.manual_seed(0)
+    model = PaperClassifier(PaperClassifierConfig(**TINY, cross_blocks=2, max_steps=3)).double()
+    points, weights = clouds()
+    context = model.eval().encode(points, weights)
+    with torch.no_grad():
+        particles = model.equilibrium(context).measure.points
+    seen = particle_attention(model, context, particles)
+    torch.testing.assert_close(seen.sum(-1), torch.ones(3, 10).double())
+    assert torch.equal(model.seen(points, weights)[0], points)
+
+
 def test_the_flow_of_the_preset_does_not_settle() -> None:
     paper = PRESETS["ddeq-paper"]
     assert (paper.particles, paper.dim, paper.step, paper.max_steps) == (10, 128, 5.0, 200)
@@ -141,6 +163,7 @@ def test_the_flow_of_the_preset_does_not_settle() -> None:
         ("mnist", "ddeq-paper", None),
         ("fashion-mnist", "ddeq-paper", None),
         ("modelnet40", "ddeq-paper", 16),
+        ("mnist", "ddeq-paper-completer", 5),
     ],
 )
 def test_the_switch_is_in_the_epoch_of_the_published_code(
@@ -163,6 +186,96 @@ def test_vertices_of_solids_are_z_scored_first() -> None:
     assert RECIPES["modelnet10", "ddeq-paper"].data.normalise == "z-score"
 
 
+def test_a_completion_is_learnt_on_whole_clouds_cut_as_published() -> None:
+    for data in ("mnist", "digits"):
+        task: Any = RECIPES[data, "ddeq-paper-completer"].task
+        assert (task.together, task.whole, task.bandwidth, task.itself) == (True, True, 1.0, False)
+
+
+def completer(**settings: Any) -> PaperCompleter:
+    """One that settles, at its only equilibrium: a contraction, by the labelled residual."""
+    torch.manual_seed(0)
+    config = PaperCompleterConfig(**TINY, rtol=1e-11, max_steps=300, **settings)
+    model = PaperCompleter(config).double().eval()
+    nn.init.constant_(model.cell.output.norm.weight, 0.3)
+    return model
+
+
+def test_visible_points_stay_and_the_free_ones_are_at_rest() -> None:
+    model, (points, weights) = completer(), clouds()
+    points[0, 4:] = torch.nan
+    weights[0] = torch.tensor([0.25, 0.25, 0.25, 0.25, 0, 0])
+    with torch.no_grad():
+        answer = model(points, weights, 4)
+        particles, visible = answer.solution.measure.points, weights > 0
+        assert torch.equal(particles[:, :6][visible], model.embedding(points)[visible])
+        assert answer.solution.converged.all()
+        masses = answer.solution.measure.weights
+        torch.testing.assert_close(masses[:, 6:].sum(-1), torch.full((3,), 0.275 / 1.275).double())
+        image = model.cell(particles, None, model.cell.encode(points, weights), masses)
+        torch.testing.assert_close(image[:, 6:], particles[:, 6:])
+        torch.testing.assert_close(answer.points, particles[:, 6:, :2])
+    assert answer.points.shape == (3, 4, 2)
+    assert (model(*clouds(n=80)).weights > 0).sum(-1).tolist() == [22] * 3
+
+
+def test_free_particles_start_by_chance_in_training_where_the_visible_ones_are() -> None:
+    model, (points, weights) = completer(velocity="residual"), clouds(n=400)
+    points = points * torch.tensor([0.1, 5.0]).double() + 7
+
+    def starts() -> Tensor:
+        with torch.no_grad():
+            path = model(points, weights, 500, trajectory=True).solution.trajectory
+        return model.embedding.inverse(path[0][:, 400:])
+
+    model.config = replace(model.config, max_steps=1)
+    assert torch.equal(starts(), starts())
+    model.train()
+    drawn = starts()
+    assert not torch.equal(drawn, starts())
+    torch.testing.assert_close(drawn.mean(1), points.mean(1), rtol=0, atol=0.8)
+    torch.testing.assert_close(drawn.std(1), points.std(1), rtol=0.15, atol=0)
+
+
+def test_the_embedding_is_inverted_and_its_scale_acts_on_nothing() -> None:
+    torch.manual_seed(0)
+    embedding, points = Coupling(3, 10).double(), torch.randn(2, 5, 3).double()
+    particles = embedding(points)
+    assert torch.equal(embedding.inverse(particles), points)
+    assert (particles[..., 3:5] == 0).all()
+    torch.testing.assert_close(particles[..., 5:], embedding.shift(particles[..., :5]))
+    particles.square().sum().backward()
+    assert all((p.grad == 0).all() for p in embedding.scale.parameters())
+    assert all((p.grad != 0).any() for p in embedding.shift.parameters())
+
+
+@pytest.mark.parametrize("name", ["embedding.shift.2.bias", "cell.self_block.offset"])
+def test_the_exact_gradient_is_that_of_the_resolved_problem(name: str) -> None:
+    """Also through the visible particles, to where they are embedded."""
+    model = completer(adjoint="implicit", adjoint_rtol=1e-12, adjoint_steps=200)
+    parameter = model.get_parameter(name)
+    points, weights = clouds()
+    direction = torch.randn(parameter.shape, dtype=torch.float64)
+
+    def loss() -> Tensor:
+        return model(points, weights, 3).points.square().sum()
+
+    loss().backward()
+    assert parameter.grad is not None
+    ours, values = float((parameter.grad * direction).sum()), []
+    with torch.no_grad():
+        for sign in (1, -1):
+            parameter += sign * 1e-5 * direction
+            values.append(float(loss()))
+            parameter -= sign * 1e-5 * direction
+    assert ours == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
+    assert abs(ours) > 1e-6
+
+
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="dim must be a multiple of heads, got 128 and 3"):
         PaperClassifierConfig(heads=3)
+    with pytest.raises(ValueError, match="an even dim, 6 or more; got dim=4"):
+        PaperCompleterConfig(point_dim=3, dim=4, heads=2)
+    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
+        completer()(*clouds(), 0)

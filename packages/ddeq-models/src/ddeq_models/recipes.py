@@ -64,6 +64,12 @@ _PAPER_SOLIDS = replace(
     decay_factor=0.1,
     solver_phases=(SolverPhase(16, step=1.0, max_steps=1000),),
 )
+_PAPER_COMPLETING = Recipe(
+    PRESETS["ddeq-paper-completer"],
+    DataConfig("mnist"),
+    replace(_PAPER_IMAGES, solver_phases=(SolverPhase(5, step=1.0, max_steps=1000),)),
+    TASKS["completion"][0](together=True, whole=True, bandwidth=1.0, itself=False),
+)
 _PAPER_DEEP = replace(PRESETS["ddeq-paper"], cross_blocks=3)  # which solids are given
 
 RECIPES: dict[tuple[str, str], Recipe] = {
@@ -93,6 +99,8 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ),
     ("modelnet40", "ddeq-paper"): Recipe(_PAPER_DEEP, _VERTICES, _PAPER_SOLIDS),
     ("folder", "ddeq-paper"): Recipe(_PAPER_DEEP, DataConfig("folder"), _PAPER_SOLIDS),
+    ("mnist", "ddeq-paper-completer"): _PAPER_COMPLETING,
+    ("folder", "ddeq-paper-completer"): replace(_PAPER_COMPLETING, data=DataConfig("folder")),
 }
 
 # The baselines learn from the same clouds as the DDEQ, at the same batch size and for as long.

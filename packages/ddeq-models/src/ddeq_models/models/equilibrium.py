@@ -136,6 +136,7 @@ class EquilibriumModel(nn.Module):
         context: CellContext,
         weights: Tensor | None = None,
         *,
+        held: Tensor | None = None,
         rtol: float | None = None,
         max_steps: int | None = None,
         trajectory: bool = False,
@@ -147,6 +148,7 @@ class EquilibriumModel(nn.Module):
             marks: ``(m, dim)``, or None.
             context: of the clouds ``x``.
             weights: ``(B, m)`` of the particles; None if all weigh the same.
+            held: ``(B, m)`` bool: particles that do not move; they are their own images.
             rtol: tolerance; None: the configuration's.
             max_steps: budget; None: the configuration's.
             trajectory: keep the path.
@@ -158,13 +160,16 @@ class EquilibriumModel(nn.Module):
 
         def cell(mu: Measure) -> Measure:
             known = None if weights is None else mu.weights
-            return mu.with_points(self.cell(mu.points, mu.marks, context, known))
+            image = self.cell(mu.points, mu.marks, context, known)
+            return mu.with_points(image if still is None else torch.where(still, mu.points, image))
 
+        still = None if held is None else held[..., None]
         begin = _clock()
         with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
             solution = equilibrium(
                 cell,
                 Measure(start, weights, marks),
+                held=held,
                 velocity=solver.velocity,
                 integrator=solver.integrator,
                 adjoint=solver.adjoint,

@@ -12,10 +12,14 @@ not a line was taken. Where the two differ, and why, is said in ``docs/paper.md`
 
 from ddeq_models.models.paper.cell import PaperCell, PaperConfig
 from ddeq_models.models.paper.classifier import PaperClassifier, PaperClassifierConfig
+from ddeq_models.models.paper.completer import Coupling, PaperCompleter, PaperCompleterConfig
 
 __all__ = [
+    "Coupling",
     "PaperCell",
     "PaperClassifier",
     "PaperClassifierConfig",
+    "PaperCompleter",
+    "PaperCompleterConfig",
     "PaperConfig",
 ]

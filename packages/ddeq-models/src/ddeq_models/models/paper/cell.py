@@ -79,8 +79,9 @@ class PaperCell(nn.Module):
         """The input branch; see `ddeq_models.models.cell.Cell.encode`."""
         embedded = self.embed(clear_padding(points, weights))
         rows = self.encoder(self.lift(embedded), None, weights)
-        attended = (block.attention.context(rows, weights) for block in self._cross())
-        return CellContext(self.bilinear.context(embedded, weights), tuple(attended))
+        attended = tuple(block.attention.context(rows, weights) for block in self._cross())
+        known = self.bilinear.context(embedded, weights)
+        return CellContext(known, attended, rows=rows, weights=weights)
 
     def forward(
         self, z: Tensor, marks: Tensor | None, context: CellContext, weights: Tensor | None = None
