@@ -23,6 +23,7 @@ from ddeq_models.models.baselines import (
 )
 from ddeq_models.models.classifier import DDEQConfig
 from ddeq_models.models.completer import CompleterConfig
+from ddeq_models.models.paper import PaperClassifierConfig, PaperCompleterConfig
 from ddeq_models.models.repeated import RepeatedConfig
 from ddeq_models.registry import MODELS
 
@@ -50,6 +51,8 @@ SMALL: dict[str, ModelConfig] = {
     "ddeq, repeated": RepeatedConfig(
         particles=4, applications=2, **{k: v for k, v in CELL.items() if k not in SOLVER}
     ),
+    "ddeq-paper": PaperClassifierConfig(particles=4, **{**CELL, **FLOW, "max_steps": 4}),
+    "ddeq-paper-completer": PaperCompleterConfig(**{**CELL, **FLOW, "max_steps": 4}),
     "deep sets": DeepSetsConfig(dim=16, classes=4),
     "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
     "pointnet": PointNetConfig(classes=4),

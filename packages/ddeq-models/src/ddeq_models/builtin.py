@@ -9,6 +9,7 @@ import ddeq_models.models.repeated
 import ddeq_models.models.completer
 import ddeq_models.models.regressor
 import ddeq_models.models.segmenter
+import ddeq_models.models.paper
 import ddeq_models.models.baselines
 import ddeq_models.tasks.classification
 import ddeq_models.tasks.completion

@@ -85,8 +85,9 @@ def assemble(options: argparse.Namespace, before: RunConfig | None = None) -> Ru
 def _recipe(options: argparse.Namespace, text: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The preset's name, and the recipe as JSON has it."""
     task = options.task or text.get("task", {}).get("kind") or TaskConfig.default_kind
+    named = options.data or text.get("data", {}).get("name")
     if options.init:
-        config = like_source(options.init, data)
+        config = like_source(options.init, named)
         if options.preset not in (None, config.preset):
             raise UserError(
                 f"--init {options.init} is of the preset {config.preset}; leave --preset out"
@@ -94,8 +95,7 @@ def _recipe(options: argparse.Namespace, text: Mapping[str, Any]) -> tuple[str, 
         return config.preset, _sections(config, options)
     preset = options.preset or text.get("preset") or default_preset(task)
     made_for = PRESETS.find(preset).task
-    data = options.data or text.get("data", {}).get("name") or default_data(made_for)
-    recipe = recipe_for(data, preset)
+    recipe = recipe_for(named or default_data(made_for), preset)
     config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
     return preset, _sections(config, options)
 

@@ -70,7 +70,7 @@ def calibrate(
     config = folder.config()
     task = build_task(config)
     data = config.data if root is None else replace(config.data, root=root)
-    _, (train_set, validation_set, _) = open_sets(data, sets)
+    _, (train_set, validation_set, _) = open_sets(data, sets, config.task)
     check_fit(train_set, config.model.point_dim, config.classes)
     found = calibration_of(task, folder.model(place), train_set, validation_set, place)
     if found is None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
 from ddeq_models.models.base import Output
-from ddeq_models.models.cell import CellContext
+from ddeq_models.models.cell import Cell, CellContext
 from ddeq_models.models.encoder import PointEncoder
 from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
 from ddeq_models.registry import register_model
@@ -108,25 +108,6 @@ _PRESETS = {
         ),
         "equilibrium of marked particles; ours",
     ),
-    # The hyperparameters of the published MNIST classifier, for parity: unmarked particles,
-    # energy-kernel flow through F with a constant step of 5, 200 steps, one phantom step. Such a
-    # step cannot settle; what it reaches is reported.
-    "ddeq-paper": (
-        DDEQConfig(
-            dim=128,
-            heads=32,
-            hidden=512,
-            dropout=0.1,
-            marked=False,
-            velocity="through",
-            integrator="euler",
-            step=5.0,
-            rtol=1e-4,
-            max_steps=200,
-            adjoint="phantom",
-        ),
-        "the published hyperparameters, for parity",
-    ),
 }
 
 
@@ -162,6 +143,7 @@ class CloudEquilibrium(EquilibriumModel):
     """
 
     config: CloudEquilibriumConfig
+    cell: Cell
 
     def __init__(self, config: CloudEquilibriumConfig) -> None:
         super().__init__(config, config.cell(_encoder(config), config.damping))

@@ -17,7 +17,7 @@ from torch import Tensor
 from ddeq_models.config import ModelConfig, RunConfig
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import build_model
-from ddeq_models.recipes import default_preset, recipe_for
+from ddeq_models.recipes import default_data, default_preset, recipe_for
 from ddeq_models.registry import PRESETS
 from ddeq_models.runs.pretrained import open_model
 
@@ -30,7 +30,7 @@ _FREE = {"classes"} | {
 }  # fmt: skip
 
 
-def like_source(source: str, data: str) -> RunConfig:
+def like_source(source: str, data: str | None) -> RunConfig:
     """The configuration of a training on a data set that begins from trained weights.
 
     Model, task and the kind of normalisation are those of the source; the frame, augmentation and
@@ -38,7 +38,7 @@ def like_source(source: str, data: str) -> RunConfig:
 
     Args:
         source: A run folder, a model folder, or the name of a shipped model.
-        data: The data set.
+        data: The data set; None: that of the task which needs no files.
 
     Raises:
         UserError: There is no such source, or no such data set.
@@ -47,7 +47,7 @@ def like_source(source: str, data: str) -> RunConfig:
     preset = known.preset if known.preset in PRESETS else default_preset(known.task.kind)
     if PRESETS[preset].task != known.task.kind:
         preset = default_preset(known.task.kind)
-    recipe = recipe_for(data, preset)
+    recipe = recipe_for(data or default_data(known.task.kind), preset)
     normalise = known.data.normalise
     return RunConfig(
         known.preset,

@@ -128,7 +128,8 @@ def fit(
 
                 over = epoch == plan.epochs or ranks.any(late(plan, state))[0]
                 if over or epoch % every == 0:
-                    take_statistics(task, state.average.model, model, train_set, normalise, device)
+                    seen = normaliser(config.data)
+                    take_statistics(task, state.average.model, model, train_set, seen, device)
                     tally = measure(
                         task, state.average.model, validation_loader, device, ranks=ranks
                     )

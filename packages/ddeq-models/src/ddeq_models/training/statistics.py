@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -44,7 +46,7 @@ def take_statistics(
         normalise: What is done to every cloud.
         device: Where the model is.
     """
-    norms = [
+    norms: list[Any] = [
         one
         for one, origin in zip(model.modules(), trained.modules(), strict=True)
         if _is_norm(one) and any(p.requires_grad for p in origin.parameters())
