@@ -62,40 +62,44 @@ def nearest_points(
         )
     leading, n = points.shape[:-2], points.shape[-2]
     points = flat(clear_padding(points, weights))
-    mass = points.new_ones(points.shape[:-1]) if weights is None else flat(weights, 1)
-    order = in_order(points, mass > 0)
-    sorted_mass = mass.gather(-1, order)
-    place, near = nearest(flat(places), take_flat(points, order), sorted_mass, count, radius)
+    mass = None if weights is None else flat(weights, 1)
+    order = in_order(points, None if mass is None else mass > 0)
+    mass = None if mass is None else mass.gather(-1, order)
+    place, near = nearest(flat(places), take_flat(points, order), mass, count, radius)
     index = order.gather(-1, place.flatten(1)).view(place.shape)
     shape = (*leading, places.shape[-2], min(count, n))
     return index.view(shape), near.view(shape)
 
 
 def nearest(
-    places: Tensor, points: Tensor, weights: Tensor, count: int, radius: float | None = None
+    places: Tensor, points: Tensor, weights: Tensor | None, count: int, radius: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Neighbours (b, c, k) among points (b, n, d) in order, 0 in padding, and their weights."""
     batch, n, _ = points.shape
     count = min(count, n)
     if not batch * n * places.shape[-2]:
         index = torch.zeros(batch, places.shape[-2], count, dtype=torch.int64, device=points.device)
-        return index, weights.new_zeros(index.shape)
+        return index, (points if weights is None else weights).new_zeros(index.shape)
     with torch.no_grad():
         precise = torch.promote_types(points.dtype, torch.float32)
-        places, points = places.detach().to(precise), points.detach().to(precise)
-        outside = (weights <= 0).unsqueeze(1)
+        among = points.detach().to(precise)
+        outside = None if weights is None else (weights <= 0).unsqueeze(1)
         farthest_of_all = torch.finfo(torch.float64).max
         rows = max(1, (_PAIRS if host_may_look(points) else _MORE_PAIRS) // (batch * n))
         found, squares = [], []
-        for part in places.split(rows, 1):  # type: ignore[no-untyped-call]
-            apart = _squared_distances(part, points).double()
-            apart = apart.masked_fill_(outside, farthest_of_all)
+        for part in places.detach().to(precise).split(rows, 1):  # type: ignore[no-untyped-call]
+            apart = _squared_distances(part, among).double()
+            if outside is not None:
+                apart = apart.masked_fill_(outside, farthest_of_all)
             place, square = _smallest(apart, count)
             found.append(place)
             squares.append(square)
         index = torch.cat(found, 1)
         far = None if radius is None else torch.cat(squares, 1) > radius**2
-    near = weights.gather(-1, index.flatten(1)).view(index.shape)
+    if weights is None:
+        near = points.new_ones(index.shape)
+    else:
+        near = weights.gather(-1, index.flatten(1)).view(index.shape)
     return index, near if far is None else near.masked_fill(far, 0)
 
 

@@ -70,7 +70,7 @@ def merge_points(
     )
 
 
-def in_order(points: Tensor, inside: Tensor) -> Tensor:
+def in_order(points: Tensor, inside: Tensor | None) -> Tensor:
     r"""Indices of points in the order of their places along one direction, padding last.
 
     The direction is :math:`(\sqrt 2, \sqrt 3, \sqrt 5, \sqrt 7, \sqrt{11}, \ldots)`. The roots of
@@ -79,7 +79,7 @@ def in_order(points: Tensor, inside: Tensor) -> Tensor:
 
     Args:
         points: (b, n, d).
-        inside: (b, n), False for padding.
+        inside: (b, n), False for padding; None if there is none.
 
     Returns:
         (b, n) int64.
@@ -87,7 +87,9 @@ def in_order(points: Tensor, inside: Tensor) -> Tensor:
     with torch.no_grad():
         roots = [math.sqrt(prime) for prime in _primes(points.shape[-1])]
         along = (points.double() * points.new_tensor(roots, dtype=torch.float64)).sum(-1)
-        return along.masked_fill(~inside, torch.inf).argsort(stable=True, dim=-1)
+        if inside is not None:
+            along = along.masked_fill(~inside, torch.inf)
+        return along.argsort(stable=True, dim=-1)
 
 
 def check_places(points: Tensor, weights: Tensor | None) -> None:

@@ -58,17 +58,17 @@ class Coupling(nn.Module):
 
     def __init__(self, point_dim: int, dim: int) -> None:
         super().__init__()
-        self.point_dim, self.half = point_dim, dim // 2
+        self.point_dim, self.width = point_dim, dim // 2
         self.scale, self.shift = (
             nn.Sequential(
-                nn.Linear(self.half, self.half), nn.ReLU(), nn.Linear(self.half, self.half)
+                nn.Linear(self.width, self.width), nn.ReLU(), nn.Linear(self.width, self.width)
             )
             for _ in range(2)
         )
 
     def forward(self, points: Tensor) -> Tensor:
         """Points ``(..., point_dim)`` in the larger space, ``(..., dim)``."""
-        first = nn.functional.pad(points, (0, self.half - self.point_dim))
+        first = nn.functional.pad(points, (0, self.width - self.point_dim))
         second = torch.zeros_like(first) * self.scale(first).exp() + self.shift(first)
         return torch.cat([first, second], -1)
 
