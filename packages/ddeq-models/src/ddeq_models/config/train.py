@@ -120,9 +120,7 @@ class TrainConfig:
             require(self, name, lambda x: x < 2**63, "below 2^63")
         require(self, "decay_factor", lambda x: 0 < x <= 1, "above 0 and at most 1")
         if self.freeze != "none" and not self.init:
-            raise UserError(
-                f"freeze is {self.freeze}: give init, the weights that stay as they are"
-            )
+            raise UserError(f"freeze is {self.freeze}: give init, the weights that are to stay")
 
 
 def passes(train: TrainConfig, clouds: int) -> TrainConfig:

@@ -1,6 +1,7 @@
 """One step of a training."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -53,6 +54,6 @@ def _cut(inputs: Any, count: int) -> Iterator[Any]:
         return
     clouds = len(inputs[0])
     ends = sorted({clouds * i // count for i in range(count + 1)})
-    for start, stop in zip(ends, ends[1:], strict=False):
+    for start, stop in pairwise(ends):
         whole = stop - start == clouds
         yield inputs if whole else type(inputs)(*(tensor[start:stop] for tensor in inputs))

@@ -108,8 +108,9 @@ def export(run: str | Path, out: str | Path, *, steps: int | None = None) -> Exp
     temperature = 1.0 if calibration is None else float(calibration.temperature)
     whole = _Whole(model.requires_grad_(False), normaliser(config.data), temperature).eval()
     dim = config.model.point_dim
-    program = _exported(whole, dim, getattr(config.model, "rows", 0) or None)
-    difference = _difference(whole, program, dim)
+    most = getattr(config.model, "rows", 0) or None
+    program = _exported(whole, dim, most)
+    difference = _difference(whole, program, dim, most)
     if not difference <= _TOLERANCE:
         raise UserError(
             f"what PyTorch exported answers otherwise than the model, by {difference:.1e}, and "
@@ -137,20 +138,24 @@ def _exported(whole: nn.Module, dim: int, most: int | None) -> torch.export.Expo
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, of how it goes about it
             return torch.export.export(
-                whole, _clouds(3, 11, dim), dynamic_shapes=(shapes, shapes), strict=False
+                whole,
+                _clouds(3, min(11, most or 11), dim),
+                dynamic_shapes=(shapes, shapes),
+                strict=False,
             )
     except Exception as error:  # whatever PyTorch raises, the model is not to be exported
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"PyTorch {torch.__version__} cannot export this model: {reason}"
-        ) from error
+        by = f"PyTorch {torch.__version__}"
+        raise UserError(f"{by} cannot export this model: {reason}") from error
 
 
-def _difference(whole: nn.Module, program: torch.export.ExportedProgram, dim: int) -> float:
+def _difference(
+    whole: nn.Module, program: torch.export.ExportedProgram, dim: int, most: int | None
+) -> float:
     """The largest difference on clouds of several numbers and sizes; infinite if one answers."""
     called, worst = program.module(), 0.0
     for seed, (batch, count) in enumerate(_SHAPES):
-        clouds = _clouds(batch, count, dim, seed)
+        clouds = _clouds(batch, min(count, most or count), dim, seed)
         (mine, solved), (theirs, reached) = whole(*clouds), called(*clouds)
         if mine.shape != theirs.shape or not torch.equal(solved, reached):
             return float("inf")

@@ -73,8 +73,10 @@ def predict(
     without them every point weighs the same. The clouds are normalised as those of the run
     were. A file whose points have one coordinate too many, in which all of them agree, is taken for
     a flat one. (In `digits` and in weighted data the weight of a point is the value of its pixel: a
-    file does best to hold these weights too.) Probabilities are at the temperature that was fitted on
-    the validation clouds, where the folder knows one.
+    file does best to hold these weights too.)
+
+    Probabilities are at the temperature that was fitted on the validation clouds, where the folder
+    knows one.
 
     Args:
         run: The run folder, a model folder, or the name of a shipped model.
