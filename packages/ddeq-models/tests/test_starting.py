@@ -135,7 +135,7 @@ def test_the_words_of_the_command(
     assert (config.train.init, config.train.steps) == (str(source), 3)
     said = fails("train", "--init", source, "--preset", "pointnet")
     assert "is of the preset ddeq; leave --preset out" in said
-    assert "leave --task out, or --init" in fails("train", "--init", source, "--task", "completion")
+    assert "leave --init out, or --task" in fails("train", "--init", source, "--task", "completion")
     relative = Path("elsewhere")
     save_pretrained(source, relative)
     words = ["train", "--data", "mnist", "--root", str(mnist), "--init", "elsewhere"]
