@@ -196,8 +196,8 @@ def _by_updates(pairs: _Pairs, result: _Result, tolerance: float, max_steps: int
             pairs, before = pairs.some(~leaves), before[~leaves]
     if not slow:
         return None
-    every = fields(_Pairs)
-    return _Pairs(*(torch.cat([getattr(part, one.name) for part in slow]) for one in every))
+    names = [field.name for field in fields(_Pairs)]
+    return _Pairs(*(torch.cat([getattr(part, name) for part in slow]) for name in names))
 
 
 def _relaxation(rate: Tensor, omega: Tensor) -> Tensor:
@@ -273,7 +273,8 @@ def _update(pairs: _Pairs) -> Tensor:
     away = torch.maximum(
         (pairs.f - pairs.f_kernel).abs().amax(-1), (pairs.g - pairs.g_kernel).abs().amax(-1)
     )
-    if bool((stale := ~(away <= _DRIFT * pairs.epsilon)).any()):
+    stale = ~(away <= _DRIFT * pairs.epsilon)
+    if bool(stale.any()):
         some = pairs.some(stale)
         exponent = some.f[..., :, None] + some.g[..., None, :] - some.cost
         pairs.kernel[stale] = (exponent / some.epsilon[:, None, None]).exp()

@@ -1,0 +1,87 @@
+"""Solves in several threads at once, as `torch.nn.DataParallel` runs them, and in several copies."""
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from wgf_solver import MMD, Descent, Gaussian, Measure, Residual, equilibrium
+
+
+class Model(torch.nn.Module):
+    """Linear maps around a solve whose map has the parameters."""
+
+    def __init__(self, field) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(2, 2).double()
+        self.field = field
+
+    def forward(self, x: Tensor) -> Tensor:
+        def f(mu: Measure) -> Measure:
+            return mu.with_points((0.5 * self.inner(mu.points)).tanh() + x)
+
+        return equilibrium(f, Measure(x), velocity=self.field, rtol=1e-8).measure.points
+
+
+FIELDS = [Residual(), Descent(MMD(Gaussian(1.0)))]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=repr)
+def test_replicas_in_threads_are_the_model_on_the_whole_batch(field):
+    model, x = Model(field), torch.randn(6, 4, 2).double()
+    whole = model(x)
+    gradients = torch.autograd.grad(whole.square().sum(), list(model.parameters()))
+    replicas = []
+    for _ in range(3):  # as DataParallel makes them: parameters that are no leaves
+        replica = copy.copy(model)
+        replica._modules = {"inner": copy.copy(model.inner)}
+        replica.inner._parameters = {}
+        for name, parameter in model.inner.named_parameters():
+            setattr(replica.inner, name, parameter * 1)
+        replicas.append(replica)
+    with ThreadPoolExecutor(3) as pool:
+        parts = list(pool.map(lambda replica, rows: replica(rows), replicas, x.chunk(3)))
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-6, atol=1e-8)
+    for part, rows in zip(parts, x.chunk(3), strict=True):
+        assert torch.equal(part, model(rows))
+    loss = sum(part.square().sum() for part in parts)
+    for one, other in zip(
+        torch.autograd.grad(loss, list(model.parameters())), gradients, strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
+def test_data_parallel_without_other_devices_is_the_model():
+    model, x = Model(Residual()), torch.randn(3, 4, 2).double()
+    assert torch.equal(torch.nn.DataParallel(model, device_ids=[])(x), model(x))
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=repr)
+def test_a_copy_of_a_model_that_has_solved_is_on_its_own(field):
+    model, x = Model(field), torch.randn(2, 4, 2).double()
+    model(x).sum().backward()
+    clone = copy.deepcopy(model)
+    assert torch.equal(clone(x), model(x))
+    with torch.no_grad():
+        clone.inner.bias += 0.1
+    assert not torch.equal(clone(x), model(x))
+
+
+@pytest.mark.parametrize("transform", ["vmap", "grad", "jacrev", "jvp"])
+def test_a_transform_of_torch_func_is_an_error_and_no_wrong_answer(transform):
+    x = torch.randn(3, 4, 2).double()
+
+    def solved(x: Tensor) -> Tensor:
+        f = lambda mu: mu.with_points(0.5 * mu.points + x)  # noqa: E731
+        return equilibrium(f, Measure(torch.zeros_like(x))).measure.points.sum((-2, -1))
+
+    calls = {
+        "vmap": lambda: torch.func.vmap(solved)(x),
+        "grad": lambda: torch.func.grad(lambda x: solved(x).sum())(x),
+        "jacrev": lambda: torch.func.jacrev(solved)(x),
+        "jvp": lambda: torch.func.jvp(solved, (x,), (x,)),
+    }
+    with pytest.raises(RuntimeError, match="equilibrium"):
+        calls[transform]()
