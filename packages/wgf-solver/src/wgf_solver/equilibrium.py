@@ -135,7 +135,7 @@ def equilibrium(
         return solution
     mu = solution.measure
     # Another tensor than the solution's, which a map that writes into its argument would alter.
-    return replace(solution, aux=_pair(there(mu.with_points(mu.points.clone())))[1])
+    return replace(solution, aux=_pair(f(mu.with_points(mu.points.clone())))[1])
 
 
 def _pair(image: Any) -> tuple[Measure, Any]:
