@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -129,7 +129,8 @@ def equilibrium(
         rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory, held
     )
     there = in_present_autocast(f, mu0.points.device)
-    flow = Flow(velocity, (lambda mu: _pair(there(mu))[0]) if has_aux else there)
+    first = (lambda mu: _pair(there(mu))[0]) if has_aux else cast(Map, there)
+    flow = Flow(velocity, first)
     solution = bring_to_rest(flow, mu0, integrator, adjoint, options)
     if not has_aux:
         return solution

@@ -47,7 +47,8 @@ def refuse_tangents(tensor: Tensor) -> None:
     Raises:
         NotImplementedError: it does.
     """
-    if torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None:
+    dual: Any = torch.autograd.forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    if dual.tangent is not None:
         raise NotImplementedError(
             "an equilibrium has a derivative by the backward pass alone, and the map depends on "
             "what forward mode differentiates (jvp, jacfwd): use loss.backward() or "
