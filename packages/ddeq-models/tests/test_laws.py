@@ -16,7 +16,9 @@ from torch.nn import functional
 from ddeq_models.models.base import ModelConfig, build_model
 from ddeq_models.models.baselines import (
     DeepSetsConfig,
+    DGCNNConfig,
     PCNConfig,
+    PointNet2Config,
     PointNetConfig,
     PointTransformerConfig,
     SetTransformerConfig,
@@ -34,9 +36,13 @@ SMALL: dict[str, ModelConfig] = {
     "ddeq": DDEQConfig(particles=4, octaves=2, interacting=True, **CELL),
     "ddeq, self-attention": DDEQConfig(particles=4, norm="pre", self_blocks=1, **CELL),
     "ddeq, unmarked flow": DDEQConfig(particles=4, marked=False, **{**CELL, **FLOW}),
+    "dgcnn": DGCNNConfig(neighbours=5, widths=(8, 16), joint=16, classes=4),
     "deep sets": DeepSetsConfig(dim=16, classes=4),
     "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
     "pointnet": PointNetConfig(classes=4),
+    "pointnet++": PointNet2Config(
+        groups=(6, 3), neighbours=(4, 3), radii=(0.7, 1.5), widths=(8, 8, 16), classes=4
+    ),
     "pointnet without transforms": PointNetConfig(classes=4, transforms=False),
     "set transformer": SetTransformerConfig(dim=16, heads=2, inducing=3, classes=4),
     "completer": CompleterConfig(**CELL),

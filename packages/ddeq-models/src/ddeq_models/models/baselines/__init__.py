@@ -5,17 +5,23 @@ normalisation included; a batch of one and clouds smaller than a neighbourhood w
 """
 
 from ddeq_models.models.baselines.deep_sets import DeepSets, DeepSetsConfig
+from ddeq_models.models.baselines.dgcnn import DGCNN, DGCNNConfig
 from ddeq_models.models.baselines.pcn import PCN, PCNConfig
 from ddeq_models.models.baselines.point_transformer import PointTransformer, PointTransformerConfig
 from ddeq_models.models.baselines.pointnet import PointNet, PointNetConfig
+from ddeq_models.models.baselines.pointnet2 import PointNet2, PointNet2Config
 from ddeq_models.models.baselines.set_transformer import SetTransformer, SetTransformerConfig
 
 __all__ = [
+    "DGCNN",
     "PCN",
+    "DGCNNConfig",
     "DeepSets",
     "DeepSetsConfig",
     "PCNConfig",
     "PointNet",
+    "PointNet2",
+    "PointNet2Config",
     "PointNetConfig",
     "PointTransformer",
     "PointTransformerConfig",
