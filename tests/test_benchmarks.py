@@ -22,7 +22,7 @@ with pytest.MonkeyPatch.context() as patch:
 # fails. Words in braces are places: made-up files, or where something is to be written.
 SIZES = {
     "training-step": "--batch-size 2 --steps 1 --warm-up 1 --late 2 --paper-evaluations 2 "
-    "--product 64",
+    "--product 64 --solids 2 --solid-points 24 --solid-steps 1",
     "step-memory": "--budgets 2 4 --batch 2 --points 10",
     "gradients": "--unrolled 5 --rtol 0.1 --parameters 1",
     "adjoint-memory": "--steps 5 25 --batch 4 --particles 6 --dim 16",
@@ -37,7 +37,7 @@ SIZES = {
     "large-measures": "--sizes 50 --repeats 1 --slices 4",
     "attention": "--batch 3 --dim 8 --points 128 --seconds 0",
     "completion": "--root {mnist} --steps 2 --batch 8 --clouds 12",
-    "baselines": "--epochs 1 --data mnist --root {mnist}",
+    "baselines": "--epochs 1 --data mnist --root {mnist} --presets ddeq deep-sets dgcnn pointnet2",
     "unseen": "--sets size --seeds 0 1 --epochs 1 --records {out}/records.jsonl",
     "gpu": "--device cpu --batch-size 2 --batches 1 --sizes 50 --slices 4 --repeats 1 "
     "--solver-steps 2 --context 4 --backend eager --compiled pointnet",
@@ -89,7 +89,14 @@ def rows(printed: str) -> int:
 
 def training_step(figures: dict[str, Any], printed: str) -> None:
     steps = figures["steps"]
-    assert rows(printed) == 1 + len(steps) == 9
+    solids = figures["solids"]
+    assert rows(printed) == 1 + len(steps) + 1 + len(solids) == 9 + 6
+    for name, row in solids.items():
+        assert all(row[n] > 0 for n in ("gflop", "step_seconds", "peak_bytes"))
+        assert row["predicted_per_second"] > 0
+        if name in ("pointnet2", "dgcnn", "point-transformer"):
+            assert 0 < row["selection_share"] < 1
+    assert solids["pointnet"]["selection_share"] == 0
     assert all(row["gflop"] > 0 and row["step_seconds"] > 0 for row in steps.values())
     paper = steps["ddeq-paper: energy flow through F"]
     assert paper["evaluations"] == 2
@@ -208,7 +215,7 @@ def completion(figures: dict[str, Any], printed: str) -> None:
 
 def baselines(figures: dict[str, Any], printed: str) -> None:
     assert [run["preset"] for run in figures["runs"]][:2] == ["ddeq", "deep-sets"]
-    assert rows(printed) == 1 + 6
+    assert rows(printed) == 1 + 4
     assert {run["clouds"] for run in figures["runs"]} == {TEST}
 
 

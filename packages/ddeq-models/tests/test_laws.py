@@ -16,7 +16,9 @@ from torch.nn import functional
 from ddeq_models.models.base import ModelConfig, build_model
 from ddeq_models.models.baselines import (
     DeepSetsConfig,
+    DGCNNConfig,
     PCNConfig,
+    PointNet2Config,
     PointNetConfig,
     PointTransformerConfig,
     SetTransformerConfig,
@@ -53,9 +55,13 @@ SMALL: dict[str, ModelConfig] = {
     ),
     "ddeq-paper": PaperClassifierConfig(particles=4, **{**CELL, **FLOW, "max_steps": 4}),
     "ddeq-paper-completer": PaperCompleterConfig(**{**CELL, **FLOW, "max_steps": 4}),
+    "dgcnn": DGCNNConfig(neighbours=5, widths=(8, 16), joint=16, classes=4),
     "deep sets": DeepSetsConfig(dim=16, classes=4),
     "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
     "pointnet": PointNetConfig(classes=4),
+    "pointnet++": PointNet2Config(
+        groups=(6, 3), neighbours=(4, 3), radii=(0.7, 1.5), widths=(8, 8, 16), classes=4
+    ),
     "pointnet without transforms": PointNetConfig(classes=4, transforms=False),
     "set transformer": SetTransformerConfig(dim=16, heads=2, inducing=3, classes=4),
     "completer": CompleterConfig(**CELL),

@@ -101,6 +101,18 @@ def test_nearest_points_are_those_of_a_tree(normal, monkeypatch, dim, pairs) -> 
         assert np.array_equal((within > 0).sum(-1), (apart <= radius).sum(-1))
 
 
+def test_with_many_coordinates_equal_points_are_equally_far_in_every_order(normal) -> None:
+    """A product of matrices sums in another order at its edges, and by that told them apart."""
+    few = 1e3 + normal(5, 33, dtype=torch.float32)
+    chance = torch.Generator().manual_seed(0)
+    owner = torch.arange(5).repeat(20)
+    for _ in range(5):
+        owner = owner[torch.randperm(100, generator=chance)]
+        index, _ = sa.nearest_points(few[owner], few[owner], count=20)
+        assert torch.equal(owner[index], owner[:, None].expand(100, 20))
+        assert torch.equal(index.sort(-1).values[0], (owner == owner[0]).nonzero().squeeze(-1))
+
+
 def test_ties_at_the_cut_go_to_a_place_and_not_to_a_row() -> None:
     ring = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     for order in ([0, 1, 2, 3], [2, 0, 3, 1], [3, 2, 1, 0]):
