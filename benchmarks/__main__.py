@@ -21,7 +21,15 @@ from benchmarks.solver import (
     solver_overhead,
 )
 from benchmarks.tasks import driver as tasks
-from benchmarks.training import baselines, completion, digits_seeds, gpu, step_memory, training_step
+from benchmarks.training import (
+    baselines,
+    completion,
+    digits_seeds,
+    finetune,
+    gpu,
+    step_memory,
+    training_step,
+)
 from benchmarks.unseen import driver as unseen
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -40,6 +48,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "large-measures": large_measures,
     "attention": peers,
     "completion": completion,
+    "finetune": finetune,
     "baselines": baselines,
     "unseen": unseen,
     "tasks": tasks,

@@ -16,6 +16,7 @@ from ddeq_models.distributed import Ranks
 from ddeq_models.models.base import build_model
 from ddeq_models.tasks.base import build_task
 from ddeq_models.tasks.tally import Figures, Tally
+from ddeq_models.training.feeding import Prepared
 from ddeq_models.training.forecast import fit_to_data
 from ddeq_models.training.optimiser import learning_rate
 from ddeq_models.training.state import State
@@ -77,7 +78,8 @@ class Steps:
         peak = self.plan.learning_rate
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AdjointWarning)  # as in a run: they are counted
-            optimise(self.task, self.state, inputs, peak if rate is None else rate, self.ranks)
+            prepared = Prepared(inputs, len(inputs[0]))
+            optimise(self.task, self.state, prepared, peak if rate is None else rate, self.ranks)
 
     def told(self) -> Figures:
         """Figures of the steps since this was last asked for (waits for the device)."""

@@ -1,8 +1,11 @@
-"""A Set Transformer, a Perceiver and a small DDEQ from the blocks of set-attention.
+"""A Set Transformer, a Perceiver, a PointNet++, a DGCNN and a small DDEQ from the blocks.
 
-Each is some twenty lines, and each learns a task in a few seconds: how many clusters a cloud has;
-whether it is a ring, where mean and spread tell nothing; and whether a digit is a zero or a one.
+Each is some twenty or thirty lines, and each learns a task in a few seconds: how many clusters a
+cloud has; whether it is a ring, where mean and spread tell nothing; whether it is one curve or many
+short strokes, where only what lies about a point tells; and whether a digit is a zero or a one.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +48,79 @@ class Perceiver(nn.Module):
         """Logits (B, classes) of clouds (B, n, 2) with weights (B, n), 0 for padding."""
         latents = self.encoder(self.lift(self.fourier(points, weights)), weights)
         logits: Tensor = self.head(sa.mean_pool(latents))
+        return logits
+
+
+class PointNet2(nn.Module):
+    """Qi et al. (2017), "PointNet++" (SSG): PointNets on groups, on groups of groups, on all."""
+
+    def __init__(self, classes: int, dim: int = 32) -> None:
+        super().__init__()
+        self.groups, self.radii = (16, 4), (0.8, 1.6)
+        widths = (2, dim, dim), (2 + dim, dim, 2 * dim), (2 + 2 * dim, 2 * dim, 4 * dim)
+        self.maps = nn.ModuleList(
+            nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(w)) for w in widths
+        )
+        self.norms = nn.ModuleList(
+            nn.ModuleList(sa.MeasureBatchNorm(b) for b in w[1:]) for w in widths
+        )
+        self.head = nn.Linear(4 * dim, classes)
+
+    def net(self, stage: int, rows: Tensor, weights: Tensor) -> Tensor:
+        """A perceptron of rows (B, n, c) of weights (B, n)."""
+        for linear, norm in zip(self.maps[stage], self.norms[stage], strict=True):
+            rows = norm(linear(rows), weights).relu()
+        return rows
+
+    def forward(self, points: Tensor, weights: Tensor) -> Tensor:
+        """Logits (B, classes) of clouds (B, n, 2) with weights (B, n), 0 for padding."""
+        x, points, weights = sa.merge_points(points[..., :0], points, weights)
+        for stage, (groups, radius) in enumerate(zip(self.groups, self.radii, strict=True)):
+            near = sa.group_points(points, weights, groups=groups, neighbours=12, radius=radius)
+            rows = torch.cat([near.offsets, near.neighbours(x)], -1)  # (B, m, k, c)
+            rows = self.net(stage, rows.flatten(1, 2), near.shares().flatten(1))
+            x = sa.max_pool(rows.unflatten(1, near.index.shape[1:]), near.weights)
+            points, weights = near.places, near.masses
+        rows = self.net(2, torch.cat([points, x], -1), weights)
+        logits: Tensor = self.head(sa.max_pool(rows, weights))
+        return logits
+
+
+class EdgeConv(nn.Module):
+    """Wang et al. (2019), "DGCNN": x_i becomes max_j ReLU(N(W (x_i, x_j - x_i))), j near x_i."""
+
+    def __init__(self, dim: int, out_dim: int, neighbours: int) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.linear = nn.Linear(2 * dim, out_dim, bias=False)
+        self.norm = sa.MeasureBatchNorm(out_dim)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """From (B, n, dim) with weights (B, n) to (B, n, out_dim); near are like features."""
+        index, near = sa.nearest_points(x, x, weights, count=self.neighbours)
+        beside = sa.take_points(x, index)  # (B, n, k, dim)
+        middle = x.unsqueeze(2).expand_as(beside)
+        rows = self.linear(torch.cat([middle, beside - middle], -1)).flatten(1, 2)
+        pairs = near * weights.unsqueeze(-1)  # of each point and each of its neighbours
+        rows = self.norm(rows, pairs.flatten(1)).relu().unflatten(1, index.shape[1:])
+        return sa.clear_padding(sa.max_pool(rows, pairs), weights)
+
+
+class DGCNN(nn.Module):
+    """Wang et al. (2019): layers of EdgeConv, all of them side by side, the maximum."""
+
+    def __init__(self, classes: int, dim: int = 16, neighbours: int = 8) -> None:
+        super().__init__()
+        widths = (2, dim, dim, 2 * dim)
+        self.layers = nn.ModuleList(EdgeConv(a, b, neighbours) for a, b in pairwise(widths))
+        self.all = nn.Linear(sum(widths[1:]), 4 * dim)
+        self.head = nn.Linear(4 * dim, classes)
+
+    def forward(self, points: Tensor, weights: Tensor) -> Tensor:
+        """Logits (B, classes) of clouds (B, n, 2) with weights (B, n), 0 for padding."""
+        x, _, weights = sa.merge_points(points, points, weights)
+        found = [x := layer(x, weights) for layer in self.layers]
+        logits: Tensor = self.head(sa.max_pool(self.all(torch.cat(found, -1)), weights))
         return logits
 
 
@@ -97,6 +173,19 @@ def rings(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tenso
     return (*ZScore()(points, _some(count, 40, generator)), labels)
 
 
+def strokes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Clouds of 60 to 120 points in short strokes that lie along circles (0) or across (1)."""
+    labels = torch.randint(2, (count,), generator=generator)
+    angle = 6.283 * torch.rand(count, 15, generator=generator)
+    radius = 1 + torch.rand(count, 15, generator=generator)
+    outward = torch.stack([angle.cos(), angle.sin()], -1)  # (count, 15, 2)
+    along = torch.stack([-angle.sin(), angle.cos()], -1)
+    way = torch.where(labels.bool()[:, None, None], outward, along)
+    steps = torch.linspace(-0.2, 0.2, 8)[:, None]
+    points = (radius[..., None] * outward).unsqueeze(2) + steps * way.unsqueeze(2)
+    return (*ZScore()(points.flatten(1, 2), _some(count, 120, generator)), labels)
+
+
 def digits(split: str) -> tuple[Tensor, Tensor, Tensor]:
     """The embedded digits that are zero or one."""
     batch = collate([cloud for cloud in Digits(split) if cloud.label < 2]).map(ZScore())
@@ -131,7 +220,7 @@ def train(
 
 
 def main(seed: int = 0) -> dict[str, float]:
-    """Build and train the three; returns the accuracy of each on clouds it has not seen."""
+    """Build and train the five; returns the accuracy of each on clouds it has not seen."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     return {
@@ -140,6 +229,12 @@ def main(seed: int = 0) -> dict[str, float]:
         ),
         "Perceiver, rings": train(
             Perceiver(2), rings(2048, generator), rings(512, generator), steps=100
+        ),
+        "PointNet++, strokes": train(
+            PointNet2(2), strokes(512, generator), strokes(256, generator), steps=60
+        ),
+        "DGCNN, strokes": train(
+            DGCNN(2), strokes(512, generator), strokes(256, generator), steps=20
         ),
         "DDEQ, digits 0 and 1": train(TinyDDEQ(2), digits("train"), digits("test"), steps=60),
     }

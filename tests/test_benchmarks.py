@@ -32,7 +32,7 @@ SIZES = {
     "digits-seeds": "--seeds 0 --epochs 1 --data mnist --root {mnist}",
     "data": "--off {off} --mnist {mnist} --tables --folder {folder} --repeats 1",
     "data-kills": "--kills 10",
-    "kills": "--kills 1 --further 2 --epochs 6 --data mnist --root {mnist} --no-pictures",
+    "kills": "--kills 1 --further 2 --epochs 3 --data mnist --root {mnist} --no-pictures",
     "damage": "--clouds 15 --folders 3",
     "large-measures": "--sizes 50 --repeats 1 --slices 4",
     "attention": "--batch 3 --dim 8 --points 128 --seconds 0",

@@ -104,7 +104,23 @@ def test_attention_gallery() -> None:
     accuracies = example["main"]()
     assert accuracies["Set Transformer, clusters"] > 0.8  # Of three classes.
     assert accuracies["Perceiver, rings"] > 0.9
+    assert accuracies["PointNet++, strokes"] > 0.8
+    assert accuracies["DGCNN, strokes"] > 0.9
     assert accuracies["DDEQ, digits 0 and 1"] > 0.85
+
+
+def test_the_edge_convolution_of_the_gallery_is_that_of_pytorch_geometric() -> None:
+    geometric = pytest.importorskip("torch_geometric.nn")
+    layer = runpy.run_path(str(EXAMPLES / "attention_gallery.py"))["EdgeConv"](3, 5, 4).eval()
+    x = torch.randn(1, 20, 3, generator=torch.Generator().manual_seed(0))
+    near = torch.cdist(x[0], x[0]).topk(4, largest=False).indices
+    edges = torch.stack([near.flatten(), torch.arange(20).repeat_interleave(4)])
+
+    def perceptron(pairs: torch.Tensor) -> torch.Tensor:
+        return layer.norm(layer.linear(pairs)).relu()
+
+    theirs = geometric.EdgeConv(perceptron, aggr="max")(x[0], edges)
+    torch.testing.assert_close(layer(x, torch.ones(1, 20))[0], theirs)
 
 
 def test_kuramoto() -> None:

@@ -26,6 +26,7 @@ from benchmarks.steps import Steps, digit_like
 from ddeq_data import MNISTPointCloud
 from ddeq_models.config import ModelConfig, TrainConfig
 from ddeq_models.models.classifier import DDEQ
+from ddeq_models.models.paper import PaperClassifier
 from ddeq_models.registry import PRESETS
 from ddeq_models.tasks.classification import Labelled
 from ddeq_models.training.memory import keep_freed_memory
@@ -190,7 +191,7 @@ def watch(steps: Steps) -> dict[str, float]:
 
         setattr(owner, name, noted)
 
-    if isinstance(steps.model, DDEQ):
+    if isinstance(steps.model, DDEQ | PaperClassifier):
         note(steps.model, "encode")
         note(steps.model, "equilibrium")
     note(steps.task, "loss")  # after it the backward pass begins,

@@ -26,7 +26,12 @@ FRACTIONS = [
     ViewpointCrop(0.25, corner=1),
     UniformCrop(0.3),
 ]
-ALL = [DDEQsCrop(), DDEQsCrop(radius=1.5, balls=4), *FRACTIONS]
+ALL = [
+    DDEQsCrop(),
+    DDEQsCrop(radius=1.5, balls=4),
+    DDEQsCrop(radius=1.5, balls=2, together=True),
+    *FRACTIONS,
+]
 SIZES = st.lists(st.integers(0, 9), min_size=1, max_size=5)
 each = pytest.mark.parametrize("crop", ALL, ids=repr)
 
@@ -210,6 +215,19 @@ def test_the_second_ball_is_around_a_visible_point():
         cut = DDEQsCrop(radius=0.3, balls=2).repeat(batch, torch.tensor([seed]))
         left.add(tuple(cut.visible.points[0][cut.visible.mask[0]].flatten().tolist()))
     assert left == {(30.0,), (60.0, 60.5), (0.0, 0.25, 0.5)}
+
+
+def test_centres_that_are_drawn_together_may_be_one():
+    points = torch.tensor([0.0, 60.0, 30.0]).double()[None, :, None].expand(4000, 3, 1)
+    weights = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    batch = PointBatch(points, weights.expand(4000, 3), torch.zeros(4000).long())
+    cut = DDEQsCrop(radius=1e-3, balls=2, together=True)(batch, seeded())
+    # Two draws with replacement: both the same with probability w_i^2, i and j with 2 w_i w_j.
+    left = (cut.visible.mask.long() @ torch.tensor([4, 2, 1])).bincount(minlength=8)
+    squares, pairs = weights**2, 2 * weights * weights.roll(-1)
+    expected = 4000 * torch.cat([squares, pairs])
+    observed = left[[3, 5, 6, 1, 4, 2]]
+    assert stats.chisquare(observed.numpy(), expected.numpy()).pvalue > 0.01
 
 
 def test_centres_are_drawn_by_weight():

@@ -157,6 +157,16 @@ def test_samplings_make_clouds_of_shapes():
     assert len(VoxelVertices(2, 8)(shape, 0).points) == 8
 
 
+def test_the_grid_of_z_scored_vertices_is_as_elongated_as_the_shape():
+    # On a long box the grid sees its length first; z-scored, each axis is as long as the others.
+    mesh = box(1, 1, 100)
+    shape = Shape(mesh.vertices, None, mesh.faces)
+    assert len(VoxelVertices(2, 4)(shape, 0).points) == 2
+    assert len(VoxelVertices(2, 4, z_scored=True)(shape, 0).points) == 1  # a cube: 8 or 1
+    kept = VoxelVertices(2, 8, z_scored=True)(shape, 0).points
+    torch.testing.assert_close(kept.abs(), torch.ones(8, 3).double())
+
+
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [

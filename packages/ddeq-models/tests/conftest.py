@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddeq_models import RECIPES, DDEQConfig, Recipe
+from ddeq_models import RECIPES, DDEQConfig
 from ddeq_models.cli import main
 
 # Modules that several test files share lie beside them; pytest by itself does not look there.
@@ -36,7 +36,8 @@ def tiny_config() -> DDEQConfig:
 def _shrink(patch: pytest.MonkeyPatch, config: DDEQConfig) -> None:
     for key, recipe in RECIPES.items():
         model = config if key[1] == "ddeq" else recipe.model
-        patch.setitem(RECIPES, key, Recipe(model, recipe.data, replace(recipe.train, epochs=1)))
+        short = replace(recipe.train, epochs=1)
+        patch.setitem(RECIPES, key, replace(recipe, model=model, train=short))
 
 
 @pytest.fixture

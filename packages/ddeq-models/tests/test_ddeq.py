@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddeq_data import Digits, PointBatch, ZScore, collate
+from ddeq_data import Digits, PointBatch, ZScore
 from ddeq_models.models.base import Output
 from ddeq_models.models.classifier import DDEQ, DDEQConfig, low_discrepancy_normal
-from ddeq_models.registry import PRESETS
 from wgf_solver import Status
 
 SMALL = DDEQConfig(particles=4, dim=16, heads=2, hidden=32, bilinear_dim=8, max_steps=100)
@@ -164,18 +163,6 @@ def test_dropout_is_held_during_a_solve(digits: PointBatch) -> None:
         first, second = (model(digits.points, digits.weights) for _ in range(2))
     assert bool(first.solution.converged.all())  # a map that changed at each step would not settle
     assert not torch.equal(first.logits, second.logits)
-
-
-def test_presets() -> None:
-    ours, paper = PRESETS["ddeq"], PRESETS["ddeq-paper"]
-    assert ours.marked
-    assert (paper.particles, paper.dim, paper.step, paper.max_steps) == (10, 128, 5.0, 200)
-    parameters = sum(p.numel() for p in DDEQ(paper).parameters())
-    assert parameters == pytest.approx(773_114, rel=0.005)  # the authors' MNIST classifier
-    batch = collate([Digits("test")[0]]).map(ZScore())
-    with torch.no_grad():
-        solution = DDEQ(replace(paper, max_steps=12)).eval()(batch.points, batch.weights).solution
-    assert solution.status.tolist() == [Status.MAX_STEPS]  # a constant step of 5 cannot settle
 
 
 def test_low_discrepancy_normal_is_the_same_each_time_and_standard() -> None:

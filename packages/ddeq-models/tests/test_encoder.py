@@ -30,21 +30,62 @@ def encoder(d: int = 2, **settings: object) -> PointEncoder:
 def test_laws():
     points, weights, _ = clouds()
     module = encoder()
-    rows, masses, summary = module(points, weights)
+    rows, masses, places, summary = module(points, weights)
     assert rows.shape == (5, 9, 16)
+    assert torch.equal(places, points) or places.isnan().any()
     assert summary.shape == (5, 16)
     assert torch.equal(masses, weights)
     order = torch.randperm(9)
-    again, _, same = module(points[:, order], weights[:, order])
+    again, _, _, same = module(points[:, order], weights[:, order])
     inside = weights[:, order] > 0
     torch.testing.assert_close(again[inside], rows[:, order][inside])
     torch.testing.assert_close(same, summary)
     for i in range(5):  # a batch is its clouds
         real = weights[i] > 0
-        alone, _, told = module(points[i : i + 1, real], weights[i : i + 1, real])
+        alone, _, _, told = module(points[i : i + 1, real], weights[i : i + 1, real])
         torch.testing.assert_close(alone[0], rows[i, real])
         torch.testing.assert_close(told[0], summary[i])
-    assert module(points[:, :0], weights[:, :0])[2].isfinite().all()
+    assert module(points[:, :0], weights[:, :0]).summary.isfinite().all()
+
+
+TOKENS = {"tokens": (5, 3), "widths": (8, 12, 16), "neighbours": 4}
+
+
+def test_tokens_are_places_of_the_cloud_and_share_its_mass():
+    points, weights, _ = clouds()
+    rows, masses, places, summary = encoder(**TOKENS)(points, weights)
+    assert rows.shape == (5, 3, 16)
+    torch.testing.assert_close(masses.sum(-1), torch.ones(5).double())
+    for i in range(5):
+        real = points[i][weights[i] > 0]
+        apart = torch.cdist(places[i][masses[i] > 0], real).amin(-1)
+        torch.testing.assert_close(apart, torch.zeros_like(apart), atol=1e-7, rtol=0)
+    assert summary.isfinite().all()
+
+
+def test_a_token_knows_what_lies_about_it():
+    points, weights, _ = clouds()
+    few, many = (
+        encoder(description=False, **{**TOKENS, "neighbours": count}) for count in (1, 6)
+    )  # one: itself
+    many.load_state_dict(few.state_dict())
+    one, other = few(points, weights), many(points, weights)
+    assert torch.equal(one.places, other.places)
+    assert not torch.allclose(one.rows, other.rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": (4,)}, "widths must hold one more than tokens"),
+        ({"widths": (4,)}, "widths must hold one more than tokens"),
+        ({"tokens": (4,), "widths": (4, 4), "encoder": "attention"}, "tokens need the encoder"),
+        ({"tokens": (0,), "widths": (4, 4)}, "tokens must be at least 1"),
+    ],
+)
+def test_tokens_that_do_not_go_together(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(PRESETS["ddeq"], **change)
 
 
 def test_without_the_description_it_is_a_function_of_the_measure():
@@ -53,7 +94,10 @@ def test_without_the_description_it_is_a_function_of_the_measure():
     split = torch.cat([weights[1:2, :1] / 2, weights[1:2, :1] / 2, weights[1:2, 1:]], 1)
     double = torch.cat([points[1:2, :1], points[1:2]], 1)
     torch.testing.assert_close(
-        module(double, split)[2], module(points[1:2], weights[1:2])[2], rtol=1e-6, atol=1e-6
+        module(double, split).summary,
+        module(points[1:2], weights[1:2]).summary,
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 
@@ -63,7 +107,9 @@ def test_a_set_in_another_unit_and_place_is_encoded_alike():
     other = PointEncoder(2, 0, 16, pooled=24).double()
     moved = 40 * points + torch.tensor([3.0, -8.0])
     other.fit(moved, weights, labels)
-    torch.testing.assert_close(other.eval()(moved, weights)[2], encoder()(points, weights)[2])
+    torch.testing.assert_close(
+        other.eval()(moved, weights).summary, encoder()(points, weights).summary
+    )
 
 
 def test_the_frame_of_the_set_is_hidden_in_training_alone():
@@ -71,10 +117,10 @@ def test_the_frame_of_the_set_is_hidden_in_training_alone():
     module = encoder(hiding=0.5, dropout=0.0, description=False)
     module.train()
     torch.manual_seed(1)
-    first = module(points, weights)[2]
-    assert not torch.allclose(first, module(points, weights)[2])
+    first = module(points, weights).summary
+    assert not torch.allclose(first, module(points, weights).summary)
     module.eval()
-    assert torch.equal(module(points, weights)[2], module(points, weights)[2])
+    assert torch.equal(module(points, weights).summary, module(points, weights).summary)
 
 
 def test_features_have_no_geometry():
@@ -96,25 +142,27 @@ def test_features_have_no_geometry():
 def test_large_clouds_are_thinned_the_same_way_in_any_order():
     points, weights, _ = clouds(n=40)
     module = encoder(rows=12)
-    rows, masses, summary = module(points, weights)
+    rows, masses, _, summary = module(points, weights)
     assert rows.shape == (5, 12, 16)
     torch.testing.assert_close(masses.sum(-1), torch.ones(5).double())
     order = torch.randperm(40)
-    torch.testing.assert_close(module(points[:, order], weights[:, order])[2], summary)
+    torch.testing.assert_close(module(points[:, order], weights[:, order]).summary, summary)
     more = torch.cat([points, torch.full((5, 3, 2), math.nan).double()], 1)
     padded = torch.cat([weights, torch.zeros(5, 3).double()], 1)
-    torch.testing.assert_close(module(more, padded)[2], summary)
+    torch.testing.assert_close(module(more, padded).summary, summary)
     module.train()
     assert not torch.equal(module(points, weights)[0], module(points, weights)[0])
     # The description is that of all points.
     whole = encoder()
     whole.load_state_dict(module.state_dict())
     assert torch.equal(module._described(points, weights), whole._described(points, weights))
-    summaries = [each.eval()(points, weights)[2] for each in (module, whole)]
+    summaries = [each.eval()(points, weights).summary for each in (module, whole)]
     assert not torch.allclose(*summaries)
 
 
-@pytest.mark.parametrize("change", [{}, {"description": False, "scales": 0}, {"rows": 6}])
+@pytest.mark.parametrize(
+    "change", [{}, {"description": False, "scales": 0}, {"rows": 6}, TOKENS, {"rows": 6, **TOKENS}]
+)
 def test_the_classifier_on_it(change):
     config = replace(PRESETS["ddeq"], dim=16, heads=2, hidden=16, pooled=24, classes=2, **change)
     assert isinstance(config, DDEQConfig)

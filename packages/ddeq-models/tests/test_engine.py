@@ -14,6 +14,7 @@ from ddeq_models import DDEQ, DataConfig, DDEQConfig, RunConfig, TrainConfig, Us
 from ddeq_models.config import SolverPhase
 from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.classification import Classification, Labelled
+from ddeq_models.training.feeding import Prepared
 from ddeq_models.training.optimiser import learning_rate
 from ddeq_models.training.state import State
 from ddeq_models.training.step import optimise
@@ -145,7 +146,8 @@ def _peak(config: DDEQConfig) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        optimise(Classification(run), state, inputs, 1e-3, Ranks(torch.device("cpu")))
+        prepared = Prepared(inputs, len(points))
+        optimise(Classification(run), state, prepared, 1e-3, Ranks(torch.device("cpu")))
     assert int(state.tally.columns()["solver_steps"].max()) == config.max_steps
     return held
 

@@ -23,8 +23,11 @@ from ddeq_models.models.baselines import (
 )
 from ddeq_models.models.classifier import DDEQConfig
 from ddeq_models.models.completer import CompleterConfig
+from ddeq_models.models.paper import PaperClassifierConfig, PaperCompleterConfig
+from ddeq_models.models.repeated import RepeatedConfig
 from ddeq_models.registry import MODELS
 
+SOLVER = ("rtol", "max_steps")
 CELL = {"dim": 16, "heads": 2, "hidden": 16, "bilinear_dim": 4, "rtol": 1e-9, "max_steps": 300}
 # The paper's flow, wherever it is by then.
 FLOW = {"velocity": "through", "integrator": "euler", "step": 5.0, "max_steps": 12}
@@ -34,6 +37,22 @@ SMALL: dict[str, ModelConfig] = {
     "ddeq": DDEQConfig(particles=4, octaves=2, interacting=True, **CELL),
     "ddeq, self-attention": DDEQConfig(particles=4, norm="pre", self_blocks=1, **CELL),
     "ddeq, unmarked flow": DDEQConfig(particles=4, marked=False, **{**CELL, **FLOW}),
+    "ddeq, tokens": DDEQConfig(
+        particles=4,
+        encoder="moments",
+        description=False,
+        tokens=(6, 3),
+        widths=(8, 12, 16),
+        neighbours=4,
+        pooled=8,
+        scales=2,
+        **CELL,
+    ),
+    "ddeq, repeated": RepeatedConfig(
+        particles=4, applications=2, **{k: v for k, v in CELL.items() if k not in SOLVER}
+    ),
+    "ddeq-paper": PaperClassifierConfig(particles=4, **{**CELL, **FLOW, "max_steps": 4}),
+    "ddeq-paper-completer": PaperCompleterConfig(**{**CELL, **FLOW, "max_steps": 4}),
     "deep sets": DeepSetsConfig(dim=16, classes=4),
     "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
     "pointnet": PointNetConfig(classes=4),

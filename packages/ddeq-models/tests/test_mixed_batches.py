@@ -31,8 +31,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("preset", ["ddeq", "deep-sets", "pointnet-vanilla"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("preset", "seed"),
+    [("ddeq", 0), ("ddeq", 1), ("ddeq", 2), ("deep-sets", 0), ("pointnet-vanilla", 1)],
+)
 def test_it_is_learned_from_every_seed(
     folder: Path, tmp_path: Path, preset: str, seed: int
 ) -> None:

@@ -6,12 +6,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from ddeq_models import DataConfig, DDEQConfig, RunFolder, TrainConfig, UserError, train
 from ddeq_models.distributed import Ranks, join_ranks
@@ -61,24 +59,18 @@ def test_two_processes_train_as_one(tmp_path: Path, tiny_config: DDEQConfig, mni
     assert apart < 1e-8 * size
 
 
-class Inputs(NamedTuple):
-    number: Tensor
-    points: Tensor
-
-
 @pytest.mark.parametrize("clouds", [0, 1, 2, 7, 8])
 def test_shares_are_all_clouds_once(clouds: int) -> None:
-    inputs = Inputs(torch.arange(clouds), torch.zeros(clouds, 3))
-    shares = [Ranks(torch.device("cpu"), rank, 3).share(inputs) for rank in range(3)]
-    assert torch.equal(torch.cat([share.number for share in shares]), inputs.number)
-    sizes = [len(share.points) for share in shares]
+    every = list(range(clouds))
+    shares = [every[Ranks(torch.device("cpu"), rank, 3).mine(clouds)] for rank in range(3)]
+    assert [cloud for share in shares for cloud in share] == every
+    sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1
 
 
 def test_alone_nothing_is_exchanged() -> None:
     with join_ranks("cpu") as ranks:
-        inputs = Inputs(torch.arange(3), torch.zeros(3, 3))
-        assert ranks.share(inputs) is inputs
+        assert ranks.mine(3) == slice(0, 3)
         assert (ranks.rank, ranks.count, ranks.any(True, False)) == (0, 1, (True, False))
         assert ranks.of_first("x") == "x"
 

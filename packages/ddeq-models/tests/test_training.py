@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -212,6 +213,24 @@ def test_the_paper_preset_trains(tiny: Path, mnist: Path, monkeypatch: pytest.Mo
     assert main([*argv, "--data", "mnist", "--root", str(mnist)]) == 0
     result = json.loads((tiny / "run" / "result.json").read_text())
     assert result["solver_failures"] == 20  # four steps reach no equilibrium, and it is said
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_completer_of_the_paper_trains_and_completes(
+    tiny: Path, mnist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RECIPES["mnist", "ddeq-paper-completer"]
+    small = replace(recipe.model, dim=16, heads=2, hidden=16, max_steps=4)
+    monkeypatch.setitem(RECIPES, ("mnist", "ddeq-paper-completer"), replace(recipe, model=small))
+    argv = ["train", "--preset", "ddeq-paper-completer", "--data", "mnist", "--root", str(mnist)]
+    assert main([*argv, "--out", "run"]) == 0
+    result = json.loads((tiny / "run" / "result.json").read_text())
+    assert result["test_whole_energy_distance"] < result["test_energy_distance"]
+    np.save("half.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    assert main(["complete", "run", "half.npy", "--out", "done"]) == 0
+    with np.load("done/half.npz") as done:
+        assert done["visible"].sum() == 20
+        assert len(done["points"]) == 26  # 0.275 for each
 
 
 def test_options_are_those_of_the_configuration() -> None:

@@ -7,6 +7,13 @@ from torch import Tensor
 import set_attention as sa
 from set_attention import measures
 
+
+def local_pool():
+    """The features are the places, too."""
+    pool = sa.LocalPool(8, 8, 4, 3, norm="layer")
+    return lambda x, w=None: pool(x, x, w)[0]
+
+
 BLOCKS = {
     "transformer": lambda: sa.TransformerBlock(8, 2, 16),
     "attention": lambda: sa.SetAttention(8, 2),
@@ -16,6 +23,7 @@ BLOCKS = {
     "set norm": lambda: sa.SetNorm(8),
     "batch norm": lambda: sa.MeasureBatchNorm(8),
     "local moments": lambda: sa.LocalMoments(8),
+    "local pool": local_pool,
     "fourier": lambda: sa.FourierFeatures(8, 4),
     "mean pool": sa.MeanPool,
     "max pool": sa.MaxPool,

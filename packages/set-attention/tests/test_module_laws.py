@@ -60,6 +60,13 @@ def neighbourly_cross(
     return m(x, x[..., -2:], m.context(y, y[..., -2:], v), w)
 
 
+def tokens(m: nn.Module, x: Tensor, w: Tensor | None, y: Tensor, v: Tensor | None) -> Tensor:
+    """Tokens with their places and their shares of the mass."""
+    out, places, masses = m(x, x[..., -2:], w)
+    whole = masses.sum(-1, keepdim=True)
+    return torch.cat([out, places, (masses / whole.clamp(min=1e-3)).unsqueeze(-1)], -1)
+
+
 CASES = {
     "attend": Case(Attend, lambda m, *measures: m(*measures), context_dim=DIM),
     "self-attention": Case(lambda: sa.SetAttention(DIM, 2), only_x),
@@ -132,6 +139,11 @@ CASES = {
         only_x,
     ),
     "batch norm": Case(lambda: sa.MeasureBatchNorm(DIM).eval(), only_x),
+    # Of fewer places than points there may be, and of more; a split point is one place.
+    "local pool": Case(lambda: sa.LocalPool(DIM, 2, 3, 2, out_dim=6).eval(), tokens, "vector"),
+    "local pool, mean": Case(
+        lambda: sa.LocalPool(DIM, 2, 6, 3, before=0, pool="mean", norm="layer"), tokens, "vector"
+    ),
     "local moments": Case(lambda: sa.LocalMoments(DIM, 2), only_x),
     "Fourier features": Case(lambda: sa.FourierFeatures(DIM, 2), only_x),
     "mean pool": Case(sa.MeanPool, only_x, "vector"),

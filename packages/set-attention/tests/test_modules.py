@@ -247,6 +247,8 @@ def test_reset_parameters_draws_anew() -> None:
         sa.SetNorm(8),
         sa.EquivariantLinear(8),
         sa.DeepSetsBlock(8, 12),
+        sa.LocalPool(8, 2, 4, 3),
+        sa.LocalPool(8, 2, 4, 3, norm="layer"),
     ]
     for module in modules:
         torch.manual_seed(3)

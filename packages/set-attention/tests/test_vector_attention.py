@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import set_attention as sa
 from set_attention import laws
-from set_attention.vector_attention import nearest
+from set_attention.local import grouping
 
 
 def module(neighbours: int, **options: int) -> sa.VectorAttention:
@@ -68,7 +68,7 @@ def test_the_point_transformer_of_pytorch_geometric_agrees(normal) -> None:
         theirs.lin_src.weight.copy_(attention.key_value.weight[:6])
         theirs.lin.weight.copy_(attention.key_value.weight[6:])
     x, p = normal(7, 6), normal(7, 2)
-    near = nearest(p[None], p[None], None, 3)[0]
+    near, _ = sa.nearest_points(p, p, count=3)
     edges = torch.stack([near.flatten(), torch.arange(7).repeat_interleave(3)])
     torch.testing.assert_close(attention(x, p), theirs(x, p, edges))
 
@@ -101,12 +101,12 @@ def test_padding_is_never_a_neighbour() -> None:
     """Not even at the very place of the query, and not for want of others."""
     places = torch.zeros(1, 1, 2)
     points = torch.tensor([[[0.0, 0.0], [3.0, 0.0], [0.0, 0.0], [5.0, 0.0], [4.0, 0.0]]])
-    logs = sa.log_weights(torch.tensor([[[0.0], [1.0], [0.0], [1.0], [1.0]]]))
-    assert set(nearest(places, points, logs, 2).flatten().tolist()) == {1, 4}
+    weights = torch.tensor([[0.0, 1.0, 0.0, 1.0, 1.0]])
+    assert set(sa.nearest_points(places, points, weights, count=2)[0].flatten().tolist()) == {1, 4}
     attention = sa.VectorAttention(4, 2, 5)
     y = torch.randn(5, 4)
     kept = [1, 3, 4]
-    some = attention.context(y, points[0], torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0]))
+    some = attention.context(y, points[0], weights[0])
     alone = attention.context(y[kept], points[0, kept])
     x = torch.randn(1, 4)
     torch.testing.assert_close(attention(x, places[0], some), attention(x, places[0], alone))
@@ -116,8 +116,9 @@ def test_neighbours_far_from_the_origin_are_right() -> None:
     points = 1000 + torch.rand(1, 60, 2, generator=torch.Generator().manual_seed(0))
     exact = (points.double().unsqueeze(-2) - points.double().unsqueeze(-3)).norm(dim=-1)
     expected = exact.topk(5, largest=False).indices.sort(-1).values
-    assert torch.equal(nearest(points, points, None, 5).sort(-1).values, expected)
-    assert nearest(points, points, None, 100).shape == (1, 60, 60)
+    index, _ = sa.nearest_points(points, points, count=5)
+    assert torch.equal(index.sort(-1).values, expected)
+    assert sa.nearest_points(points, points, count=100)[0].shape == (1, 60, 60)
 
 
 def test_leading_shapes_broadcast_and_nothing_is_empty(normal, ragged) -> None:
@@ -178,12 +179,13 @@ class Largest(torch.overrides.TorchFunctionMode):
         return out
 
 
-def test_memory_is_that_of_the_neighbours() -> None:
+def test_memory_is_that_of_the_neighbours(monkeypatch) -> None:
     n, k, chunk = 1000, 4, 50
+    monkeypatch.setattr(grouping, "_PAIRS", chunk * n)
     attention = sa.VectorAttention(16, 2, k, chunk=chunk)
     with torch.no_grad(), Largest() as largest:
         attention(torch.randn(1, n, 16), torch.randn(1, n, 2))
-    # Distances of a chunk, features of a chunk's neighbours, keys and values: no n² anywhere.
+    # A block of distances, features of a chunk's neighbours, keys and values: no n² anywhere.
     assert largest.entries <= max(chunk * n, chunk * k * 16, n * 32)
 
 

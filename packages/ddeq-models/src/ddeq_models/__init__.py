@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ddeq_models.data import DataSet, register_data
     from ddeq_models.errors import Diverged, Interrupted, UserError
     from ddeq_models.estimator import DDEQClassifier, DDEQRegressor, DDEQTransformer
+    from ddeq_models.measuring.calibrate import calibrate
     from ddeq_models.measuring.diagnose import diagnose
     from ddeq_models.measuring.evaluate import evaluate
     from ddeq_models.models.base import Numbers, Output
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from ddeq_models.training import resume_run, train
     from ddeq_models.using.answers import Estimate, PointLabels
     from ddeq_models.using.complete import CompletedFile, complete
+    from ddeq_models.using.embed import Embedding, embed
+    from ddeq_models.using.export import Exported, export
     from ddeq_models.using.predict import Prediction, predict
 
 follow_moves()
@@ -53,6 +56,7 @@ _HOMES = {
     "data": ("DataSet", "register_data"),
     "errors": ("Diverged", "Interrupted", "UserError"),
     "estimator": ("DDEQClassifier", "DDEQRegressor", "DDEQTransformer"),
+    "measuring.calibrate": ("calibrate",),
     "measuring.diagnose": ("diagnose",),
     "measuring.evaluate": ("evaluate",),
     "models.base": ("Numbers", "Output"),
@@ -73,6 +77,8 @@ _HOMES = {
     "training": ("resume_run", "train"),
     "using.answers": ("Estimate", "PointLabels"),
     "using.complete": ("CompletedFile", "complete"),
+    "using.embed": ("Embedding", "embed"),
+    "using.export": ("Exported", "export"),
     "using.predict": ("Prediction", "predict"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
@@ -102,7 +108,9 @@ __all__ = [
     "DataConfig",
     "DataSet",
     "Diverged",
+    "Embedding",
     "Estimate",
+    "Exported",
     "Interrupted",
     "ModelConfig",
     "Numbers",
@@ -122,9 +130,12 @@ __all__ = [
     "TaskConfig",
     "TrainConfig",
     "UserError",
+    "calibrate",
     "complete",
     "diagnose",
+    "embed",
     "evaluate",
+    "export",
     "from_pretrained",
     "predict",
     "register_data",

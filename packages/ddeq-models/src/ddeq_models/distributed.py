@@ -1,6 +1,6 @@
 """The processes of one training, as ``torchrun`` starts them; without it there is one.
 
-Every process prepares the whole batch and works on its own share of the clouds. Gradients are added
+Every process prepares its own share of the clouds of a step and works on it. Gradients are added
 up after the backward pass, each mean over a share weighted by its clouds, so that the sum is the
 mean over the batch: the same training as on one process, up to the order of additions. This is
 done by hand and not by DistributedDataParallel, whose hooks expect each parameter once in one
@@ -41,13 +41,9 @@ class Ranks:
     rank: int = 0
     count: int = 1
 
-    def share(self, inputs: Any) -> Any:
-        """This process's clouds of a `NamedTuple` of tensors; with one process all of them."""
-        if self.count == 1:
-            return inputs
-        clouds = len(inputs[0])
-        mine = slice(clouds * self.rank // self.count, clouds * (self.rank + 1) // self.count)
-        return type(inputs)(*(tensor[mine] for tensor in inputs))
+    def mine(self, clouds: int) -> slice:
+        """Which of the clouds of a step are this process's; with one process all of them."""
+        return slice(clouds * self.rank // self.count, clouds * (self.rank + 1) // self.count)
 
     def add_gradients(self, model: nn.Module) -> None:
         """Add up the gradients of all processes, in one message.
@@ -158,17 +154,24 @@ class Ranks:
 def join_ranks(device: str) -> Iterator[Ranks]:
     """Meet the other processes that ``torchrun`` started, if it did.
 
+    A process group that the caller has made is used as it is, and is there afterwards.
+
     Args:
         device: See `choose_device`; ``auto`` and ``cuda`` are the GPU of the process's own.
 
     Raises:
         UserError: The device cannot be used, or the environment is half set.
     """
-    count = _number("WORLD_SIZE", 1)
+    theirs = dist.is_available() and dist.is_initialized()
+    count = dist.get_world_size() if theirs else _number("WORLD_SIZE", 1)
     if count == 1:
         yield Ranks(choose_device(device))
         return
-    rank, local = _number("RANK"), _number("LOCAL_RANK")
+    if theirs:
+        rank = dist.get_rank()
+        local = _number("LOCAL_RANK", rank)
+    else:
+        rank, local = _number("RANK"), _number("LOCAL_RANK")
     if not 0 <= rank < count or not 0 <= local < count:
         raise UserError(
             f"RANK is {rank} and LOCAL_RANK {local}, but they must be below WORLD_SIZE, which is "
@@ -178,13 +181,14 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     if place.type == "cuda" and place.index is None:
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
-    if not dist.is_initialized():
+    if not theirs:
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
         yield Ranks(place, rank, count)
         dist.barrier()  # gloo aborts a process whose peer takes its connections down first
     finally:
-        dist.destroy_process_group()
+        if not theirs:
+            dist.destroy_process_group()
 
 
 _TORCHRUN = "start the processes with torchrun --nproc-per-node N -m ddeq_models train ..."
@@ -195,7 +199,12 @@ def _number(name: str, default: int | None = None) -> int:
     text = os.environ.get(name, None if default is None else str(default))
     if text is None:
         raise UserError(f"WORLD_SIZE is set but {name} is not set; {_TORCHRUN}")
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or (int(text) < 1 and default):
+    if (
+        not text.isascii()
+        or not text.isdigit()
+        or len(text) > 9
+        or (name == "WORLD_SIZE" and int(text) < 1)
+    ):
         raise UserError(f"{name} must be a whole number, got {text[:40]!r}; {_TORCHRUN}")
     return int(text)
 

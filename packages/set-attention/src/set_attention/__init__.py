@@ -15,6 +15,10 @@ from set_attention.dropout import RowDropout, held_dropout
 from set_attention.feed_forward import FeedForward
 from set_attention.fourier import FourierFeatures
 from set_attention.latent import LatentEncoder
+from set_attention.local.grouping import LocalGroups, group_points, nearest_points, take_points
+from set_attention.local.places import merge_points
+from set_attention.local.pooling import LocalPool
+from set_attention.local.sampling import farthest_points
 from set_attention.local_moments import LocalMoments
 from set_attention.measures import clear_padding, log_weights
 from set_attention.norm import SetNorm
@@ -38,7 +42,9 @@ __all__ = [
     "FeedForward",
     "FourierFeatures",
     "LatentEncoder",
+    "LocalGroups",
     "LocalMoments",
+    "LocalPool",
     "MaxPool",
     "MeanPool",
     "MeasureBatchNorm",
@@ -52,10 +58,15 @@ __all__ = [
     "attention_weights",
     "by_size",
     "clear_padding",
+    "farthest_points",
+    "group_points",
     "held_dropout",
     "log_weights",
     "max_pool",
     "mean_pool",
+    "merge_points",
+    "nearest_points",
+    "take_points",
 ]
 
 __version__ = version("set-attention")

@@ -83,7 +83,9 @@ class LocalMoments(nn.Module):
         square = x.square().sum(-1, keepdim=True)
         moments = torch.cat([share, share * x, share * square], -1)  # of order 0, 1 and 2
         differentiated = torch.is_grad_enabled() and (x.requires_grad or share.requires_grad)
-        rows = n if differentiated else max(1, min(n, _PAIRS // max(1, x[..., 0].numel())))
+        if differentiated or torch.compiler.is_compiling():  # what is compiled takes any number
+            return self._about(x, square, x, square, moments)
+        rows = max(1, min(n, _PAIRS // max(1, x[..., 0].numel())))
         parts = [
             self._about(x[..., i : i + rows, :], square[..., i : i + rows, :], x, square, moments)
             for i in range(0, n, rows)

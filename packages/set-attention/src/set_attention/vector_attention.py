@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from set_attention.context import VectorContext, check_context, own_weights
 from set_attention.feed_forward import FeedForward
+from set_attention.local.grouping import nearest_points
+from set_attention.local.places import take_flat
 from set_attention.measures import check_width, clear_padding, log_weights
 
 
@@ -30,7 +32,7 @@ class VectorAttention(nn.Module):
 
     Padding is never a neighbour; a set with fewer points than ``neighbours`` has them all.
     Attention to an empty set is 0. Memory is O(n k dim) for n queries with k neighbours each:
-    queries are taken ``chunk`` at a time, and only distances, ``chunk`` times m numbers, are ever
+    queries are taken ``chunk`` at a time, and only distances, a bounded number at a time, are ever
     made between all pairs.
 
     **Mass.** Weights enter as log-weights, so of the neighbours a doubled weight is a duplicated
@@ -38,8 +40,8 @@ class VectorAttention(nn.Module):
     two of the places. So the result is a function of the measure where nothing is cut off, that is
     for sets of at most ``neighbours`` points; beyond it depends on how the measure is written down,
     if and only if a copy pushes the farthest neighbour out. Merge duplicated points into one of
-    their joint weight to be sure. And where two points are exactly as far at the cut, one of them
-    is taken, whichever.
+    their joint weight to be sure (``merge_points``). What is exactly as far at the cut is told
+    apart by place, see ``nearest_points``.
 
     Args:
         dim: Width of the rows x and of the result.
@@ -152,27 +154,32 @@ class VectorAttention(nn.Module):
             None if bias is None else _flat(bias.unsqueeze(-1), leading),
         )
         queries, places = _flat(self.query(x), leading), _flat(points, leading)
+        there = None if context.log_weights is None else ~context.log_weights.isneginf()
+        index, _ = nearest_points(
+            places,
+            context.points,
+            None if there is None else there.squeeze(-1).to(places.dtype),
+            count=self.neighbours,
+        )
+        parts = [slice(i, i + self.chunk) for i in range(0, max(1, x.shape[-2]), self.chunk)]
         out = torch.cat(
-            [
-                self._attend(queries[:, i : i + self.chunk], places[:, i : i + self.chunk], context)
-                for i in range(0, max(1, x.shape[-2]), self.chunk)
-            ],
-            -2,
+            [self._attend(queries[:, i], places[:, i], index[:, i], context) for i in parts], -2
         )
         return clear_padding(out.reshape(*leading, *out.shape[-2:]), weights)
 
-    def _attend(self, queries: Tensor, places: Tensor, context: VectorContext) -> Tensor:
-        """Rows (b, c, dim) at places (b, c, point_dim) to a context (b, m, ...), all its parts."""
-        index = nearest(places, context.points, context.log_weights, self.neighbours)
-        offset = self.offset(places.unsqueeze(-2) - _take(context.points, index))
-        logits = self.score(queries.unsqueeze(-2) - _take(context.keys, index) + offset)
+    def _attend(
+        self, queries: Tensor, places: Tensor, index: Tensor, context: VectorContext
+    ) -> Tensor:
+        """Rows (b, c, dim) at places (b, c, point_dim) to the rows (b, c, k) of a context."""
+        offset = self.offset(places.unsqueeze(-2) - take_flat(context.points, index))
+        logits = self.score(queries.unsqueeze(-2) - take_flat(context.keys, index) + offset)
         nothing = None
         if context.log_weights is not None:
-            bias = _take(context.log_weights, index)
+            bias = take_flat(context.log_weights, index)
             nothing = bias.isneginf().all(-2)
             # A softmax over nothing but -inf is 0/0; what comes of it is not used.
             logits = logits + torch.where(nothing.unsqueeze(-2), 0, bias)
-        values = _take(context.values, index) + offset
+        values = take_flat(context.values, index) + offset
         out = (logits.softmax(-2) * values).sum(-2)
         return out if nothing is None else torch.where(nothing, 0, out)
 
@@ -188,39 +195,6 @@ class VectorAttention(nn.Module):
         """Sizes, as they were given."""
         context = "" if self.context_dim == self.dim else f", context_dim={self.context_dim}"
         return f"dim={self.dim}, point_dim={self.point_dim}, neighbours={self.neighbours}{context}"
-
-
-def nearest(places: Tensor, points: Tensor, log_weights: Tensor | None, count: int) -> Tensor:
-    """Indices of the nearest points of a measure, in no order; padding last.
-
-    Args:
-        places: (b, c, p).
-        points: (b, m, p).
-        log_weights: (b, m, 1), -inf for padding; None if there is none.
-        count: Number of points, at most; where it is larger than m, all m are returned.
-
-    Returns:
-        (b, c, min(count, m)).
-    """
-    with torch.no_grad():
-        precise = torch.promote_types(points.dtype, torch.float32)
-        # Differences, not |a|² + |b|² - 2 a·b, which far from the origin is all rounding.
-        distance = torch.cdist(
-            places.to(precise),
-            points.to(precise),
-            compute_mode="donot_use_mm_for_euclid_dist",
-        )
-        if log_weights is not None:
-            distance = distance.masked_fill(log_weights.isneginf().mT, torch.inf)
-        return distance.topk(min(count, points.shape[-2]), largest=False, sorted=False).indices
-
-
-def _take(rows: Tensor, index: Tensor) -> Tensor:
-    """Rows (b, m, d) at indices (b, c, k): (b, c, k, d)."""
-    batch, m, width = rows.shape
-    first = m * torch.arange(batch, device=index.device).view(-1, 1, 1)
-    flat = rows.reshape(-1, width).index_select(0, (index + first).flatten())
-    return flat.view(*index.shape, width)
 
 
 def _flat(x: Tensor, leading: torch.Size) -> Tensor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
+from wgf_solver.arrays import Array
 from wgf_solver.driving.driver import (
     bring_to_rest,
     check_choice,
@@ -26,6 +29,7 @@ def equilibrium(
     f: Map,
     mu0: Measure,
     *,
+    held: Tensor | Array | None = None,
     velocity: VelocityField = Residual(),  # noqa: B008 (a frozen value)
     integrator: Integrator | None = None,
     adjoint: Adjoint = Implicit(),  # noqa: B008
@@ -66,7 +70,12 @@ def equilibrium(
             its argument gets copies of it, with a warning. Whatever it closes over (parameters,
             inputs), and the weights and marks of ``mu0``, receive gradients.
         mu0: the start, any batch shape; its points receive no gradient, as equilibria do not depend
-            on them.
+            on them, but for those of held atoms.
+        held: bool ``(..., n)``, or without leading dimensions of the batch: True where an atom
+            must not move. It stays at its place in ``mu0`` and is part of every measure that ``F``
+            and the field see; what ``F`` returns for it is not asked by `Residual`. The
+            equilibrium is that of the free atoms, ``‖v‖`` their root mean square, and its
+            derivative with respect to the places of the held ones is found with the others.
         velocity: `Residual`, `Descent`, or your own `VelocityField`.
         integrator: `Anderson`, `LBFGS`, `Euler`, or your own `Integrator`. None: the field's
             choice, `Anderson` for `Residual` and `Transport`, `LBFGS` for `Descent`.
@@ -109,7 +118,7 @@ def equilibrium(
     if not callable(f):
         raise TypeError(f"F must be a function from a Measure to a Measure; got {f!r}")
     options = Options(
-        rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory
+        rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory, held
     )
     flow = Flow(velocity, in_present_autocast(f, mu0.points.device))
     return bring_to_rest(flow, mu0, integrator, adjoint, options)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from wgf_solver.evaluation import Evaluation, completed
+from torch import Tensor
+
+from wgf_solver.evaluation import Evaluation, completed, size_of
+from wgf_solver.held import Held
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Map, VelocityField
 from wgf_solver.watch import depends_beyond
@@ -17,10 +20,12 @@ class Flow:
     Attributes:
         velocity: the field ``v(Z; F)``.
         map: ``F``; None for the gradient flow of a functional, which has none.
+        held: the atoms that do not move, if there are any.
     """
 
     velocity: VelocityField
     map: Map | None = None
+    held: Held | None = None
 
     @property
     def descends(self) -> bool:
@@ -28,14 +33,28 @@ class Flow:
         return self.velocity.descends
 
     def __call__(self, mu: Measure) -> Evaluation:
-        """The field at ``mu``."""
-        evaluation = self.velocity(_no_map if self.map is None else self.map, mu)
+        """The field at ``mu``, whose held atoms are where they were put, whatever it says."""
+        f, held = _no_map if self.map is None else self.map, self.held
+        if held is not None:
+            mu = mu.with_points(held.placed(mu.points))
+            f = held.labelled(f) if getattr(self.velocity, "labelled", False) else f
+        evaluation = self.velocity(f, mu)
+        evaluation = evaluation if held is None else held.restricted(evaluation)
         if self.descends and not evaluation.says_discrepancy:
             raise TypeError(
                 f"the velocity field {self.velocity!r} descends and does not say what: give its "
                 "Evaluation a discrepancy, one number for each measure"
             )
         return completed(evaluation, mu)
+
+    def size(self, evaluation: Evaluation, mu: Measure) -> Tensor:
+        """``‖v‖ (...)``, the root mean square over the atoms that can move."""
+        size = size_of(evaluation, mu)
+        return size if self.held is None else size * self.held.gain
+
+    def placed(self, points: Tensor) -> Tensor:
+        """``points`` with the held atoms where they belong."""
+        return points if self.held is None else self.held.placed(points)
 
     def prepared(self, mu: Measure) -> Flow:
         """The same flow; what will not change from ``mu`` on is computed once."""
@@ -47,6 +66,8 @@ class Flow:
 
         For one that has a map the driver looks at the image, at no extra cost.
         """
+        if self.held is not None and self.held.points.requires_grad:
+            return True
         if self.map is not None:
             return False
         z = mu.points.detach().clone().requires_grad_()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.adjoints.implicit import Implicit
+from wgf_solver.arrays import Array
 from wgf_solver.driving.driver import (
     bring_to_rest,
     check_choice,
@@ -29,6 +32,7 @@ def gradient_flow(
     functional: FunctionalLike,
     mu0: Measure,
     *,
+    held: Tensor | Array | None = None,
     integrator: Integrator | None = None,
     adjoint: Adjoint = Implicit(),  # noqa: B008 (a frozen value)
     rtol: float = 1e-4,
@@ -57,7 +61,8 @@ def gradient_flow(
         functional: ``𝓕``: `DistanceTo`, `Potential`, `Interaction`, sums and multiples of them, or
             any function from a `Measure` to one number for each measure, such as
             ``lambda mu: mu.spread().square()``.
-        mu0: the start, any batch shape; its points receive no gradient.
+        mu0: the start, any batch shape; its points receive no gradient, those of held atoms do.
+        held: bool ``(..., n)``: the atoms that do not move; see `equilibrium`.
         integrator: how the flow is followed. None is `LBFGS`, which chooses directions and lengths
             by itself and goes downhill, for where it is the end that matters. For the way itself
             take ``Euler(step)``, whose step is the time step; it is stable below 2 over the largest
@@ -103,7 +108,7 @@ def gradient_flow(
     integrator = integrator_for(velocity, integrator)
     check_choice("adjoint", adjoint, "attach", "Implicit() or Unrolled(steps)")
     options = Options(
-        rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory
+        rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory, held
     )
     return bring_to_rest(Flow(velocity), mu0, integrator, adjoint, options)
 

@@ -21,10 +21,11 @@ __all__ = ["DDEQsCrop"]
 class DDEQsCrop(Crop):
     """Balls around points of the cloud are missing: the protocol of the DDEQ paper.
 
-    The centres are drawn one after another from the points that are still visible, each with the
-    probability of its weight; all points at a distance up to `radius` of one are missing. Distances
-    are those between z-scored points (`ZScore`), whatever the units of the batch. A ball that would
-    leave nothing visible is not taken away.
+    The centres are points, each drawn with the probability of its weight: one after another from
+    those that are still visible, or `together` from all, with replacement, as the published code
+    does, so that balls may coincide and overlap more. All points at a distance up to `radius` of a
+    centre are missing. Distances are those between z-scored points (`ZScore`), whatever the units
+    of the batch. A ball that would leave nothing visible is not taken away.
 
     Source: J. Geuter, C. Bonet, A. Korba and D. Alvarez-Melis, "DDEQs: Distributional Deep
     Equilibrium Models through Wasserstein Gradient Flows", arXiv 2503.01140.
@@ -32,6 +33,7 @@ class DDEQsCrop(Crop):
     Attributes:
         radius: Of the balls, positive.
         balls: Number of balls, at least 1.
+        together: Whether the centres are drawn independently of each other.
 
     Raises:
         ValueError: If an attribute is out of range.
@@ -39,6 +41,7 @@ class DDEQsCrop(Crop):
 
     radius: float = 0.6
     balls: int = 2
+    together: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.radius < math.inf or self.balls < 1:
@@ -54,7 +57,7 @@ class DDEQsCrop(Crop):
         visible, mass, own = weights > 0, masses(weights), stream(seeds, CENTRE)
         for ball in range(self.balls):
             drawn = stream(own, ball)
-            centre = _atom(torch.where(visible, mass, 0), order, drawn)
+            centre = _atom(mass if self.together else torch.where(visible, mass, 0), order, drawn)
             apart = scaled - scaled.take_along_dim(centre[:, None, None], 1)
             outside = visible & (apart.square().sum(-1).sqrt() > self.radius)
             visible = torch.where(outside.any(-1, keepdim=True), outside, visible)

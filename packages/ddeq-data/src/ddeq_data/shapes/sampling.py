@@ -16,6 +16,7 @@ from ddeq_data.shapes.grids import voxel_bounds
 from ddeq_data.shapes.mesh import Mesh
 from ddeq_data.shapes.shape import Shape
 from ddeq_data.shapes.surfaces import sample_surface
+from ddeq_data.transforms.normalise import ZScore
 
 __all__ = [
     "AllPoints",
@@ -114,10 +115,13 @@ class VoxelVertices:
     Attributes:
         low: Number of points wanted, at least.
         high: At most.
+        z_scored: Whether the vertices are z-scored (`ZScore`) before the grid is laid, and stay so:
+            its cells are then as elongated as the shape. That is what the published code does.
     """
 
     low: int = 500
     high: int = 800
+    z_scored: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.low <= self.high:
@@ -126,7 +130,10 @@ class VoxelVertices:
     def __call__(self, shape: Shape, key: int) -> Shape:
         """Return the vertices that are left, all of the same weight."""
         _featureless(shape, "a grid")
-        return Shape(voxel_bounds(shape.points, self.low, self.high), None, None)
+        points = shape.points
+        if self.z_scored:
+            points, _ = ZScore()(points, points.new_full(points.shape[:1], 1 / max(len(points), 1)))
+        return Shape(voxel_bounds(points, self.low, self.high), None, None)
 
 
 def _check_count(count: int) -> None:

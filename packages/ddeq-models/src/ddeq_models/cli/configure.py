@@ -26,6 +26,7 @@ from ddeq_models.errors import UserError
 from ddeq_models.models.solver import SolverConfig
 from ddeq_models.recipes import default_data, default_preset, recipe_for
 from ddeq_models.registry import PRESETS
+from ddeq_models.runs.start import like_source
 
 # What of the data is of one data set alone.
 _OF_FILES = ("root", "release", "sampling", "columns", "features", "weighted")
@@ -84,17 +85,31 @@ def assemble(options: argparse.Namespace, before: RunConfig | None = None) -> Ru
 def _recipe(options: argparse.Namespace, text: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The preset's name, and the recipe as JSON has it."""
     task = options.task or text.get("task", {}).get("kind") or TaskConfig.default_kind
+    named = options.data or text.get("data", {}).get("name")
+    if options.init:
+        config = like_source(options.init, named)
+        if options.preset not in (None, config.preset):
+            raise UserError(
+                f"--init {options.init} is of the preset {config.preset}; leave --preset out"
+            )
+        return config.preset, _sections(config, options)
     preset = options.preset or text.get("preset") or default_preset(task)
     made_for = PRESETS.find(preset).task
-    data = options.data or text.get("data", {}).get("name") or default_data(made_for)
-    recipe = recipe_for(data, preset)
-    if options.task is not None and options.task != recipe.task.kind:
-        raise UserError(
-            f"the preset {preset} is for {recipe.task.kind}; leave --preset out, or --task"
-        )
+    recipe = recipe_for(named or default_data(made_for), preset)
     config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
+    return preset, _sections(config, options)
+
+
+def _sections(config: RunConfig, options: argparse.Namespace) -> dict[str, Any]:
+    """The sections of a configuration as JSON has them; its task must be the one asked for."""
+    kind = config.task.kind
+    if options.task not in (None, kind):
+        raise UserError(
+            f"the preset {config.preset} is for {kind}; leave --task out"
+            + (", or --init" if options.init else ", or --preset")
+        )
     values = config.to_dict()
-    return preset, {name: values[name] for name in SECTIONS}
+    return {name: values[name] for name in SECTIONS}
 
 
 def _file(path: str | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ class ModelConfig:
     """Base of the models' configurations: plain numbers and words, ready for JSON.
 
     `kind` is the name of the model in `ddeq_models.registry.MODELS` and in a ``config.json``;
-    `task` names the task it is made for.
+    `task` names the task it is made for; `solves` says whether it finds an equilibrium, with the
+    settings of a `ddeq_models.models.solver.SolverConfig`.
 
     Attributes:
         point_dim: dimension of the input points.
@@ -26,6 +27,7 @@ class ModelConfig:
     kind: ClassVar[str]
     default_kind: ClassVar[str] = "ddeq"  # what a document without the key means
     task: ClassVar[str] = "classification"
+    solves: ClassVar[bool] = False
 
     point_dim: int = 2
 

@@ -24,6 +24,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "octaves": (0, 64),
     "scales": (0, 16),
     **dict.fromkeys(("coordinates", "rows"), (0, 2**20)),
+    "tokens": (1, 2**20),
     "memory": (1, 1000),
     **dict.fromkeys(("max_steps", "adjoint_steps"), (1, 1_000_000)),
 }

@@ -42,9 +42,10 @@ class DataConfig:
         drop: Probability of a point to be dropped.
         release: Which files of `modelnet10` and `modelnet40` are read; see
             `ddeq_data.ModelNet40`.
-        sampling: How a mesh becomes a cloud: by ``surface``, 1,024 points, or by its ``vertices``
-            as in the DDEQ paper, 500 to 800 of them. Of a folder ``vertices`` takes every file as
-            it is, and that is also what ``default`` does there.
+        sampling: How a mesh becomes a cloud: by ``surface``, 1,024 points, or by its ``vertices``,
+            500 to 800 of them; the DDEQ paper's are ``z-scored-vertices``, see
+            `ddeq_data.VoxelVertices`. Of a folder ``vertices`` takes every file as it is, and that
+            is also what ``default`` does there.
         points: Number of points of each cloud, 0 for all that there are: other ones by chance in
             each step of the training, the farthest from each other wherever something is measured
             or predicted.
@@ -72,7 +73,7 @@ class DataConfig:
     jitter: float = 0.0
     drop: float = 0.0
     release: Release = option("meshes", "files of ModelNet to read: {choices}")
-    sampling: Literal["default", "surface", "vertices"] = option(
+    sampling: Literal["default", "surface", "vertices", "z-scored-vertices"] = option(
         "default", "points of a mesh: {choices}"
     )
     points: int = option(0, "points of each cloud, 0: all", common=True)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ddeq_models.config.bounds import check_words, require
 from ddeq_models.config.options import option
+from ddeq_models.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,14 @@ class TrainConfig:
             all epochs.
         solver_phases: How the solver's settings change in the course of the training. A trained
             model has those of the epoch that is kept.
+        init: The weights to begin with: a run folder, a model folder or the name of a shipped
+            model, of the same architecture; empty: by chance. A head of other classes begins by
+            chance either way. See `ddeq_models.runs.start`.
+        freeze: What of these weights stays as it is: ``none``; the ``encoder``, all that looks at
+            the points; or the ``body``, all but the head.
+        accumulate: How many parts the clouds of a step are worked on in, one after another: it
+            takes the memory of a part. The gradient is that of all of them, up to the order of
+            additions; batch norms use the means of a part.
     """
 
     epochs: int = option(60, "passes over the training clouds", common=True)
@@ -87,10 +96,13 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = option("float32", "of the forward pass: {choices}")
     patience: int = option(0, "end after so many epochs without a better validation, 0: never")
     solver_phases: tuple[SolverPhase, ...] = ()
+    init: str = option("", "weights to begin with: a run, or as for predict", common=True)
+    freeze: Literal["none", "encoder", "body"] = option("none", "of --init: {choices}")
+    accumulate: int = option(1, "parts that a step is worked on in, for less memory")
 
     def __post_init__(self) -> None:
         check_words(self)
-        for name in ("epochs", "batch_size", "decay_epochs"):
+        for name in ("epochs", "batch_size", "decay_epochs", "accumulate"):
             require(self, name, lambda x: x >= 1, "at least 1")
             require(self, name, lambda x: x < 2**31, "below 2^31")
         require(self, "steps", lambda x: 0 <= x < 2**31, "at least 0 and below 2^31")
@@ -107,6 +119,8 @@ class TrainConfig:
             require(self, name, lambda x: x >= 0, "at least 0")
             require(self, name, lambda x: x < 2**63, "below 2^63")
         require(self, "decay_factor", lambda x: 0 < x <= 1, "above 0 and at most 1")
+        if self.freeze != "none" and not self.init:
+            raise UserError(f"freeze is {self.freeze}: give init, the weights that are to stay")
 
 
 def passes(train: TrainConfig, clouds: int) -> TrainConfig:

@@ -184,9 +184,12 @@ def _modelnet(
 
 def _sampling(config: DataConfig) -> Sampling | None:
     """How the meshes of ModelNet become clouds; None for what is usual with the release."""
-    return {"default": None, "surface": SurfacePoints(), "vertices": VoxelVertices()}[
-        config.sampling
-    ]
+    return {
+        "default": None,
+        "surface": SurfacePoints(),
+        "vertices": VoxelVertices(),
+        "z-scored-vertices": VoxelVertices(z_scored=True),
+    }[config.sampling]
 
 
 def _folder(config: DataConfig, split: Split) -> CloudDataset:

@@ -23,6 +23,7 @@ from ddeq_models.estimator.labels import Labels, of_sklearn
 from ddeq_models.estimator.parameters import Parameters, parameters_of
 from ddeq_models.estimator.targets import Targets, read_classes
 from ddeq_models.models.base import build_model
+from ddeq_models.runs.calibration import Calibration
 from ddeq_models.using.clouds import alike
 
 __all__ = ["Estimator"]
@@ -38,6 +39,7 @@ class Estimator(Parameters):
     n_features_in_: int
     n_iter_: int
     history_: tuple[Any, ...]
+    calibration_: Calibration | None
     model_: nn.Module
     config_: RunConfig
 
@@ -54,6 +56,8 @@ class Estimator(Parameters):
         validation_fraction: float = 0.15,
         class_weight: Any = None,
         warm_start: bool = False,
+        init: str | Path | None = None,
+        freeze: str = "none",
         options: dict[str, Any] | None = None,
         random_state: Any = 0,
         verbose: bool = False,
@@ -69,6 +73,8 @@ class Estimator(Parameters):
         self.validation_fraction = validation_fraction
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.init = init
+        self.freeze = freeze
         self.options = options
         self.random_state = random_state
         self.verbose = verbose
@@ -130,7 +136,7 @@ class Estimator(Parameters):
         self._learned(told)
         self.n_features_in_ = packed.dim
         self.model_, self.config_ = trained.model, trained.config
-        self.history_ = trained.records
+        self.history_, self.calibration_ = trained.records, trained.calibration
         self.n_iter_ = int(trained.records[-1]["epoch"])
         return self
 
@@ -166,15 +172,18 @@ class Estimator(Parameters):
             kind = of_sklearn("NotFittedError", UserError)
             raise kind(f"this {type(self).__name__} is not fitted; call fit before")
 
-    def _batches(self, clouds: Any, weights: Any) -> Iterator[tuple[list[int], PointBatch]]:
-        """Clouds as the model sees them, on its device, with their numbers."""
+    def _batches(
+        self, clouds: Any, weights: Any
+    ) -> Iterator[tuple[list[int], PointBatch, torch.Tensor]]:
+        """Clouds as the model sees them, on its device, with their numbers and sizes."""
         self._check_fitted()
         packed = read_clouds(clouds, weights).clouds
         self._check_columns(packed)
         place, seen = choose_device(self.device), view(self.config_.data)
         self.model_.to(place)
         for chosen in alike(packed.sizes.tolist(), _BATCH):
-            yield chosen, packed.gather(torch.tensor(chosen)).map(seen).to(place)
+            batch = packed.gather(torch.tensor(chosen))
+            yield chosen, batch.map(seen).to(place), (batch.weights > 0).sum(-1)
 
     def save(self, folder: str | Path) -> Path:
         """Write a model folder, which every command of ``ddeq`` takes too.
@@ -192,7 +201,7 @@ class Estimator(Parameters):
             UserError: It cannot be written, or there is no model yet.
         """
         self._check_fitted()
-        kept = Kept(self.config_, self.model_, self._kinds(), self.get_params())
+        kept = Kept(self.config_, self.model_, self._kinds(), self.get_params(), self.calibration_)
         return write_folder(folder, kept)
 
     @classmethod
@@ -220,6 +229,7 @@ class Estimator(Parameters):
     def _take(self, kept: Kept, history: tuple[Any, ...]) -> None:
         """Be fitted as another one is."""
         self.model_, self.config_ = kept.model, kept.config
+        self.calibration_ = kept.calibration
         self._learned(Targets((), torch.zeros(0, dtype=torch.int64), kept.classes))
         self.n_features_in_, self.history_ = kept.config.model.point_dim, history
         self.n_iter_ = int(history[-1]["epoch"]) if history else kept.config.train.epochs

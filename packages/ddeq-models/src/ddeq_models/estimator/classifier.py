@@ -13,6 +13,8 @@ from ddeq_models.estimator.base import Estimator
 from ddeq_models.estimator.clouds import read_clouds
 from ddeq_models.estimator.labels import Labels, read_labels, read_odds
 from ddeq_models.models.base import Output
+from ddeq_models.models.features import answer_and_features
+from ddeq_models.runs.calibration import outline
 
 
 class DDEQClassifier(Estimator):
@@ -39,6 +41,11 @@ class DDEQClassifier(Estimator):
             clouds of each class are drawn, relative to the others, 1 where it names none.
         warm_start: Whether a second `fit` goes on from the weights that are there, in the frame
             that was found then. Its clouds must be of the same dimension and of known classes.
+        init: Weights to begin with: a run folder, a model folder or a shipped name
+            (``mnist-classifier``), whose model and kind of normalisation are taken in place of the
+            preset's. The head begins by chance unless the classes are the same.
+        freeze: What of these weights stays as it is: ``none``, ``encoder`` or ``body``; see
+            `ddeq_models.TrainConfig`.
         options: Any other key of a run's ``config.json``, as ``ddeq train --set`` knows them:
             ``{"model.dim": 32, "data.jitter": 0.1}``. They count over the parameters.
         random_state: Seed of everything random, 0 as for a run; a generator of NumPy gives one,
@@ -52,6 +59,8 @@ class DDEQClassifier(Estimator):
         n_iter_: Epochs of the last training.
         history_: The records of the last training, as a run's ``metrics.jsonl`` has them.
         model_: The trained torch module.
+        calibration_: The temperature of its probabilities, and what `unlike` compares with; None
+            of a loaded model that was never calibrated.
         config_: All that decided it, a `ddeq_models.RunConfig`.
     """
 
@@ -59,6 +68,8 @@ class DDEQClassifier(Estimator):
 
     def predict_proba(self, clouds: Any, *, weights: Any = None) -> NDArray[np.float64]:
         """The probability of each class (N, classes), in the order of `classes_`.
+
+        At the temperature that was fitted on the clouds held out in training.
 
         Args:
             clouds: As in `fit`.
@@ -69,9 +80,11 @@ class DDEQClassifier(Estimator):
         """
         rows: dict[int, NDArray[np.float64]] = {}
         with torch.no_grad():
-            for chosen, batch in self._batches(clouds, weights):
+            for chosen, batch, _ in self._batches(clouds, weights):
                 output: Output = self.model_(batch.points, batch.weights)
-                found = output.logits.double().softmax(-1).cpu().numpy()
+                found = output.logits.double().cpu().softmax(-1).numpy()
+                if self.calibration_ is not None:
+                    found = self.calibration_.probabilities(output.logits).numpy()
                 if not np.isfinite(found).all():
                     raise UserError(
                         "the model gives a cloud no finite probabilities: it is very unlike those "
@@ -79,6 +92,37 @@ class DDEQClassifier(Estimator):
                     )
                 rows |= dict(zip(chosen, found, strict=True))
         return np.stack([rows[i] for i in range(len(rows))])
+
+    def unlike(self, clouds: Any, *, weights: Any = None) -> NDArray[np.bool_]:
+        """Whether each cloud (N,) is unlike all that was seen in training.
+
+        Of clouds like those of the training one in twenty is called so; see
+        `ddeq_models.runs.calibration`.
+
+        Args:
+            clouds: As in `fit`.
+            weights: As in `fit`.
+
+        Raises:
+            UserError: They are no clouds, of another dimension, or nothing is fitted yet; or
+                nothing is known of the training: of a model of an older version, or one without
+                a head.
+        """
+        self._check_fitted()
+        known = self.calibration_
+        if known is None:
+            raise UserError(
+                "nothing is known of the clouds of this model's training; fit it again, or "
+                "ddeq calibrate its folder"
+            )
+        rows: dict[int, bool] = {}
+        with torch.no_grad():
+            for chosen, batch, count in self._batches(clouds, weights):
+                _, found = answer_and_features(self.model_, batch.points, batch.weights)
+                outlines = outline(batch.points, batch.weights, count, len(known.place))
+                unlike = (known.unlike(found, outlines) > 1).any(1).tolist()
+                rows |= dict(zip(chosen, unlike, strict=True))
+        return np.array([rows[i] for i in range(len(rows))])
 
     def predict(self, clouds: Any, *, weights: Any = None) -> Labels:
         """The most probable class of each cloud (N,); see `predict_proba`."""

@@ -23,8 +23,11 @@ from ddeq_models.data import framed
 from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged, Interrupted, UserError
+from ddeq_models.measuring.calibrate import calibration_of
 from ddeq_models.recipes import recipe_for
+from ddeq_models.runs.calibration import Calibration
 from ddeq_models.runs.folder import RunFolder
+from ddeq_models.runs.start import like_source, starting_weights
 from ddeq_models.tasks.base import build_task
 from ddeq_models.training.checkpoints import Manner
 from ddeq_models.training.loop import fit
@@ -43,11 +46,13 @@ class Trained:
         config: All that decided it.
         model: The model, in evaluation mode.
         records: What its ``metrics.jsonl`` held.
+        calibration: How far its answers can be trusted.
     """
 
     config: RunConfig
     model: nn.Module
     records: tuple[Mapping[str, Any], ...]
+    calibration: Calibration | None = None
 
 
 def seed_of(random_state: Any) -> int:
@@ -84,12 +89,20 @@ def configuration(parameters: Mapping[str, Any], task: str = TaskConfig.default_
     Raises:
         UserError: A parameter is of no use.
     """
-    preset = parameters["preset"]
-    recipe = recipe_for(ARRAYS, preset)
-    if recipe.task.kind != task:
-        raise UserError(f"the preset {preset} is for {recipe.task.kind}; take one for {task}")
-    config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
-    changes: dict[str, Any] = {"train.seed": seed_of(parameters["random_state"])}
+    if parameters["init"] is not None:
+        config = like_source(str(parameters["init"]), ARRAYS)
+    else:
+        preset = parameters["preset"]
+        recipe = recipe_for(ARRAYS, preset)
+        config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
+    if config.task.kind != task:
+        raise UserError(
+            f"the preset {config.preset} is for {config.task.kind}; take one for {task}"
+        )
+    changes: dict[str, Any] = {
+        "train.seed": seed_of(parameters["random_state"]),
+        "train.freeze": parameters["freeze"],
+    }
     for name in ("epochs", "steps", "max_minutes", "batch_size", "learning_rate"):
         if parameters[name] is not None:
             changes[f"train.{name}"] = parameters[name]
@@ -194,6 +207,9 @@ def train_in_memory(
     task = build_task(config)
     task.check({"train": train_set, "validation": validation_set})
     rehearse(task, train_set)
+    start = None if before is None else before.model.state_dict()
+    if before is None and config.train.init:
+        start = starting_weights(config)
     with TemporaryDirectory(prefix="ddeq-") as folder:
         run = RunFolder.create(Path(folder) / "run", config)
         try:
@@ -205,7 +221,7 @@ def train_in_memory(
                 Ranks(place),
                 Manner(quiet=not verbose, checkpoint_every=math.inf),
                 odds=None if odds is None else torch.from_numpy(odds)[trained_on],
-                start=None if before is None else before.model.state_dict(),
+                start=start,
             )
         except Diverged:
             raise Diverged(
@@ -216,7 +232,9 @@ def train_in_memory(
             if error.exit_code == Interrupted.exit_code:
                 raise KeyboardInterrupt from None
             sys.exit(error.exit_code)
-        return Trained(config, run.model(place), tuple(run.metrics()))
+        model = run.model(place)
+        calibration = calibration_of(task, model, train_set, validation_set, place)
+        return Trained(config, model, tuple(run.metrics()), calibration)
 
 
 def _task(task: TaskConfig, train_set: CloudDataset, before: Trained | None) -> TaskConfig:

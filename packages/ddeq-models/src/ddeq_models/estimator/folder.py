@@ -20,6 +20,7 @@ from ddeq_models.config import RunConfig
 from ddeq_models.errors import UserError
 from ddeq_models.estimator.labels import Labels
 from ddeq_models.registry import PRESETS
+from ddeq_models.runs.calibration import Calibration, read_calibration
 from ddeq_models.runs.pretrained import open_model, save_pretrained
 
 __all__ = ["Kept", "read_folder", "write_folder"]
@@ -36,12 +37,14 @@ class Kept:
         model: The model.
         classes: The classes.
         parameters: The constructor's.
+        calibration: How far the model's answers can be trusted; None where that is not known.
     """
 
     config: RunConfig
     model: nn.Module
     classes: Labels
     parameters: Mapping[str, Any]
+    calibration: Calibration | None = None
 
 
 def write_folder(folder: str | Path, kept: Kept) -> Path:
@@ -52,8 +55,10 @@ def write_folder(folder: str | Path, kept: Kept) -> Path:
     """
     labels = "object" if kept.classes.dtype == object else kept.classes.dtype.str
     parameters = {name: _plain(value) for name, value in kept.parameters.items()}
+    if isinstance(begun := kept.parameters.get("init"), Path):
+        parameters["init"] = str(begun)
     document = json_document({"labels": labels, "parameters": parameters})
-    path = save_pretrained(kept.model, folder, config=kept.config)
+    path = save_pretrained(kept.model, folder, config=kept.config, calibration=kept.calibration)
     try:
         write_atomically(path / FILE, (document + "\n").encode())
     except OSError as error:
@@ -98,7 +103,8 @@ def read_folder(source: str | Path, device: torch.device, task: str) -> Kept:
         classes = _typed(config.classes, labels)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise UserError(f"{folder.path / FILE}: {labels!r} is not the type of labels") from error
-    return Kept(config, folder.model(device), classes, parameters)
+    calibration = read_calibration(folder.path, len(config.classes))
+    return Kept(config, folder.model(device), classes, parameters, calibration)
 
 
 def _read(document: object) -> tuple[str, Mapping[str, Any]]:

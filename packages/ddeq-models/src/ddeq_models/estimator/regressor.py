@@ -113,7 +113,7 @@ class DDEQRegressor(Estimator):
         """
         rows: dict[int, NDArray[np.float64]] = {}
         with torch.no_grad():
-            for chosen, batch in self._batches(clouds, weights):
+            for chosen, batch, _ in self._batches(clouds, weights):
                 said = self.model_(batch.points, batch.weights).values.double().cpu().numpy()
                 if not np.isfinite(said).all():
                     raise UserError(

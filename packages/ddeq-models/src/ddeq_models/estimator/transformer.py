@@ -8,14 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ddeq_models.errors import UserError
 from ddeq_models.estimator.base import Estimator
 from ddeq_models.estimator.classifier import DDEQClassifier
 from ddeq_models.estimator.folder import Kept
+from ddeq_models.models.features import answer_and_features, check_features
 
 
 class DDEQTransformer(Estimator):
     """Gives each cloud the features of its equilibrium, pooled over the particles.
+
+    Of a model that solves nothing, those that its head is given. `ddeq_models.embed` gives the same
+    of files, by a model folder.
 
     They are trained to tell the classes apart, by labels; a nearest neighbour, a cluster or a
     picture takes them from there. Parameters and attributes are those of `DDEQClassifier`.
@@ -28,13 +31,19 @@ class DDEQTransformer(Estimator):
         """The features by which a fitted classifier decides; it shares the model with it.
 
         Raises:
-            UserError: It is not fitted, or its model has no equilibrium.
+            UserError: It is not fitted, or its model has no features.
         """
         classifier._check_fitted()
         made = cls(**classifier.get_params())
-        kept = Kept(classifier.config_, classifier.model_, classifier.classes_, {})
+        kept = Kept(
+            classifier.config_,
+            classifier.model_,
+            classifier.classes_,
+            {},
+            classifier.calibration_,
+        )
         made._take(kept, classifier.history_)
-        made._check_pools()
+        check_features(made.model_, made.config_.model.kind)
         return made
 
     def transform(self, clouds: Any, *, weights: Any = None) -> NDArray[np.float32]:
@@ -48,14 +57,12 @@ class DDEQTransformer(Estimator):
             UserError: They are no clouds, of another dimension, or nothing is fitted yet.
         """
         self._check_fitted()
-        self._check_pools()
-        model: Any = self.model_
+        check_features(self.model_, self.config_.model.kind)
         rows: dict[int, NDArray[np.float32]] = {}
         with torch.no_grad():
-            for chosen, batch in self._batches(clouds, weights):
-                solution = model.equilibrium(model.encode(batch.points, batch.weights))
-                found = model.pool(solution.measure.points).float().cpu().numpy()
-                rows |= dict(zip(chosen, found, strict=True))
+            for chosen, batch, _ in self._batches(clouds, weights):
+                _, features = answer_and_features(self.model_, batch.points, batch.weights)
+                rows |= dict(zip(chosen, features.float().cpu().numpy(), strict=True))
         return np.stack([rows[i] for i in range(len(rows))])
 
     def fit_transform(
@@ -65,10 +72,3 @@ class DDEQTransformer(Estimator):
         return self.fit(clouds, y, sample_weight, weights=weights).transform(
             clouds, weights=weights
         )
-
-    def _check_pools(self) -> None:
-        if not hasattr(self.model_, "pool"):
-            raise UserError(
-                f"the model {self.config_.model.kind} has no equilibrium whose features could be "
-                "given; take the preset ddeq"
-            )

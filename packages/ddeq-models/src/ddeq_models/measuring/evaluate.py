@@ -14,8 +14,10 @@ from ddeq_models.data import batches, check_fit, open_split
 from ddeq_models.data.arrays import ARRAYS, Sets, sets_of
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
+from ddeq_models.runs.calibration import read_calibration
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import build_task
+from ddeq_models.tasks.classification import Classification
 from ddeq_models.tasks.tally import to_json
 
 
@@ -79,6 +81,9 @@ def evaluate(
     loader, _ = batches(dataset, batch_size)
     start = time.perf_counter()
     task = build_task(config)
+    calibration = read_calibration(folder.path, len(config.classes))
+    if isinstance(task, Classification) and calibration is not None:
+        task.temperature = float(calibration.temperature)
     columns = measure(task, model, loader, place, thorough=True).columns()
     return {
         "data": ARRAYS if sets is not None else data or config.data.name,

@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 
 from ddeq_data import PointBatch
 from ddeq_models.data import moved, view
+from ddeq_models.data.chance import pass_over
 from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.base import Task
 from ddeq_models.tasks.tally import Tally
@@ -41,9 +42,11 @@ def measure(
     training = model.training
     model.eval()
     for number, batch in enumerate(loader):
+        if ranks is not None and not ranks.is_mine(number):
+            pass_over(generator, len(batch))
+            continue
         inputs = task.prepare(moved(batch, device, seen), generator)
-        if ranks is None or ranks.is_mine(number):
-            tally.add(task.records(task.answer(model, inputs), inputs, thorough))
+        tally.add(task.records(task.answer(model, inputs), inputs, thorough))
     model.train(training)
     return tally if ranks is None else ranks.gather(tally)
 

@@ -36,8 +36,9 @@ class CellContext:
         bilinear: the contracted weights of the bilinear layer.
         attended: keys, values and log-weights for each cross-attention block.
         summary: ``(B, 1, dim)``: what is told to every particle, or None.
-        rows: ``(B, m, dim)``: the features of the points that are attended to.
+        rows: ``(B, m, dim)``: the features of the points, or tokens, that are attended to.
         weights: ``(B, m)`` of these.
+        places: ``(B, m, d)``: where they are.
     """
 
     bilinear: BilinearContext
@@ -45,6 +46,7 @@ class CellContext:
     summary: Tensor | None = None
     rows: Tensor | None = None
     weights: Tensor | None = None
+    places: Tensor | None = None
 
 
 class Cell(nn.Module):
@@ -149,13 +151,14 @@ class Cell(nn.Module):
             weights: ``(B, n)``.
         """
         if self.points is not None:
-            rows, weights, summary = self.points(points, weights)
+            rows, weights, places, summary = self.points(points, weights)
             return CellContext(
                 self.bilinear.context(rows, weights),
                 tuple(block.context(rows, weights) for block in self._cross()),
                 summary.unsqueeze(-2),
                 rows,
                 weights,
+                places,
             )
         features = self.fourier(points, weights)
         h = self.lift(features)
@@ -168,6 +171,7 @@ class Cell(nn.Module):
             None,
             h,
             weights,
+            points,
         )
 
     def forward(

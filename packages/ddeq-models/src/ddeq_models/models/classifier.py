@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
 from ddeq_models.models.base import Output
-from ddeq_models.models.cell import CellContext
+from ddeq_models.models.cell import Cell, CellContext
 from ddeq_models.models.encoder import PointEncoder
 from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
 from ddeq_models.registry import register_model
@@ -28,13 +28,18 @@ class CloudEquilibriumConfig(EquilibriumConfig):
             contraction is a single point, whatever the number of particles.
         readout: how the equilibrium measure becomes one vector.
         encoder: ``attention``, the paper's: lifted points and self-attention among them; or
-            ``moments``, see `PointEncoder`, to which alone the eight that follow belong.
+            ``moments``, see `PointEncoder`, to which alone those that follow belong, up to
+            `summary_dropout`.
         coordinates: how many columns of a point, from the first on, are coordinates and not
             features; 0: all.
         description: whether the cell knows place, scale, shape and count of the whole cloud.
         placed: whether it holds the quantiles of the coordinates as they are; see `describe`.
         pooled: width of the features whose mean and maximum the cell knows.
         scales: of the local moments about each point, 0 for none.
+        tokens: how many tokens each stage of local pooling leaves, of which the particles attend to
+            the last; none: to the points.
+        widths: of the points' features before the first stage, and of the tokens after each.
+        neighbours: in the group that a token is pooled from.
         rows: largest number of points that are encoded, 0 for all.
         hiding: probability that the set's common frame is hidden from a cloud in training.
         summary_dropout: of the description, the summary and the readout, in training.
@@ -50,10 +55,23 @@ class CloudEquilibriumConfig(EquilibriumConfig):
     placed: bool = False
     pooled: int = 192
     scales: int = 3
+    tokens: tuple[int, ...] = ()
+    widths: tuple[int, ...] = ()
+    neighbours: int = 24
     rows: int = 0
     hiding: float = 0.3
     summary_dropout: float = 0.1
     damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tokens and self.encoder != "moments":
+            raise ValueError(f"tokens need the encoder moments, not {self.encoder}")
+        if len(self.widths) != len(self.tokens) + bool(self.tokens):
+            raise ValueError(
+                f"widths must hold one more than tokens, the features' before each stage and after "
+                f"the last, got {self.widths} for {self.tokens}"
+            )
 
 
 @dataclass(frozen=True)
@@ -90,25 +108,6 @@ _PRESETS = {
         ),
         "equilibrium of marked particles; ours",
     ),
-    # The hyperparameters of the published MNIST classifier, for parity: unmarked particles,
-    # energy-kernel flow through F with a constant step of 5, 200 steps, one phantom step. Such a
-    # step cannot settle; what it reaches is reported.
-    "ddeq-paper": (
-        DDEQConfig(
-            dim=128,
-            heads=32,
-            hidden=512,
-            dropout=0.1,
-            marked=False,
-            velocity="through",
-            integrator="euler",
-            step=5.0,
-            rtol=1e-4,
-            max_steps=200,
-            adjoint="phantom",
-        ),
-        "the published hyperparameters, for parity",
-    ),
 }
 
 
@@ -144,6 +143,7 @@ class CloudEquilibrium(EquilibriumModel):
     """
 
     config: CloudEquilibriumConfig
+    cell: Cell
 
     def __init__(self, config: CloudEquilibriumConfig) -> None:
         super().__init__(config, config.cell(_encoder(config), config.damping))
@@ -177,10 +177,19 @@ class CloudEquilibrium(EquilibriumModel):
         self.check(points, weights)
         return self.cell.encode(points, weights)
 
-    def seen(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """The points ``(B, m, point_dim)`` that particles attend to, and their weights."""
-        encoder = self.cell.points
-        return (points, weights) if encoder is None else encoder.seen(points, weights)
+    def begin(self, context: CellContext, start: Tensor | None = None) -> Tensor:
+        """Where the particles begin, ``(B, particles, dim)``.
+
+        Args:
+            context: from `encode`.
+            start: ``(particles, dim)`` or ``(B, particles, dim)``; None: the model's own.
+        """
+        if start is None:
+            start = self.start if self.marks is None else self.marks.detach()
+        # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
+        start = start.to(self.cell.output_norm.weight.dtype)
+        clouds = context.bilinear.matrix.shape[0]  # of a program for any number of them
+        return start.expand(clouds, self.config.particles, self.config.dim)
 
     def equilibrium(
         self,
@@ -200,13 +209,7 @@ class CloudEquilibrium(EquilibriumModel):
             max_steps: budget; None: the configuration's.
             trajectory: keep the path.
         """
-        config, matrix = self.config, context.bilinear.matrix
-        if start is None:
-            start = self.start if self.marks is None else self.marks.detach()
-        # The solver's states keep the weights' precision; autocast lowers that of the cell alone.
-        start = start.to(self.cell.output_norm.weight.dtype)
-        points = start.expand(len(matrix), config.particles, config.dim)
-
+        points = self.begin(context, start)
         return self.solve(
             points, self.marks, context, rtol=rtol, max_steps=max_steps, trajectory=trajectory
         )
@@ -270,6 +273,9 @@ def _encoder(config: CloudEquilibriumConfig) -> PointEncoder | None:
         placed=config.placed,
         dropout=config.summary_dropout,
         hiding=config.hiding,
+        tokens=config.tokens,
+        widths=config.widths,
+        neighbours=config.neighbours,
         rows=config.rows,
     )
 

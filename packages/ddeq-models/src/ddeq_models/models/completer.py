@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ddeq_models.models.cell import CellContext, row_perceptron
+from ddeq_models.models.cell import Cell, CellContext, row_perceptron
 from ddeq_models.models.classifier import low_discrepancy_normal
 from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
 from ddeq_models.registry import register_model
@@ -102,6 +102,7 @@ class DDEQCompleter(EquilibriumModel):
     """
 
     config: CompleterConfig
+    cell: Cell
     embedding: Tensor
 
     def __init__(self, config: CompleterConfig) -> None:
@@ -129,8 +130,6 @@ class DDEQCompleter(EquilibriumModel):
         """
         config = self.config
         self.check(points, weights)
-        if count is not None and count < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
         free = self.free(weights, count)
         # A division by the scale would lead NaN in padding into the gradient.
         points = torch.where((weights > 0)[..., None], points, 0)
@@ -145,20 +144,7 @@ class DDEQCompleter(EquilibriumModel):
 
     def free(self, weights: Tensor, count: int | None = None) -> Tensor:
         """Weights ``(B, m)`` of the free particles: uniform on as many as the cloud is to get."""
-        if count is not None:
-            return weights.new_full((len(weights), count), 1 / count)
-        wanted = self._wanted(weights.shape[-1]).to(weights.device)[(weights > 0).sum(-1)]
-        most = added_points(self.config.ratio, weights.shape[-1])
-        taken = torch.arange(most, device=weights.device) < wanted[:, None]
-        return taken.to(weights.dtype) / wanted[:, None].to(weights.dtype)
-
-    def _wanted(self, most: int) -> Tensor:
-        """How many points are added to 0, 1, ..., `most` visible ones, ``(most + 1,)``.
-
-        A table made on the CPU in float64, which not every device has.
-        """
-        exact = self.config.ratio * torch.arange(most + 1, dtype=torch.float64)
-        return (exact - _ROUNDING).ceil().clamp(min=1).long()
+        return added_weights(self.config.ratio, weights, count)
 
     def noise(self, count: int) -> Tensor:
         """The first ``count`` normal quantiles of the Sobol' sequence, ``(count, noise_dim)``."""
@@ -212,6 +198,33 @@ class DDEQCompleter(EquilibriumModel):
             max_steps=max_steps,
             trajectory=trajectory,
         )
+
+
+def added_weights(ratio: float, weights: Tensor, count: int | None = None) -> Tensor:
+    """Uniform weights of the points that are added to clouds, 0 for padding.
+
+    Args:
+        ratio: Points that are added for each visible one, rounded up to a whole number.
+        weights: ``(B, n)`` of what is visible.
+        count: Points to add to each cloud, whatever is visible; None: in that ratio.
+
+    Returns:
+        ``(B, m)``, each row summing to 1.
+
+    Raises:
+        ValueError: ``count`` is not positive.
+    """
+    if count is not None:
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
+        return weights.new_full((len(weights), count), 1 / count)
+    most = weights.shape[-1]
+    # A table made on the CPU in float64, which not every device has.
+    exact = ratio * torch.arange(most + 1, dtype=torch.float64)
+    table = (exact - _ROUNDING).ceil().clamp(min=1).long().to(weights.device)
+    wanted = table[(weights > 0).sum(-1)][:, None]
+    taken = torch.arange(added_points(ratio, most), device=weights.device) < wanted
+    return taken.to(weights.dtype) / wanted.to(weights.dtype)
 
 
 def added_points(ratio: float, visible: int) -> int:

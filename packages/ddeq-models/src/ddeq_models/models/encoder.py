@@ -2,6 +2,7 @@
 
     points    in the set's frame, in the cloud's own, by its own size  ->  perceptron  ->  features
               local moments: what lies about each point
+    tokens    stages of local pooling, if any: fewer points that each know what lies about them
     cloud     mean and maximum of the features, description            ->  perceptron  ->  summary
 
 No frame fits all data: where place means nothing it misleads, and where it tells the classes apart
@@ -13,20 +14,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ddeq_data.counters import mix
 from ddeq_models.models.description import Description, describe
+from ddeq_models.models.packing import Packed, Padded
 from set_attention import (
     FourierFeatures,
     LocalMoments,
+    LocalPool,
     MeasureBatchNorm,
     by_size,
     max_pool,
     mean_pool,
 )
+
+
+class Encoded(NamedTuple):
+    """What is known of clouds.
+
+    Attributes:
+        rows: ``(B, m, dim)``, features of points or tokens, of no meaning in padded rows.
+        weights: ``(B, m)`` of these, each row summing to 1, 0 for padding.
+        places: ``(B, m, coordinates)``: where they are.
+        summary: ``(B, dim)`` of each cloud.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    places: Tensor
+    summary: Tensor
 
 
 class PointEncoder(nn.Module):
@@ -46,6 +66,11 @@ class PointEncoder(nn.Module):
         placed: Whether it holds the quantiles of the coordinates as they are; see `describe`.
         dropout: Of the description and in the summary, in training.
         hiding: Probability of a cloud that the set's frame is hidden, in training.
+        tokens: How many tokens each stage of local pooling leaves, the last of which are then what
+            has features; see `set_attention.LocalPool`. Empty: the points have them.
+        widths: Of the points' features before the first stage, and of the tokens after each: one
+            more than `tokens`. Empty without tokens.
+        neighbours: In the group that a token is pooled from.
         rows: Largest number of points that have features, 0 for all. Of a larger cloud as many are
             drawn in training; in evaluation they are chosen by a hash of their values, evenly,
             whatever their order. The description is always that of all points.
@@ -68,18 +93,27 @@ class PointEncoder(nn.Module):
         placed: bool = False,
         dropout: float = 0.1,
         hiding: float = 0.3,
+        tokens: Sequence[int] = (),
+        widths: Sequence[int] = (),
+        neighbours: int = 24,
         rows: int = 0,
     ) -> None:
         super().__init__()
+        lifted = (*widths[:1],) if tokens else (dim, 2 * dim)
         self.point_dim, self.coordinates = point_dim, coordinates or point_dim
         self.hiding, self.rows, self.placed = hiding, rows, placed
         self.fourier = FourierFeatures(self.coordinates, octaves)
         self.local = LocalMoments(self.coordinates, scales) if scales else None
         features = point_dim + self.fourier.out_dim + self.coordinates
         features += 0 if self.local is None else self.local.out_dim
-        self.lift = _Lift((features, dim, 2 * dim))
-        self.wide = _Lift((2 * dim, pooled))
-        self.feature = nn.Sequential(nn.Linear(2 * dim, dim), nn.LayerNorm(dim))
+        self.lift = _Lift((features, *lifted))
+        self.stages = nn.ModuleList(
+            LocalPool(before, self.coordinates, count, neighbours, out_dim=after)
+            for count, (before, after) in zip(tokens, pairwise(widths), strict=True)
+        )
+        last = widths[-1] if tokens else 2 * dim
+        self.wide = _Lift((last, pooled))
+        self.feature = nn.Sequential(nn.Linear(last, dim), nn.LayerNorm(dim))
         self.description = Description(point_dim, placed) if description else None
         if self.description is not None:
             self.describe = nn.Sequential(
@@ -120,7 +154,7 @@ class PointEncoder(nn.Module):
             described = describe(points / self.unit, weights, placed=self.placed)
             self.description.fit(described, labels)
 
-    def forward(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, points: Tensor, weights: Tensor) -> Encoded:
         """Encode clouds.
 
         Args:
@@ -128,32 +162,33 @@ class PointEncoder(nn.Module):
             weights: (B, n).
 
         Returns:
-            Features (B, m, dim), of no meaning in padded rows, their weights (B, m), and the
-            summary (B, dim); m is n, or `rows` if that is less.
+            Features and a summary; m is n, or `rows` if that is less, or the last of `tokens`.
         """
         with torch.no_grad():
             described = None if self.description is None else self._described(points, weights)
             points, weights = self.seen(points, weights)
-            shown = points.new_ones(len(points), 1, 1)
+            shown = points.new_ones(points.shape[0], 1, 1)
             if self.training and self.hiding:
                 shown = (torch.rand_like(shown) >= self.hiding).to(points.dtype)
             told = torch.cat([points, shown.expand(*points.shape[:-1], 1)], -1)
-        packs = points.device.type == "cpu"  # on a GPU the host would wait for the sizes
+        # On a GPU the host would wait for the sizes, and what is compiled shall not look at them.
+        packs = points.device.type == "cpu" and not torch.compiler.is_compiling()
         views = by_size(self._views, told, weights) if packs else self._views(told, weights)
-        inside = weights > 0
-        if packs:  # only the points are worked on, not the padding; all sets as one measure
-            place = inside.flatten().nonzero().squeeze(-1)
-            mass = weights.flatten()[place] / inside.any(-1).sum().clamp(min=1)
-            lifted = self.lift(views.flatten(0, 1)[place], mass)
-            wide = _unpacked(self.wide(lifted, mass), place, inside)
-            rows = _unpacked(self.feature(lifted), place, inside)
-        else:
-            lifted = self.lift(views, weights)
-            wide, rows = self.wide(lifted, weights), self.feature(lifted)
+        layout: Packed | Padded = Packed(weights) if packs else Padded(weights)
+        lifted = self.lift(layout.rows(views), layout.mass)
+        unit = self.unit[: self.coordinates]
+        places = points[..., : self.coordinates] / unit
+        if self.stages:
+            lifted = layout.whole(lifted)
+            for stage in self.stages:
+                lifted, places, weights = stage(lifted, places, weights)
+            layout = Padded(weights)  # few tokens are padding
+        wide = layout.whole(self.wide(lifted, layout.mass))
         known = [mean_pool(wide, weights), max_pool(wide, weights)]
         if described is not None:
             known.append(self.describe(described))
-        return rows, weights, self.summary(torch.cat(known, -1))
+        rows = layout.whole(self.feature(lifted))
+        return Encoded(rows, weights, places * unit, self.summary(torch.cat(known, -1)))
 
     def _described(self, points: Tensor, weights: Tensor) -> Tensor:
         assert self.description is not None
@@ -214,12 +249,6 @@ class _Lift(nn.Module):
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = norm(layer(x), weights).relu()
         return x
-
-
-def _unpacked(rows: Tensor, place: Tensor, inside: Tensor) -> Tensor:
-    """Rows (N, k) of points back at their places (B, n, k), 0 in padding."""
-    whole = rows.new_zeros(inside.numel(), rows.shape[-1]).index_copy(0, place, rows)
-    return whole.view(*inside.shape, rows.shape[-1])
 
 
 def _centred(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -92,7 +92,7 @@ class EquilibriumModel(nn.Module):
 
     Args:
         config: the model's configuration.
-        cell: the map.
+        cell: the map; called as a `Cell` is.
 
     Attributes:
         solver: what the equilibrium is found with.
@@ -100,15 +100,16 @@ class EquilibriumModel(nn.Module):
     """
 
     config: Any  # of the heir's own kind
+    cell: Any  # likewise
 
-    def __init__(self, config: EquilibriumConfig, cell: Cell) -> None:
+    def __init__(self, config: SolverConfig, cell: nn.Module) -> None:
         super().__init__()
         self.config = config
         self.solver = build_solver(config)
         self.solver_seconds = 0.0
         self.cell = cell
 
-    def configure(self, config: EquilibriumConfig) -> None:
+    def configure(self, config: SolverConfig) -> None:
         """Change how the equilibrium is found; the architecture must remain."""
         self.config, self.solver = config, build_solver(config)
 
@@ -135,6 +136,7 @@ class EquilibriumModel(nn.Module):
         context: CellContext,
         weights: Tensor | None = None,
         *,
+        held: Tensor | None = None,
         rtol: float | None = None,
         max_steps: int | None = None,
         trajectory: bool = False,
@@ -146,6 +148,7 @@ class EquilibriumModel(nn.Module):
             marks: ``(m, dim)``, or None.
             context: of the clouds ``x``.
             weights: ``(B, m)`` of the particles; None if all weigh the same.
+            held: ``(B, m)`` bool: particles that do not move; they are their own images.
             rtol: tolerance; None: the configuration's.
             max_steps: budget; None: the configuration's.
             trajectory: keep the path.
@@ -157,13 +160,16 @@ class EquilibriumModel(nn.Module):
 
         def cell(mu: Measure) -> Measure:
             known = None if weights is None else mu.weights
-            return mu.with_points(self.cell(mu.points, mu.marks, context, known))
+            image = self.cell(mu.points, mu.marks, context, known)
+            return mu.with_points(image if still is None else torch.where(still, mu.points, image))
 
+        still = None if held is None else held[..., None]
         begin = _clock()
         with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
             solution = equilibrium(
                 cell,
                 Measure(start, weights, marks),
+                held=held,
                 velocity=solver.velocity,
                 integrator=solver.integrator,
                 adjoint=solver.adjoint,

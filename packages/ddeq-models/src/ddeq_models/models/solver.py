@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ddeq_models.config import ModelConfig
 from ddeq_models.config.options import option
@@ -52,6 +52,8 @@ class SolverConfig(ModelConfig):
         adjoint_rtol: relative tolerance of the adjoint's linear solve.
         adjoint_steps: its budget of products; of ``unrolled``, the steps that are differentiated.
     """
+
+    solves: ClassVar[bool] = True
 
     velocity: VelocityName = option("residual", "as --solver: {choices}")
     integrator: IntegratorName = option("anderson", "as --solver: {choices}")

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from ddeq_models.models.cell import CellContext
 from ddeq_models.models.classifier import DDEQ
+from ddeq_models.models.paper import PaperClassifier
 from set_attention import Context, CrossBlock, SetAttention
 
 
 @torch.no_grad()
-def particle_attention(model: DDEQ, context: CellContext, particles: Tensor) -> Tensor:
+def particle_attention(
+    model: DDEQ | PaperClassifier, context: CellContext, particles: Tensor
+) -> Tensor:
     r"""How much each particle looks at each input point, ``(B, n, m)``, each row summing to 1.
 
     The attention weights ``w_j e^{q_i·k_j/√h} / Σ_j w_j e^{q_i·k_j/√h}`` of the cross-attention

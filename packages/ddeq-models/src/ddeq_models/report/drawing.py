@@ -11,6 +11,7 @@ from torch import nn
 
 from ddeq_data import CloudDataset
 from ddeq_models.models.classifier import DDEQ
+from ddeq_models.models.paper import PaperClassifier
 from ddeq_models.report.answers import answer_pictures
 from ddeq_models.report.pictures import (
     draw_completions,
@@ -98,7 +99,7 @@ def draw_classification(done: Finished) -> None:
     title = f"{config.data.name}, test: {right:,} of {total:,} right ({right / max(total, 1):.2%})"
     tolerance = getattr(config.model, "rtol", None)
     run.write_picture("training_curves.png", draw_training_curves(run.metrics(), tolerance))
-    if isinstance(model, DDEQ):
+    if isinstance(model, DDEQ | PaperClassifier):
         flows = recorded_flows(config, model, done.test_set, FLOWS, done.device)
         note = _of_classes(len(flows), done.test_set)
         run.write_picture("flow.png", draw_flows(flows, up_of(config.data.release), note))

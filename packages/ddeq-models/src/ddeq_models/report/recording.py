@@ -8,6 +8,7 @@ from ddeq_data import Cloud, CloudDataset, collate
 from ddeq_models.config import RunConfig
 from ddeq_models.data import moved, view
 from ddeq_models.models.classifier import DDEQ
+from ddeq_models.models.paper import PaperClassifier
 from ddeq_models.report.attention import particle_attention
 from ddeq_models.report.pictures.flow import Flow
 from ddeq_models.report.samples import one_of_each
@@ -17,7 +18,11 @@ __all__ = ["recorded_flows"]
 
 @torch.no_grad()
 def recorded_flows(
-    config: RunConfig, model: DDEQ, dataset: CloudDataset, most: int, device: torch.device
+    config: RunConfig,
+    model: DDEQ | PaperClassifier,
+    dataset: CloudDataset,
+    most: int,
+    device: torch.device,
 ) -> list[Flow]:
     """The flow of the first cloud of each of some classes, spread over all classes.
 
@@ -34,16 +39,19 @@ def recorded_flows(
     solution = model.equilibrium(context, trajectory=True)
     assert solution.trajectory is not None
     attention = particle_attention(model, context, solution.measure.points).cpu()
-    # Where some points are taken of large clouds, those of all come in another order.
-    rows, masses = (x.cpu() for x in model.seen(batch.points, batch.weights))
-    as_they_are = not config.data.points and rows.shape == batch.points.shape
+    # Where some points are taken of large clouds, or tokens in their stead, they come otherwise.
+    assert context.places is not None
+    assert context.weights is not None
+    places, masses = context.places.cpu(), context.weights.cpu()
+    as_they_are = not config.data.points and not getattr(model.config, "tokens", ())
+    as_they_are = as_they_are and places.shape[:2] == batch.points.shape[:2]
     probabilities = model.read(solution.measure.points).softmax(-1).cpu()
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
     flows = []
     for i, cloud in enumerate(clouds):
         there = masses[i] > 0
         if not as_they_are:
-            cloud = Cloud(rows[i][there], masses[i][there], cloud.label)
+            cloud = Cloud(places[i][there], masses[i][there], cloud.label)
         best = int(probabilities[i].argmax())
         flows.append(
             Flow(

@@ -16,6 +16,7 @@ from ddeq_models.data import batches, check_fit, moved, open_split, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.classifier import DDEQ
+from ddeq_models.models.paper import PaperClassifier
 from ddeq_models.report.answers import ESTIMATES, PARTS, answer_pictures
 from ddeq_models.report.pictures.flow import Flow
 from ddeq_models.report.pictures.projection import Up, on_paper, principal_plane, up_of
@@ -224,13 +225,13 @@ def _with_clouds(
         for i in worst.tolist()
     )
     flows: tuple[PlayedFlow, ...] = ()
-    if isinstance(model, DDEQ):
+    if isinstance(model, DDEQ | PaperClassifier):
         flows = _flows(run, model, test_set, device)
     return replace(story, flows=flows, failures=failures, wrong=len(wrong), unsolved=unsolved)
 
 
 def _flows(
-    run: RunFolder, model: DDEQ, test_set: CloudDataset, device: torch.device
+    run: RunFolder, model: DDEQ | PaperClassifier, test_set: CloudDataset, device: torch.device
 ) -> tuple[PlayedFlow, ...]:
     """The flow of the first test cloud of each of some classes, spread over all classes."""
     config = run.config()

@@ -4,6 +4,7 @@
 config.json         the run's `RunConfig`, written first
 metrics.jsonl       one record a line, appended while the run goes on
 model.safetensors   the weights of the epoch that is kept, replaced as a whole
+calibration.*       how far answers can be trusted, see `ddeq_models.runs.calibration`
 checkpoint.*        the state of the training until it is complete, see `ddeq_models.training.state`
 .lock               held by the process that writes to the folder, and means nothing without it
 result.json         what came out, written when the test clouds are done

@@ -14,6 +14,7 @@ CONFIG, METRICS, WEIGHTS, RESULT = (
     "result.json",
 )
 CHECKPOINT, LOCK = "checkpoint.safetensors", ".lock"
+CALIBRATION = "calibration.safetensors"
 
 
 def is_leftover(path: Path) -> bool:
@@ -22,9 +23,8 @@ def is_leftover(path: Path) -> bool:
 
 
 # `mkstemp` adds some letters; a file of another name this program did not make.
-_PARTIAL = re.compile(
-    rf"\.({'|'.join(map(re.escape, (CONFIG, WEIGHTS, RESULT, CHECKPOINT)))})\.[a-z0-9_]{{1,8}}"
-)
+_FILES = "|".join(map(re.escape, (CONFIG, WEIGHTS, RESULT, CHECKPOINT, CALIBRATION)))
+_PARTIAL = re.compile(rf"\.({_FILES})\.[a-z0-9_]{{1,8}}")
 
 
 def check_out(path: Path) -> None:

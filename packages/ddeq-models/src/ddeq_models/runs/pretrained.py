@@ -5,6 +5,7 @@ config.json        the `RunConfig` that it was trained by, without the place of 
 model.safetensors  the weights
 README.md          the model card: see `ddeq_models.runs.card`
 result.json        what was measured; where that is known
+calibration.*      how far answers can be trusted; where that is known
 =================  ========================================================================
 
 A model folder is read by the same code as a run folder: both have a ``config.json`` and a
@@ -26,6 +27,7 @@ from torch import nn
 from ddeq_models._internal.files import write_atomically
 from ddeq_models.config import RunConfig
 from ddeq_models.errors import UserError
+from ddeq_models.runs.calibration import Calibration, read_calibration, write_calibration
 from ddeq_models.runs.card import CARD, model_card
 from ddeq_models.runs.folder import RunFolder, check_out
 
@@ -104,6 +106,7 @@ def save_pretrained(
     result: Mapping[str, Any] | None = None,
     license: str | None = None,
     notes: str = "",
+    calibration: Calibration | None = None,
 ) -> Path:
     """Write a model folder.
 
@@ -115,6 +118,7 @@ def save_pretrained(
             source says; of a model that is passed itself, nothing.
         license: Of the weights, by the Hub's identifier (``mit``, ``cc-by-4.0``, ...).
         notes: A paragraph for the model card, in Markdown: what else there is to say.
+        calibration: Of a model that is passed itself; of a folder its own is taken.
 
     Returns:
         The folder.
@@ -140,23 +144,33 @@ def save_pretrained(
                 train=replace(config.train, solver_phases=()),
             )
     else:
-        if config is not None:
-            raise UserError("a folder knows its configuration; leave config out")
+        if config is not None or calibration is not None:
+            raise UserError("a folder knows its configuration; leave config out, and calibration")
         run = open_model(source)
         model, config = run.model(), run.config()
+        calibration = read_calibration(run.path, len(config.classes))
         if result is None and run.is_complete():
             result = run.result()
         phases, kept = config.train.solver_phases, run.kept_epoch()
         # Later phases never held for the weights that were kept.
         before = tuple(phase for phase in phases if phase.epoch <= kept)
         config = replace(config, train=replace(config.train, solver_phases=before))
-    config = replace(config, data=replace(config.data, root=None))
+    # No place on this machine is told.
+    begun = config.train.init
+    begun = Path(begun).name if begun and Path(begun).is_absolute() else begun
+    config = replace(
+        config,
+        data=replace(config.data, root=None),
+        train=replace(config.train, init=begun),
+    )
     check_out(target)
     try:
         made = RunFolder.create(target, config)
         made.write_weights(model.state_dict())
         if result is not None:
             made.write_result(result)
+        if calibration is not None:
+            write_calibration(target, calibration)
         parameters = sum(p.numel() for p in model.parameters())
         name = target.resolve().name
         card = model_card(name, config, parameters, result, license=license, notes=notes)

@@ -93,6 +93,7 @@ _RESULT: dict[str, _Check] = {
     **dict.fromkeys(("epoch", "processes", "threads"), _ordinal),
     **dict.fromkeys(("solver_steps_max", "solver_failures"), _count),
     **dict.fromkeys(("seconds", "solver_steps_mean", "spread", "completed_points"), _figure),
+    "temperature": _figure,
     **dict.fromkeys(("residual_mean", "residual_max"), _figure),
     "seed": _seed,
     "confusion": _confusion,

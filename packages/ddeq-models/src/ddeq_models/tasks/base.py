@@ -78,8 +78,9 @@ class Task(ABC):
     def prepare(self, batch: PointBatch, generator: torch.Generator) -> tuple[Tensor, ...]:
         """What the model is given and what it is to answer.
 
-        On several processes all of them prepare the whole batch, and each works on its share of
-        the clouds: the chances of a cloud do not depend on how many processes there are.
+        On several processes each prepares its share of the clouds. The chances of a cloud do not
+        depend on how many processes there are if one 64-bit seed a cloud is drawn, in their order,
+        as the transforms and crops of `ddeq_data` do; other draws are other chances.
 
         Args:
             batch: Clouds, normalised; in training augmented as well.

@@ -23,6 +23,7 @@ from ddeq_models.tasks.tally import (
     Columns,
     Figures,
     Records,
+    calibration_error,
     confusion_matrix,
     mean,
     solver_figures,
@@ -58,10 +59,16 @@ class Classification(Task):
     The figures are ``clouds``, ``loss`` (mean cross-entropy, in nats, without smoothing),
     ``accuracy`` (share of the clouds whose most probable class is theirs), ``mean_class_accuracy``
     (that share within each class that occurs, averaged over the classes) and those of
-    `solver_figures`.
+    `solver_figures`; of an evaluation also ``calibration_error``, see `calibration_error`, of the
+    probabilities as the model gives them, and where it was calibrated ``calibrated_error``, that of
+    the probabilities at `temperature`.
+
+    Attributes:
+        temperature: What logits are divided by; 0: the model is not calibrated.
     """
 
     command = "predict"
+    temperature: float = 0.0
 
     def prepare(self, batch: PointBatch, generator: torch.Generator) -> Labelled:
         """See `Task.prepare`."""
@@ -82,7 +89,9 @@ class Classification(Task):
     def records(self, answer: Output, inputs: Labelled, thorough: bool = False) -> Records:
         """See `Task.records`."""
         logits, labels = answer.logits, inputs.labels
+        known = {"confidence": 1.0, "calibrated_confidence": self.temperature} if thorough else {}
         return {
+            **{n: (logits / t).softmax(-1).amax(-1) for n, t in known.items() if t},
             "label": labels,
             "predicted": logits.argmax(-1),
             "loss": functional.cross_entropy(logits, labels, reduction="none"),
@@ -98,7 +107,18 @@ class Classification(Task):
             "loss": mean(columns.get("loss")),
             "accuracy": float(counts.trace() / counts.sum()) if counts.any() else float("nan"),
             "mean_class_accuracy": mean(counts.diagonal()[of_class > 0] / of_class[of_class > 0]),
+            **self._calibration(columns),
             **solver_figures(columns),
+        }
+
+    def _calibration(self, columns: Columns) -> dict[str, float]:
+        return {
+            figure: calibration_error(columns[name], columns["label"] == columns["predicted"])
+            for figure, name in (
+                ("calibration_error", "confidence"),
+                ("calibrated_error", "calibrated_confidence"),
+            )
+            if name in columns
         }
 
     def confusion(self, columns: Columns) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -155,6 +175,7 @@ class Classification(Task):
         return (
             f"accuracy {figures['accuracy']:.2%}, mean over classes "
             f"{figures['mean_class_accuracy']:.2%}, cross-entropy {figures['loss']:.4f}"
+            + _errors(figures)
         )
 
     def card(self) -> Card:
@@ -169,3 +190,11 @@ class Classification(Task):
             + ".",
             {"accuracy": "Accuracy", "mean_class_accuracy": "Mean class accuracy"},
         )
+
+
+def _errors(figures: Mapping[str, Any]) -> str:
+    before, after = figures.get("calibration_error"), figures.get("calibrated_error")
+    if before is None:
+        return ""
+    said = f"; calibration error {before:.2%}"
+    return said if after is None else f"{said}, {after:.2%} at the model's temperature"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,21 @@ from ddeq_models.tasks.distances import (
     sinkhorn,
     wasserstein,
 )
+from ddeq_models.tasks.parts import Compared, Incomplete, missing_parts, whole_clouds
 from ddeq_models.tasks.tally import Columns, Figures, Records, mean, solver_figures, solver_records
+
+# What figures are called, and their names.
+_DISTANCES = {
+    "energy_distance": "Energy distance",
+    "chamfer_l1": "Chamfer distance, l1",
+    "chamfer_l2": "Chamfer distance, l2",
+    "f_score": "F-score",
+    "wasserstein": "Exact W2",
+}
+_NEIGHBOURS = {
+    "neighbour": "Nearest neighbour, completed points",
+    "neighbour_truth": "Nearest neighbour, missing points",
+}
 
 
 @dataclass(frozen=True)
@@ -46,11 +60,15 @@ class CompletionConfig(TaskConfig):
         fraction: Of the cloud that is missing; ``ddeqs`` has none.
         radius: Of the balls of ``ddeqs``, in z-scored coordinates.
         balls: Their number.
+        together: Whether their centres are drawn at once; see `ddeq_data.DDEQsCrop`.
         loss: What is trained on: the energy distance, a Chamfer distance, or the Sinkhorn
             divergence, which takes its time: see `ddeq_models.tasks.distances`.
+        whole: Whether the loss compares whole clouds, as in the paper: what is visible with what
+            was completed, and with what is missing; and not the missing part alone.
         entropy: Weight of the entropy of the completed points that is subtracted from the loss:
             1e-6 in the paper.
         bandwidth: Of the kernel density estimate of that entropy.
+        itself: Whether a point is its own neighbour there; see `kernel_entropy`.
         threshold: Distance up to which a point counts as found, in the F-score.
         blur: Of the Sinkhorn divergence.
     """
@@ -61,9 +79,12 @@ class CompletionConfig(TaskConfig):
     fraction: float = 0.5
     radius: float = 0.6
     balls: int = 2
+    together: bool = False
     loss: Literal["energy", "chamfer-l1", "chamfer-l2", "sinkhorn"] = "energy"
+    whole: bool = False
     entropy: float = 1e-6
     bandwidth: float = 0.1
+    itself: bool = True
     threshold: float = 0.1
     blur: float = 0.1
 
@@ -81,29 +102,13 @@ class CompletionConfig(TaskConfig):
         """The protocol."""
         match self.protocol:
             case "ddeqs":
-                return DDEQsCrop(self.radius, self.balls)
+                return DDEQsCrop(self.radius, self.balls, self.together)
             case "half-space":
                 return HalfSpaceCrop(self.fraction)
             case "viewpoint":
                 return ViewpointCrop(self.fraction)
             case "uniform":
                 return UniformCrop(self.fraction)
-
-
-class Incomplete(NamedTuple):
-    """Clouds cut in two.
-
-    Attributes:
-        points: (B, n, d), what is visible.
-        weights: (B, n).
-        missing: (B, m, d), what is to be found.
-        missing_weights: (B, m); all 0 where nothing was taken away.
-    """
-
-    points: Tensor
-    weights: Tensor
-    missing: Tensor
-    missing_weights: Tensor
 
 
 @register_task(CompletionConfig)
@@ -113,9 +118,10 @@ class Completion(Task):
     The figures are means over the clouds that were cut in two (a cloud of a single place cannot
     be): ``loss``; ``energy_distance``, ``chamfer_l1``, ``chamfer_l2`` and ``f_score`` as in
     `ddeq_models.tasks.distances`; ``neighbour`` and ``neighbour_truth``, the mean distance from a
-    point to the nearest other one among the completed and among the missing points;
-    ``wasserstein`` where POT is installed, on the test clouds; and those of `solver_figures`.
-    Lengths are in the unit of the normalised clouds.
+    point to the nearest other one among the completed and among the missing points; and those of
+    `solver_figures`. On the test clouds also ``wasserstein``, where POT is installed, and the same
+    distances between whole clouds, as the paper has them: ``whole_energy_distance`` and so on; see
+    `ddeq_models.tasks.parts.whole_clouds`. Lengths are in the unit of the normalised clouds.
     """
 
     command = "complete"
@@ -129,7 +135,9 @@ class Completion(Task):
         """See `Task.prepare`."""
         cut = self._task.crop()(batch, generator)
         visible, missing = cut.visible.compact(), cut.missing.compact()
-        return Incomplete(visible.points, visible.weights, missing.points, missing.weights)
+        return Incomplete(
+            visible.points, visible.weights, missing.points, missing.weights, cut.share
+        )
 
     def answer(self, model: nn.Module, inputs: Incomplete) -> Completed:
         """See `Task.answer`."""
@@ -150,56 +158,55 @@ class Completion(Task):
         }
         cut = (inputs.missing_weights > 0).any(-1)
         # Where nothing is missing, something finite is computed, and then left out.
-        missing, weights = inputs.missing, inputs.missing_weights
-        weights = torch.where(cut[:, None], weights, 1 / max(weights.shape[-1], 1))
-        losses = distances[task.loss](answer.points, answer.weights, missing, weights)
+        missing = inputs.missing_weights
+        missing = torch.where(cut[:, None], missing, 1 / max(missing.shape[-1], 1))
+        compared = whole_clouds if task.whole else missing_parts
+        losses = distances[task.loss](*compared(answer, inputs._replace(missing_weights=missing)))
         if task.entropy:
-            entropy = kernel_entropy(answer.points, answer.weights, task.bandwidth)
+            entropy = kernel_entropy(answer.points, answer.weights, task.bandwidth, task.itself)
             losses = losses - task.entropy * entropy
         return torch.where(cut, losses, 0)
 
     def records(self, answer: Completed, inputs: Incomplete, thorough: bool = False) -> Records:
         """See `Task.records`."""
-        x, w = answer.points.detach(), answer.weights
-        y, v = inputs.missing, inputs.missing_weights
+        answer = answer._replace(points=answer.points.detach())
+        part = missing_parts(answer, inputs)
         with torch.no_grad():
             records = {
-                "cut": (v > 0).any(-1),
+                "cut": (part.v > 0).any(-1),
                 "loss": self._losses(answer, inputs),
-                "energy_distance": energy_distance(x, w, y, v),
-                "chamfer_l1": chamfer_l1(x, w, y, v),
-                "chamfer_l2": chamfer_l2(x, w, y, v),
-                "f_score": f_score(x, w, y, v, self._task.threshold),
-                "neighbour": neighbour(x, w),
-                "neighbour_truth": neighbour(y, v),
-                "completed": (w > 0).sum(-1),
+                **self._distances(part, thorough),
+                "neighbour": neighbour(part.x, part.w),
+                "neighbour_truth": neighbour(part.y, part.v),
+                "completed": (part.w > 0).sum(-1),
                 **solver_records(answer.solution),
             }
             if thorough:
-                records["wasserstein"] = self._wasserstein(x, w, y, v)
+                of_whole = self._distances(whole_clouds(answer, inputs), thorough)
+                records |= {f"whole_{name}": figure for name, figure in of_whole.items()}
         return records
 
+    def _distances(self, clouds: Compared, thorough: bool) -> dict[str, Tensor]:
+        found = {
+            "energy_distance": energy_distance(*clouds),
+            "chamfer_l1": chamfer_l1(*clouds),
+            "chamfer_l2": chamfer_l2(*clouds),
+            "f_score": f_score(*clouds, self._task.threshold),
+        }
+        return found | {"wasserstein": self._wasserstein(*clouds)} if thorough else found
+
     def _wasserstein(self, x: Tensor, w: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """NaN where POT is not installed, or nothing is missing."""
-        cut = (v > 0).any(-1)
+        """NaN where POT is not installed, or a cloud has no points."""
+        full = (v > 0).any(-1)
         out = x.new_full((len(x),), torch.nan)
         with suppress(ImportError):
-            out[cut] = wasserstein(x[cut], w[cut], y[cut], v[cut])
+            out[full] = wasserstein(x[full], w[full], y[full], v[full])
         return out
 
     def figures(self, columns: Columns) -> Figures:
         """See `Task.figures`."""
         cut = columns.get("cut", np.zeros(0)).astype(bool)
-        names = (
-            "loss",
-            "energy_distance",
-            "chamfer_l1",
-            "chamfer_l2",
-            "f_score",
-            "wasserstein",
-            "neighbour",
-            "neighbour_truth",
-        )
+        names = ("loss", *_DISTANCES, *map("whole_{}".format, _DISTANCES), *_NEIGHBOURS)
         known = {name: columns[name][cut] for name in names if name in columns}
         return {
             "clouds": len(cut),
@@ -230,15 +237,9 @@ class Completion(Task):
             "point-cloud-completion",
             "Point cloud completion",
             "It adds the points that are missing from a cloud.",
-            {
-                "energy_distance": "Energy distance",
-                "chamfer_l1": "Chamfer distance, l1",
-                "chamfer_l2": "Chamfer distance, l2",
-                "f_score": "F-score",
-                "wasserstein": "Exact W2",
-                "neighbour": "Nearest neighbour, completed points",
-                "neighbour_truth": "Nearest neighbour, missing points",
-            },
+            _DISTANCES
+            | {f"whole_{name}": f"{title}, whole cloud" for name, title in _DISTANCES.items()}
+            | _NEIGHBOURS,
             f"Protocol `{self._task.protocol}`; lengths are in the unit of the normalised clouds, "
             "formulas in `ddeq_models.tasks.distances`.",
             unit,

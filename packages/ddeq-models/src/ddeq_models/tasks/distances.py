@@ -11,7 +11,7 @@ weight 0 and counts nothing. With ``d(x, Y) = min_j ‖x − y_j‖`` over the p
 `wasserstein`       ``W_2``, by an exact solver (needs POT)
 `sinkhorn`          ``2 S_ε``, the debiased divergence of `wgf_solver.Sinkhorn`: W_2² as ε → 0
 `neighbour`         ``Σ_i w_i min_{j≠i} ‖x_i − x_j‖`` of one cloud: 0 where all points coincide
-`kernel_entropy`    ``−Σ_i w_i log Σ_j w_j N(x_i − x_j; 0, h² I)`` of one cloud
+`kernel_entropy`    ``−Σ_i w_i log Σ_j w_j N(x_i − x_j; 0, h² I)`` of one cloud, or over j ≠ i
 ==================  ===========================================================================
 
 (Literature's figures are often given times 1,000; these are not.)
@@ -132,24 +132,38 @@ def neighbour(x: Tensor, w: Tensor) -> Tensor:
     return _mean(torch.where(least.isfinite(), least, 0), w)
 
 
-def kernel_entropy(x: Tensor, w: Tensor, bandwidth: float) -> Tensor:
-    """Entropy of a Gaussian kernel density estimate at its own points, ``(B,)``, in nats.
+def kernel_entropy(x: Tensor, w: Tensor, bandwidth: float, itself: bool = True) -> Tensor:
+    r"""Entropy of a Gaussian kernel density estimate at its own points, ``(B,)``, in nats.
 
     The regulariser of Geuter et al. (2025), who add it to the loss with the weight −1e-6 so that
-    completed points do not crowd together. Resubstitution estimate (Ahmad and Lin 1976).
+    completed points do not crowd together. With the point among its own neighbours it is the
+    resubstitution estimate (Ahmad and Lin 1976); without, as in their code, the leave-one-out
+    estimate ``−Σ_i w_i log Σ_{j≠i} w_j/(1 − w_i) N(x_i − x_j; 0, h² I)`` (Hall and Morton 1993), in
+    which a point written down twice is two, and which is 0 for a single one.
 
     Args:
         x: ``(B, n, d)``.
         w: Its weights.
         bandwidth: ``h``, in the unit of the points.
+        itself: Whether a point counts among its own neighbours.
     """
     inside = w > 0
     clean = torch.where(inside[..., None], x, 0)
     squared = (clean[..., :, None, :] - clean[..., None, :, :]).square().sum(-1)
-    log_mass = torch.where(inside, torch.where(inside, w, 1).log(), -torch.inf)
-    log_density = (log_mass[..., None, :] - squared / (2 * bandwidth**2)).logsumexp(-1)
+    mass = w[..., None, :].expand_as(squared)
+    if not itself:
+        mass = mass.masked_fill(torch.eye(x.shape[-2], dtype=torch.bool, device=x.device), 0)
+        mass = mass / _or_one(mass.sum(-1, keepdim=True))
+    known = (mass > 0).any(-1) & inside
+    # Rows without neighbours are left out; what is computed of them must be finite all the same.
+    mass = torch.where(known[..., None], mass, 1)
+    log_density = (
+        (_or_one(mass).log() - squared / (2 * bandwidth**2))
+        .masked_fill(mass == 0, -torch.inf)
+        .logsumexp(-1)
+    )
     log_density = log_density - x.shape[-1] * math.log(bandwidth * math.sqrt(2 * math.pi))
-    return -_mean(torch.where(inside, log_density, 0), w)
+    return -_mean(torch.where(known, log_density, 0), w)
 
 
 def _both_ways(x: Tensor, w: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,3 +174,8 @@ def _both_ways(x: Tensor, w: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tens
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
     """``Σ_i w_i values_i`` over the points that count, ``(B,)``."""
     return torch.where(weights > 0, weights * torch.where(weights > 0, values, 0), 0).sum(-1)
+
+
+def _or_one(masses: Tensor) -> Tensor:
+    """Masses to divide by, or to take the logarithm of: 1 where there is none."""
+    return torch.where(masses > 0, masses, 1)

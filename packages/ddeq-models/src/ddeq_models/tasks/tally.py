@@ -4,6 +4,7 @@ Means of batch means weigh the clouds of a short last batch more than the others
 is recorded by itself and every figure is a mean, a maximum or a count over clouds.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -130,6 +131,28 @@ def solver_figures(columns: Columns) -> dict[str, float]:
 def to_json(figures: Figures) -> dict[str, float | None]:
     """The figures by name; one that is not finite is None, since JSON has no NaN."""
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
+
+
+BINS = 15
+
+
+def calibration_error(confidence: Any, right: Any) -> float:
+    """How far confidence is from the share of answers that are right; NaN without clouds.
+
+    The expected calibration error of Guo et al. (ICML 2017): the clouds in 15 equal intervals of
+    their confidence, the mean of ``|right − confidence|`` over the intervals, each counting by its
+    clouds.
+
+    Args:
+        confidence: (n,) probability of the answer that is given.
+        right: (n,) whether it is right.
+    """
+    confidence, right = np.asarray(confidence, dtype=float), np.asarray(right, dtype=float)
+    if not len(confidence):
+        return math.nan
+    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    gaps = np.bincount(place, weights=right - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def confusion_matrix(

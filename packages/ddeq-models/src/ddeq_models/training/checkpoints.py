@@ -10,7 +10,7 @@ from typing import Any, Self
 from ddeq_models._internal.files import owned_file
 from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
-from ddeq_models.errors import Interrupted
+from ddeq_models.errors import Interrupted, UserError
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder
 from ddeq_models.runs.places import resume_command
 from ddeq_models.training.board import Board
@@ -19,17 +19,25 @@ from ddeq_models.training.state import State
 
 @dataclass(frozen=True)
 class Manner:
-    """What of a training changes no result.
+    """What of a training changes no result, but for the rounding of what is compiled.
 
     Attributes:
         quiet: Show no progress.
         checkpoint_every: Seconds between two checkpoints; a crash costs at most that much work.
         tensorboard: Whether the records also go to TensorBoard, into the run folder.
+        compile: Whether `torch.compile` is asked for the forward and backward passes.
+        workers: Processes that prepare the clouds ahead of time; 0: none but this one.
     """
 
     quiet: bool = False
     checkpoint_every: float = 30.0
     tensorboard: bool = False
+    compile: bool = False
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.workers <= 1024:
+            raise UserError(f"workers must be between 0 and 1024, got {self.workers}")
 
 
 class Stop:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from itertools import islice, pairwise
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +16,7 @@ from ddeq_models.config import DataConfig, TrainConfig
 from ddeq_models.data import moved
 from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.base import Task
+from ddeq_models.training.feeding import Prepared
 from ddeq_models.training.state import State
 from ddeq_models.training.step import optimise
 
@@ -49,13 +49,13 @@ def fit_to_data(
     model.fit(batch.points, batch.weights, task.known(batch))  # type: ignore[operator]
 
 
-def seconds_a_step(task: Task, model: nn.Module, inputs: Iterable[Any], ranks: Ranks) -> float:
+def seconds_a_step(task: Task, model: nn.Module, steps: Iterable[Prepared], ranks: Ranks) -> float:
     """Time a few steps of a copy of the model.
 
     Args:
         task: What the loss is.
         model: The model, which is left as it is.
-        inputs: What the task prepared, batch by batch.
+        steps: What this process works on, step by step.
         ranks: The processes.
 
     Returns:
@@ -64,13 +64,13 @@ def seconds_a_step(task: Task, model: nn.Module, inputs: Iterable[Any], ranks: R
     trial = State(copy.deepcopy(model), task.config.train)
     trial.model.train()
     times = [time.perf_counter()]
-    for prepared in islice(inputs, TRIAL):
+    for prepared in islice(steps, TRIAL):
         optimise(task, trial, prepared, task.config.train.learning_rate, ranks)
         if ranks.device.type == "cuda":
             torch.cuda.synchronize(ranks.device)
         times.append(time.perf_counter())
-    steps = [end - start for start, end in pairwise(times)]
-    return statistics.median(steps[1:] or steps)
+    spans = [end - start for start, end in pairwise(times)]
+    return statistics.median(spans[1:] or spans)
 
 
 def shortened(plan: TrainConfig, length: int, seconds: float) -> int:

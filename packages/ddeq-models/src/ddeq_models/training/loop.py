@@ -3,26 +3,28 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ddeq_data import CloudDataset, PointBatch
+from ddeq_data import CloudDataset
 from ddeq_models.config import RunConfig, TrainConfig
-from ddeq_models.data import augmentation, batches, generator_of, moved, normaliser
+from ddeq_models.data import batches, generator_of, normaliser
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged
 from ddeq_models.measuring.measure import EVALUATION_BATCH, measure
 from ddeq_models.models.base import build_model
+from ddeq_models.models.frozen import freeze
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.base import Task
 from ddeq_models.tasks.tally import Figures, Tally, to_json
 from ddeq_models.training.checkpoints import Manner, Saver, Stop
+from ddeq_models.training.feeding import Feed
 from ddeq_models.training.forecast import announce, fit_to_data, seconds_a_step, shortened
 from ddeq_models.training.optimiser import learning_rate
 from ddeq_models.training.progress import Pace, Progress
 from ddeq_models.training.state import State
+from ddeq_models.training.statistics import take_statistics
 from ddeq_models.training.step import optimise
 from wgf_solver import AdjointWarning
 
@@ -55,19 +57,17 @@ def fit(
         manner: What changes no result.
         odds: How often each training cloud is drawn; see `ddeq_data.SizeBuckets`. None: each once
             an epoch.
-        start: The weights to begin with, a ``state_dict()`` of the model; None: by chance, and what
-            the model takes from the clouds by its method ``fit``.
+        start: The weights to begin with, by their names in the model; those that are left out, the
+            head's perhaps, begin by chance. None: all by chance, and what the model takes from the
+            clouds by its method ``fit``.
 
     Returns:
         The state at the end; the weights that are kept are in the run folder.
     """
     config, plan, device = task.config, task.config.train, ranks.device
-    normalise, augment = normaliser(config.data), augmentation(config.data)
-    loader, sampler = batches(
-        train_set, plan.batch_size, seed=plan.seed, pin_memory=device.type == "cuda", odds=odds
-    )
+    feed = Feed(task, train_set, ranks, odds=odds, workers=manner.workers)
     validation_loader, _ = batches(validation_set, EVALUATION_BATCH)
-    length = len(loader)
+    length = len(feed)
     records = max(1, round(length / RECORD_EVERY))
     ends = {length * (i + 1) // records for i in range(records)}
     quiet = manner.quiet or ranks.rank > 0
@@ -81,23 +81,19 @@ def fit(
         torch.manual_seed(plan.seed)
         model = build_model(config.model).to(device)
         if start is None:
-            fit_to_data(task, model, train_set, normalise, device)
+            fit_to_data(task, model, train_set, normaliser(config.data), device)
         else:
-            model.load_state_dict(start)
+            model.load_state_dict({**model.state_dict(), **start})
+        frozen = freeze(model, plan.freeze)
         state = State(model, plan)
         saver = Saver(run, ranks, state, stop, manner)
-
-        def inputs_of(batch: PointBatch, step: int) -> Any:
-            generator = generator_of(plan.seed, step)
-            torch.manual_seed(generator.initial_seed() + ranks.rank)
-            batch = moved(batch, device, normalise)
-            return task.prepare(batch.map(augment, generator), generator)
+        if manner.compile:
+            state.called = torch.compile(model)  # type: ignore[assignment]
 
         if not state.epochs:  # it begins
-            sampler.load_state_dict({"seed": plan.seed, "epoch": 1, "position": 0})
             state.epochs = plan.epochs
             if plan.max_minutes or not manner.quiet:
-                trial = seconds_a_step(task, model, (inputs_of(b, 0) for b in loader), ranks)
+                trial = seconds_a_step(task, model, feed.epoch(1), ranks)
                 state.epochs = ranks.of_first(shortened(plan, length, trial))
                 if not quiet:
                     announce(plan, state.epochs, length, trial)
@@ -108,15 +104,16 @@ def fit(
                 if stalled(plan, state, epoch):
                     break
                 _configure(config, epoch, model, state.average.model)
-                sampler.load_state_dict(
-                    {"seed": plan.seed, "epoch": epoch, "position": state.step % length}
-                )
                 model.train()
+                for module in frozen:
+                    module.eval()
                 pace, paced = Pace(model), state.step
-                for position, batch in enumerate(loader, start=state.step % length + 1):
-                    inputs = inputs_of(batch, state.step)
+                done = state.step % length
+                for position, prepared in enumerate(feed.epoch(epoch, done), start=done + 1):
+                    seed = generator_of(plan.seed, state.step).initial_seed()
+                    torch.manual_seed(seed + ranks.rank)
                     rate = learning_rate(plan, state.step, steps)
-                    optimise(task, state, inputs, rate, ranks)
+                    optimise(task, state, prepared, rate, ranks)
                     progress.step(epoch, state.tally)
                     if position in ends:
                         tally = ranks.gather(state.tally)
@@ -131,6 +128,8 @@ def fit(
 
                 over = epoch == plan.epochs or ranks.any(late(plan, state))[0]
                 if over or epoch % every == 0:
+                    seen = normaliser(config.data)
+                    take_statistics(task, state.average.model, model, train_set, seen, device)
                     tally = measure(
                         task, state.average.model, validation_loader, device, ranks=ranks
                     )

@@ -9,6 +9,7 @@ from ddeq_data import CloudDataset
 from ddeq_models.data import augmentation, check_data, generator_of, normaliser
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import build_model
+from ddeq_models.models.frozen import freeze
 from ddeq_models.models.solver import build_solver
 from ddeq_models.tasks.base import Task
 
@@ -32,7 +33,7 @@ def rehearse(task: Task, train_set: CloudDataset) -> None:
     config = task.config
     check_data(config.data, train_set)
     last: Any = config.model_at(config.train.epochs)
-    if hasattr(last, "velocity"):
+    if last.solves:
         build_solver(last)  # an error in its settings shall not wait for its epoch
     count = min(CLOUDS, len(train_set))
     try:
@@ -43,6 +44,7 @@ def rehearse(task: Task, train_set: CloudDataset) -> None:
             batch = train_set.__getitems__(list(range(count))).map(normaliser(config.data))
             inputs = task.prepare(batch.map(augmentation(config.data), generator), generator)
             model = build_model(config.model).eval()
+            freeze(model, config.train.freeze)
             task.loss(task.answer(model, inputs), inputs)
     except UserError:
         raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ddeq_data import CloudDataset
 from ddeq_models.config import DataConfig, RunConfig, TrainConfig, passes
@@ -20,13 +21,17 @@ from ddeq_models.data import (
 from ddeq_models.data.arrays import Sets, open_sets
 from ddeq_models.distributed import Ranks, join_ranks
 from ddeq_models.errors import Interrupted
+from ddeq_models.measuring.calibrate import calibration_of
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.models.base import ModelConfig
 from ddeq_models.registry import TASKS
 from ddeq_models.report.drawing import draw_if_possible
+from ddeq_models.runs.calibration import write_calibration
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
 from ddeq_models.runs.identity import identity
+from ddeq_models.runs.start import starting_weights
 from ddeq_models.tasks.base import Task, TaskConfig, build_task
+from ddeq_models.tasks.classification import Classification
 from ddeq_models.tasks.tally import SOLVER_FIGURES, to_json
 from ddeq_models.training.board import check_board
 from ddeq_models.training.checkpoints import Manner, how_to_go_on
@@ -49,6 +54,8 @@ def train(
     quiet: bool = False,
     checkpoint_every: float = 30.0,
     tensorboard: bool = False,
+    compile: bool = False,
+    workers: int = 0,
 ) -> RunFolder:
     """Train a model, measure it on the test clouds, and leave a run folder with pictures.
 
@@ -76,6 +83,10 @@ def train(
         quiet: Show no progress.
         checkpoint_every: Seconds between two checkpoints; a crash costs at most that much work.
         tensorboard: Write the records for TensorBoard as well, into the run folder.
+        compile: Ask `torch.compile` for the passes of the training; it needs a C++ compiler, and
+            rounds otherwise than PyTorch does without it.
+        workers: Processes that prepare the clouds ahead of time; 0: none but this one. On a
+            processor the run is the same to the bit.
 
     Returns:
         The run folder.
@@ -86,6 +97,7 @@ def train(
         Diverged: A loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved, and the error says how to go on.
     """
+    manner = Manner(quiet, checkpoint_every, tensorboard, compile, workers)
     if tensorboard:
         check_board()
     with join_ranks(device) as ranks:
@@ -108,6 +120,8 @@ def train(
             job = build_task(config)
             job.check(dict(zip(SPLITS, found, strict=True)))
             rehearse(job, found[0])
+            if config.train.init:
+                starting_weights(config)  # what does not fit shall be said before a folder is made
             return found, config, job
 
         found, config, job = ranks.together(prepare)
@@ -117,7 +131,7 @@ def train(
             lambda: RunFolder.create(out, config, resume=resume).path if ranks.rank == 0 else None
         )
         folder = RunFolder(ranks.of_first(path), writes=ranks.rank == 0)
-        return _complete(job, found, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+        return _complete(job, found, folder, ranks, manner)
 
 
 def resume_run(
@@ -128,6 +142,8 @@ def resume_run(
     quiet: bool = False,
     checkpoint_every: float = 30.0,
     tensorboard: bool = False,
+    compile: bool = False,
+    workers: int = 0,
 ) -> RunFolder:
     """Go on with a run that was stopped or killed; return at once if it is complete.
 
@@ -138,6 +154,8 @@ def resume_run(
         quiet: Show no progress.
         checkpoint_every: See `train`.
         tensorboard: See `train`.
+        compile: See `train`.
+        workers: See `train`.
 
     Returns:
         The run folder.
@@ -148,6 +166,7 @@ def resume_run(
         Diverged: A loss is not finite.
         Interrupted: As in `train`.
     """
+    manner = Manner(quiet, checkpoint_every, tensorboard, compile, workers)
     if tensorboard:
         check_board()
     with join_ranks(device) as ranks:
@@ -162,7 +181,7 @@ def resume_run(
             return found, job
 
         found, job = ranks.together(prepare)
-        return _complete(job, found, folder, ranks, Manner(quiet, checkpoint_every, tensorboard))
+        return _complete(job, found, folder, ranks, manner)
 
 
 def _complete(
@@ -179,8 +198,15 @@ def _complete(
     if not manner.quiet and ranks.rank == 0:
         introduce(config.data, named)
     try:
-        state = fit(task, train_set, validation_set, run, ranks, manner)
+        begun = (run.path / CHECKPOINT).exists() or not config.train.init
+        start = None if begun else ranks.together(lambda: starting_weights(config))
+        state = fit(task, train_set, validation_set, run, ranks, manner, start=start)
         trained = run.model(ranks.device)  # what is measured is what was saved
+        temperature = ranks.of_first(
+            ranks.together(lambda: _calibrated(task, trained, sets, run, ranks))
+        )
+        if isinstance(task, Classification) and temperature is not None:
+            task.temperature = temperature
         loader, _ = batches(test_set, EVALUATION_BATCH)
         columns = measure(task, trained, loader, ranks.device, ranks=ranks, thorough=True).columns()
         if ranks.rank == 0:
@@ -197,6 +223,7 @@ def _complete(
                     "epoch": state.kept_epoch,
                     **_named(to_json(state.kept), "validation", solver=False),
                     **_named(to_json(task.figures(columns)), "test", solver=True),
+                    **({} if temperature is None else {"temperature": temperature}),
                     **task.result(columns),
                     **task.aside(named, normaliser(config.data), state.kept, run.metrics()),
                     "device": str(ranks.device),
@@ -211,6 +238,19 @@ def _complete(
     finally:
         run.release()
     return run
+
+
+def _calibrated(
+    task: Task, model: nn.Module, sets: Sequence[CloudDataset], run: RunFolder, ranks: Ranks
+) -> float | None:
+    """The temperature of a trained model, whose calibration is written; None if there is none."""
+    if ranks.rank:
+        return None
+    found = calibration_of(task, model, sets[0], sets[1], ranks.device)
+    if found is None:
+        return None
+    write_calibration(run.path, found)
+    return float(found.temperature)
 
 
 def _named(figures: dict[str, float | None], split: str, *, solver: bool) -> dict[str, Any]:

@@ -44,12 +44,13 @@ class State:
         tally: What was recorded since the last line of the metrics.
         kept: Validation figures of the weights that are in the run folder, and
         kept_epoch: the epoch they are of; 0 before the first.
+        called: What answers in training: the model, or what `torch.compile` made of it.
         best: The best validation figures, and
         best_epoch: their epoch; 0 before the first.
     """
 
     def __init__(self, model: nn.Module, plan: TrainConfig) -> None:
-        self.model = model
+        self.model = self.called = model
         self.optimiser = build_optimiser(model, plan)
         self.average = Average(model, plan.ema)
         self.step = 0

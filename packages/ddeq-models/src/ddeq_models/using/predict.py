@@ -13,6 +13,8 @@ from ddeq_models._internal.device import choose_device
 from ddeq_models.data import view
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
+from ddeq_models.models.features import answer_and_features
+from ddeq_models.runs.calibration import in_words, outline, read_calibration
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import build_task
 from ddeq_models.using.answers import estimates, point_labels
@@ -30,6 +32,10 @@ class Prediction:
         converged: Whether the solver reached its tolerance on this cloud; True of a model that
             solves nothing.
         message: What the solver says of this cloud, in a sentence.
+        unlike: Whether the cloud is unlike all that was seen in training, see
+            `ddeq_models.runs.calibration`; None where nothing is known of that: `calibrate` finds
+            out.
+        why: What of it is, in words; empty where it is not.
     """
 
     file: str
@@ -37,6 +43,8 @@ class Prediction:
     probabilities: dict[str, float]
     converged: bool = True
     message: str = ""
+    unlike: bool | None = None
+    why: str = ""
 
 
 # What is said by the other tasks that predict; a plugin's answers as a classifier does.
@@ -66,6 +74,9 @@ def predict(
     were. A file whose points have one coordinate too many, in which all of them agree, is taken for
     a flat one. (In `digits` and in weighted data the weight of a point is the value of its pixel: a
     file does best to hold these weights too.)
+
+    Probabilities are at the temperature that was fitted on the validation clouds, where the folder
+    knows one.
 
     Args:
         run: The run folder, a model folder, or the name of a shipped model.
@@ -97,12 +108,24 @@ def predict(
     names, known = names_of(every), read_clouds(every, config, columns, features)
     if (others := _OTHERS.get(config.task.kind)) is not None:
         return list(others(model, config, known, names, batch_size, place))
-    seen = view(config.data)
+    seen, calibration = view(config.data), read_calibration(folder.path, len(config.classes))
+    dim = config.model.point_dim - len(config.data.features)
     predictions: dict[int, Prediction] = {}
     for chosen in alike([len(cloud.points) for cloud in known], batch_size):
         batch = collate([known[i] for i in chosen]).map(seen).to(place)
-        output: Output = model(batch.points, batch.weights)
-        solution, rows = output.solution, output.logits.softmax(-1).tolist()
+        output: Output
+        unlike: list[bool | None] = [None] * len(chosen)
+        why = [""] * len(chosen)
+        if calibration is None:
+            output = model(batch.points, batch.weights)
+            rows = output.logits.softmax(-1).tolist()
+        else:
+            output, features = answer_and_features(model, batch.points, batch.weights)
+            rows = calibration.probabilities(output.logits).tolist()
+            count = torch.tensor([len(known[i].points) for i in chosen])
+            factors = calibration.unlike(features, outline(batch.points, batch.weights, count, dim))
+            unlike, why = (factors > 1).any(1).tolist(), [in_words(row) for row in factors]
+        solution = output.solution
         for i, row in zip(chosen, rows, strict=True):
             if not all(map(math.isfinite, row)):
                 raise UserError(
@@ -116,5 +139,7 @@ def predict(
                 probabilities=dict(zip(config.classes, row, strict=True)),
                 converged=solution is None or bool(solution.converged[place_in_batch]),
                 message="" if solution is None else solution.message(place_in_batch),
+                unlike=unlike[place_in_batch],
+                why=why[place_in_batch],
             )
     return [predictions[i] for i in range(len(known))]

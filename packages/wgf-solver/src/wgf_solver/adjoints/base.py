@@ -66,6 +66,11 @@ def attached(
     """`Adjoint.attach`; also of an adjoint written for 0.4, which takes map and field apart."""
     attach: Any = adjoint.attach
     if len(signature(attach).parameters) == 5:
+        if flow.held is not None:
+            raise TypeError(
+                f"{type(adjoint).__name__}.attach(f, velocity, mu, usable, step) cannot know which "
+                "atoms are held; write attach(flow, mu, usable, step)"
+            )
         warnings.warn(
             f"{type(adjoint).__name__}.attach(f, velocity, mu, usable, step) is that of 0.4 and "
             "will not be called from 0.6 on; write attach(flow, mu, usable, step), where "

@@ -17,6 +17,7 @@ from wgf_solver.driving.iteration import NONFINITE, RUNNING, Iteration
 from wgf_solver.driving.options import OnFailure, Options
 from wgf_solver.driving.probe import PROBE_STEPS, descend_from
 from wgf_solver.flow import Flow
+from wgf_solver.held import held_at
 from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.integrators.quasi_newton import LBFGS
@@ -96,7 +97,7 @@ def bring_to_rest(
     recording = torch.is_grad_enabled()
     with full_precision(mu0.points.device), outside_inference_mode():
         mu0 = ordinary(mu0).zero_padding()
-        flow = flow.prepared(mu0)
+        flow = replace(flow.prepared(mu0), held=held_at(options.held, mu0))
 
         def iterated(flow: Flow) -> Iteration:
             iteration = Iteration(flow, mu0, integrator, options, watch=recording)
@@ -181,6 +182,8 @@ def _with_gradient(
     usable = (solution.status != NONFINITE) & (solution.status != int(Status.EMPTY))
     mu = mu0.with_points(solution.measure.points)
     points, report = attached(adjoint, flow, mu, usable, step)
+    if flow.held is not None:
+        points = flow.held.tied(points, usable)
     return replace(solution, measure=mu.with_points(points), adjoint=report)
 
 

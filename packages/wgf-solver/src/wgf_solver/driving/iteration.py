@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wgf_solver.driving.options import Options
 from wgf_solver.driving.yardstick import Yardstick, frobenius, yardstick_at
-from wgf_solver.evaluation import Evaluation, image_beside, size_of
+from wgf_solver.evaluation import Evaluation, image_beside
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
@@ -73,7 +73,7 @@ class Iteration:
         """Evaluate the field; judge and record every measure that still runs."""
         perturbed = None if self._perturb is None else self._perturb(self.state, self.mu)
         evaluation = self._field(self.mu if perturbed is None else perturbed)
-        size = size_of(evaluation, self.mu)
+        size = self.flow.size(evaluation, self.mu)
         if self.k == 0:
             self.first_discrepancy = evaluation.discrepancy
         self.k += 1
@@ -110,6 +110,7 @@ class Iteration:
         proposal = self.integrator.propose(
             self.state, self.mu, self._evaluation, self.flow.descends
         )
+        proposal = self.flow.placed(proposal)
         running = self.status == RUNNING
         far = frobenius(proposal)
         leaps, moves = running & ~(far <= self.yardstick.reach), running

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
+from torch import Tensor
 
+from wgf_solver.arrays import Array
 from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
 
@@ -29,6 +31,7 @@ class Options:
     callback: Callback | None = None
     progress: bool = False
     trajectory: bool = False
+    held: Tensor | Array | None = None
 
     def __post_init__(self) -> None:
         if self.on_failure not in ("warn", "raise", "ignore"):

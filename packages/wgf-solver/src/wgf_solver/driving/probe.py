@@ -52,7 +52,7 @@ def descend_from(iteration: Iteration) -> Fallen:
     )
     generator = torch.Generator("cpu").manual_seed(0)
     push = torch.randn(root.shape[-2:], generator=generator, device="cpu").to(root)
-    points = torch.where(mu.mask[..., None], root + _PUSH * size * push, 0)
+    points = flow.placed(torch.where(mu.mask[..., None], root + _PUSH * size * push, 0))
     best, lowest, zero, jumping = root, level, torch.zeros_like(level), True
     for k in range(PROBE_STEPS):
         evaluation = flow(mu.with_points(points))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -242,7 +243,7 @@ class Anderson:
 
 def _minus_combination(plain: Tensor, gamma: Tensor, du: Tensor) -> Tensor:
     """``plain (..., n, d)`` without ``Σ_j γ_j du_j``, ``γ (..., k)`` on the first ``k`` columns."""
-    batch, count, size = plain.shape[:-2].numel(), gamma.shape[-1], du.shape[-1]
+    batch, count, size = math.prod(plain.shape[:-2]), gamma.shape[-1], du.shape[-1]
     columns = du[..., :count, :].reshape(batch, count, size)
     # `contiguous`: of a column of a solution, the CPU's batched product is ten times slower.
     coefficients = gamma.contiguous().view(batch, 1, count)

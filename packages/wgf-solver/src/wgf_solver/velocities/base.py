@@ -21,12 +21,14 @@ class VelocityField(Protocol):
     Called while gradients are recorded, with points that require one, it returns a velocity that
     can be differentiated (that is what the adjoints need); called without, it may save the graph.
 
-    Three more members are used where they exist. ``default_integrator()``: what follows this field
+    Four more members are used where they exist. ``default_integrator()``: what follows this field
     where nobody chose; without it, or where it returns None, that is `wgf_solver.LBFGS` if the
     field descends and `wgf_solver.Anderson` if it does not. ``picard``: True if a unit step leads
     to ``F(μ)``, up to the order of its atoms; `wgf_solver.Phantom` then differentiates such steps.
     ``prepared(mu)``: an equal field for measures like ``mu``, for which what will not change is
-    computed once.
+    computed once. ``labelled``: True if atom ``i`` of ``F(μ)`` is compared with ``z_i`` alone; of
+    an atom that is held (see `wgf_solver.equilibrium`) the image is then ``z_i``, whatever ``F``
+    says of it.
     """
 
     @property

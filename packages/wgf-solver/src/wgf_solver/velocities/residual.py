@@ -42,6 +42,11 @@ class Residual:
         """True: it is ``F`` itself."""
         return True
 
+    @property
+    def labelled(self) -> bool:
+        """True: atom ``i`` of ``F(μ)`` is the image of ``z_i``."""
+        return True
+
     def default_integrator(self) -> Anderson:
         """`Anderson`."""
         return Anderson()

@@ -45,7 +45,7 @@ class ModelNet40(CloudDataset):
     another:
 
     - `"meshes"`: the OFF files, class/part/file, in `root` or `root/ModelNet40`. The default
-      sampling is `SurfacePoints(1024)`; the DDEQ paper's is `VoxelVertices()`.
+      sampling is `SurfacePoints(1024)`; the DDEQ paper's is `VoxelVertices(z_scored=True)`.
     - `"hdf5"`: `modelnet40_ply_hdf5_2048`, 2,048 points of each shape within the unit sphere, 9,840
       to train. Needs h5py. The default sampling is `FirstPoints(1024)`.
     - `"resampled"`: `modelnet40_normal_resampled`, 10,000 points of each shape. The default

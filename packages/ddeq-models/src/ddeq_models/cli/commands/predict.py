@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import fields
 from typing import Any
 
 from ddeq_models._internal.files import json_line
@@ -36,8 +37,9 @@ def add(commands: Any) -> Parser:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print a JSON object a line: file, label, probabilities; of a regression file, "
-        "values; of a segmentation file, classes, labels (a number for each point)",
+        help="print a JSON object a line: file, label, probabilities, converged, message, "
+        "unlike (the training; null: not known), why; of a regression file, values; of a "
+        "segmentation file, classes, labels (a number for each point)",
     )
     return parser
 
@@ -55,23 +57,20 @@ def run(options: argparse.Namespace) -> None:
         name = shown(prediction.file)
         if not prediction.converged:
             print(f"ddeq: warning: {name}: {prediction.message}", file=sys.stderr)
+        if getattr(prediction, "unlike", False):
+            print(f"ddeq: warning: {name}: {prediction.why}", file=sys.stderr)
         if options.json:
-            told = _told(prediction)
-            if not prediction.converged:
-                told |= {"converged": False, "message": prediction.message}
-            print(json_line(told))
+            print(json_line(_told(prediction)))
         else:
             print(f"{name}: {_said(prediction)}")
 
 
 def _told(prediction: Any) -> dict[str, Any]:
     """What the JSON object holds."""
-    if isinstance(prediction, Estimate):
-        return {"file": prediction.file, "values": prediction.values}
+    told = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
     if isinstance(prediction, PointLabels):
-        known = {"classes": list(prediction.classes), "labels": prediction.labels.tolist()}
-        return {"file": prediction.file, **known}
-    return {name: getattr(prediction, name) for name in ("file", "label", "probabilities")}
+        told["labels"] = prediction.labels.tolist()
+    return told
 
 
 def _said(prediction: Any) -> str:

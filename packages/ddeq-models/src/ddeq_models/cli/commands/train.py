@@ -100,6 +100,15 @@ def add(commands: Any) -> Parser:
         metavar="X",
     )
     rare(more, "--tensorboard", "write the records for TensorBoard as well", action="store_true")
+    rare(more, "--compile", "ask torch.compile for the passes", action="store_true")
+    rare(
+        more,
+        "--workers",
+        "processes that prepare the clouds ahead of time [0]",
+        type=int,
+        default=0,
+        metavar="N",
+    )
     rare(more, "--quiet", "show no progress", action="store_true")
     return parser
 
@@ -129,7 +138,11 @@ def run(options: argparse.Namespace) -> None:
         "quiet": options.quiet,
         "checkpoint_every": options.checkpoint_every,
         "tensorboard": options.tensorboard,
+        "compile": options.compile,
+        "workers": options.workers,
     }
+    if options.init and RunFolder(options.init).holds_run():
+        options.init = _absolute(options.init)
     if options.resume in (None, "auto"):
         if options.resume and options.out is None:
             raise UserError("--resume auto needs --out, the run folder to go on with or to start")
@@ -156,7 +169,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _check_diagnose(options: argparse.Namespace, config: RunConfig) -> None:
     """See that there will be something to diagnose, before the training."""
-    if options.diagnose and not hasattr(config.model, "velocity"):
+    if options.diagnose and not config.model.solves:
         raise UserError(f"the model {config.model.kind} solves nothing; leave --diagnose out")
 
 

@@ -1,0 +1,58 @@
+"""``ddeq embed``: its options, one call, and what is said of it."""
+
+import argparse
+import sys
+from dataclasses import replace
+from typing import Any
+
+from ddeq_data import CloudDataset
+from ddeq_models._internal.text import shown
+from ddeq_models.cli.parser import Parser, add_command
+from ddeq_models.cli.shared import RUN, add_columns, add_device, add_split
+from ddeq_models.data import open_split
+from ddeq_models.runs.pretrained import open_model
+from ddeq_models.using.clouds import Clouds
+from ddeq_models.using.embed import check_embedding, embed, write_embedding
+
+
+def add(commands: Any) -> Parser:
+    """``ddeq embed``."""
+    parser = add_command(
+        commands,
+        "embed",
+        "RUN [FILE...] --out FILE ",
+        "write the features of clouds",
+        "Write what a trained model reads its answer from, the features of the equilibrium,\n"
+        "of files of points, or without FILE of a split of the run's own data.\n"
+        "--out NAME.npy holds the features alone; NAME.npz and NAME.csv names and labels too.",
+    )
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("files", metavar="FILE", nargs="*", help="as for predict")
+    parser.add_argument("--out", required=True, metavar="FILE", help=".npy, .npz or .csv")
+    add_split(parser)
+    parser.add_argument("--root", metavar="DIR", help="folder of the split's files [the run's]")
+    add_columns(parser)
+    add_device(parser)
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what the options say."""
+    check_embedding(options.out)
+    clouds: Clouds | CloudDataset = options.files
+    if not options.files:
+        data = open_model(options.run).config().data
+        clouds = open_split(replace(data, root=options.root or data.root), options.split)
+    found = embed(
+        options.run,
+        clouds,
+        columns=options.columns or (),
+        features=options.features or (),
+        device=options.device,
+    )
+    path = write_embedding(found, options.out)
+    for name, converged in zip(found.names, found.converged, strict=True):
+        if not converged:
+            print(f"ddeq: warning: {shown(name)}: its equilibrium was not reached", file=sys.stderr)
+    count, width = found.features.shape
+    print(f"{count:,} clouds, {width} features each: {shown(str(path))}")

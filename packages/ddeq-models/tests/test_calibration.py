@@ -1,0 +1,228 @@
+"""Temperature, calibration error, and what is unlike the training; where they are kept and told."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from safetensors.torch import load_file, save_file
+from small_estimators import rings, small
+
+from ddeq_models import DDEQClassifier, UserError, calibrate, evaluate, predict, save_pretrained
+from ddeq_models.cli import main
+from ddeq_models.measuring.calibrate import chosen_limits, fitted_temperature, whitening
+from ddeq_models.runs.calibration import outline, read_calibration, relative
+from ddeq_models.tasks.tally import calibration_error
+
+pytestmark = pytest.mark.usefixtures("one_validation")
+CLOUDS, LABELS = rings(40)
+FILE = "calibration.safetensors"
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Any:
+    return small(steps=25, validation_fraction=0.5).fit(CLOUDS, LABELS)
+
+
+@pytest.fixture(scope="module")
+def folder(fitted: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(fitted.save(tmp_path_factory.mktemp("calibrated") / "rings"))
+
+
+def test_a_temperature_is_found() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(4000, 5, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+    for scale in (0.2, 1.0, 4.0):  # those who say too little, what is so, and too much
+        found = fitted_temperature(scale * logits, labels)
+        assert found == pytest.approx(scale, rel=0.05)
+        after = (scale * logits / found).softmax(-1).max(-1)
+        before = (scale * logits).softmax(-1).max(-1)
+        gaps = [calibration_error(x.values, x.indices == labels) for x in (before, after)]
+        assert gaps[1] < 0.03
+        assert scale == 1 or gaps[0] > 3 * gaps[1]
+    # No number of clouds that are all told right makes an answer certain.
+    certain = torch.eye(3, dtype=torch.float64)
+    assert fitted_temperature(certain, torch.arange(3)) > 0.4
+    assert fitted_temperature(certain.repeat(1000, 1), torch.arange(3).repeat(1000)) < 0.2
+
+
+def test_calibration_error_by_hand() -> None:
+    confidence = np.array([0.95, 0.99, 0.5, 0.5])
+    right = np.array([True, False, True, False])
+    assert calibration_error(confidence, right) == pytest.approx((abs(1 - 1.94) + 0) / 4)
+    assert calibration_error([1.0, 0.0], [True, False]) == 0
+    assert calibration_error([2 / 15, 2 / 15 + 1e-9], [True, False]) == pytest.approx(
+        (1 - 2 / 15 + 2 / 15) / 2, abs=1e-6
+    )  # in two intervals: errors do not cancel
+    assert math.isnan(calibration_error([], []))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 300), st.integers(0, 1000))
+def test_at_most_one_in_twenty_is_above_a_limit(extra: int, seed: int) -> None:
+    n = 20 + extra
+    rng = np.random.default_rng(seed)
+    distances = torch.from_numpy(rng.exponential(size=(n, 2)))
+    above = distances > chosen_limits(distances)
+    assert above.any(1).sum() <= 0.05 * n
+    assert above.any(1).sum() >= 0.025 * n - 1  # and not far fewer
+    assert abs(int(above[:, 0].sum()) - int(above[:, 1].sum())) == 0
+    few = distances[:19]
+    assert not (few > chosen_limits(few)).any()
+
+
+def test_whitened() -> None:
+    rng = torch.Generator().manual_seed(1)
+    mixing = torch.tensor([[3.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
+    sample = torch.randn(20_000, 2, generator=rng, dtype=torch.float64) @ mixing
+    white = sample @ whitening(sample)
+    assert torch.allclose(white.T @ white / len(white), torch.eye(2).double(), atol=0.02)
+    # More directions than clouds: the covariance is shrunk, and there is no infinity.
+    few = torch.randn(5, 40, generator=rng, dtype=torch.float64)
+    assert float((few @ whitening(few)).square().mean()) < 3
+    assert bool(whitening(torch.zeros(4, 3, dtype=torch.float64)).isfinite().all())
+    rough = whitening(torch.zeros(4, 3, dtype=torch.float64), 0.1)
+    assert torch.allclose(rough, 10 * torch.eye(3).double())
+
+
+def test_the_outline_of_a_cloud() -> None:
+    points = torch.tensor([[[0.0, 1.0], [4.0, 1.0], [torch.nan, 9.0]]])
+    weights = torch.tensor([[0.5, 0.5, 0.0]])
+    found = outline(points, weights, torch.tensor([2]), 2)
+    assert_allclose(found[0], [2, 2, 2, 1, 1, 0])  # count, size, place, extents by the size
+    shape = relative(found, torch.tensor([2.0, 0.0]).double(), torch.tensor(2.0).double())
+    assert_allclose(shape[0, [0, 1, -1]], [math.log(2), math.log(1.001), 0.5])
+    features = torch.cat([points, points], -1)  # only coordinates count
+    assert_array_equal(outline(features, weights, torch.tensor([2]), 2), found)
+
+
+def test_what_is_unlike_is_found(fitted: Any) -> None:
+    others, _ = rings(60, seed=3)
+    assert fitted.unlike(others).mean() <= 0.2
+    assert fitted.unlike([10 * cloud for cloud in others]).all()
+    assert fitted.unlike([cloud + 40 for cloud in others]).all()
+    assert fitted.unlike([cloud * [1, 0] for cloud in others]).mean() > 0.9  # in a line
+    rng = np.random.default_rng(0)
+    assert fitted.unlike([np.concatenate([c] * 60) for c in others]).all()  # by their number
+    noise = [rng.normal(size=(9, 2)) * 3 for _ in range(40)]
+    assert fitted.unlike(noise).mean() > 0.5
+
+
+def test_probabilities_are_at_the_temperature(fitted: Any) -> None:
+    known = fitted.calibration_
+    assert float(known.temperature) != 1
+    assert known.clouds.tolist() == [20, 20]
+    cloud = CLOUDS[0]
+    seen = next(iter(fitted._batches([cloud], None)))[1]
+    with torch.no_grad():
+        logits = fitted.model_(seen.points, seen.weights).logits.double()
+    expected = (logits / known.temperature).softmax(-1)
+    assert_allclose(fitted.predict_proba([cloud]), expected, atol=1e-6)
+
+
+def test_validated_on_what_it_was_trained_on() -> None:
+    made = small(validation_fraction=0.0).fit(CLOUDS[:16], LABELS[:16])
+    assert float(made.calibration_.temperature) == 1
+
+
+def test_it_is_kept_and_read_to_the_bit(fitted: Any, folder: Path, tmp_path: Path) -> None:
+    loaded = DDEQClassifier.load(folder)
+    for field in fields(fitted.calibration_):
+        one, other = (getattr(made.calibration_, field.name) for made in (fitted, loaded))
+        assert torch.equal(one, other), field.name
+    assert_array_equal(loaded.predict_proba(CLOUDS), fitted.predict_proba(CLOUDS))
+    kept = save_pretrained(folder, tmp_path / "kept")
+    assert (kept / FILE).read_bytes() == (folder / FILE).read_bytes()
+
+
+def test_predictions_tell(folder: Path, fitted: Any, capsys: Any, tmp_path: Path) -> None:
+    like, far = predict(folder, [CLOUDS[1], 30 * CLOUDS[1]])
+    assert (like.unlike, like.why, like.converged) == (False, "", True)
+    assert far.unlike is True
+    assert "its number of points, size, place or extents (" in far.why
+    assert_allclose(list(like.probabilities.values()), fitted.predict_proba(CLOUDS[1:2])[0], 1e-3)
+    np.save(tmp_path / "far.npy", 30 * CLOUDS[1])
+    assert main(["predict", str(folder), str(tmp_path / "far.npy"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert list(told) == [
+        "file", "label", "probabilities", "converged", "message", "unlike", "why",
+    ]  # fmt: skip
+    assert told["unlike"] is True
+    assert told["why"] == far.why
+    assert f"warning: {tmp_path / 'far.npy'}: unlike all that was seen in training" in err
+
+
+def test_without_it_nothing_is_claimed(folder: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare)
+    (bare / FILE).unlink()
+    (found,) = predict(bare, CLOUDS[0])
+    assert (found.unlike, found.why) == (None, "")
+    made = DDEQClassifier.load(bare)
+    assert made.calibration_ is None
+    assert_allclose(list(found.probabilities.values()), made.predict_proba(CLOUDS[:1])[0], 1e-3)
+    with pytest.raises(UserError, match="nothing is known of the clouds of this model's training"):
+        made.unlike(CLOUDS)
+
+
+def test_the_command_makes_it_again(finished: Path, tmp_path: Path, capsys: Any) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(finished, again)
+    (again / FILE).unlink()
+    assert main(["calibrate", str(again)]) == 0
+    assert "calibration error of 180 validation clouds" in capsys.readouterr().out
+    assert (again / FILE).read_bytes() == (finished / FILE).read_bytes()
+    figures = evaluate(again)
+    result = json.loads((again / "result.json").read_text())
+    for name in ("calibration_error", "calibrated_error"):
+        assert figures[name] == pytest.approx(result[f"test_{name}"])
+    known = read_calibration(again, 10)
+    assert known is not None
+    assert result["temperature"] == float(known.temperature)
+    with pytest.raises(UserError, match="is no classifier whose answers could be calibrated"):
+        calibrate(Path(__file__).parent / "stored" / "completion-0.5")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("temperature", lambda x: x * 0, "the temperature is 0"),
+        ("centres", lambda x: x[:, :3], "centres has the shape"),
+        ("features", lambda x: x * torch.nan, "features is not finite"),
+        ("shape", lambda x: x[:1], "shape has the shape"),
+        ("limits", lambda x: -x, "the limits must be above 0"),
+        ("size", None, "expected temperature, centres"),
+    ],
+)
+def test_damaged(
+    folder: Path,
+    tmp_path: Path,
+    fails: Callable[..., str],
+    name: str,
+    change: Callable[[torch.Tensor], torch.Tensor] | None,
+    words: str,
+) -> None:
+    for one in ("config.json", "model.safetensors"):
+        shutil.copy(folder / one, tmp_path / one)
+    tensors = load_file(folder / FILE)
+    if change is None:
+        del tensors[name]
+    else:
+        tensors[name] = change(tensors[name]).contiguous()
+    save_file(tensors, tmp_path / FILE)
+    np.save(tmp_path / "a.npy", CLOUDS[0])
+    said = fails("predict", tmp_path, tmp_path / "a.npy")
+    assert f"{FILE} is damaged ({words}" in said
+    (tmp_path / FILE).write_bytes(b"none")
+    assert "ddeq calibrate makes it again" in fails("predict", tmp_path, tmp_path / "a.npy")

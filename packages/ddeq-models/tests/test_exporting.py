@@ -1,0 +1,89 @@
+"""A classifier as a file of torch.export: what it answers, and what cannot be written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_estimators import SMALL, rings, small
+
+from ddeq_models import DDEQClassifier, export
+from ddeq_models.cli import main
+from ddeq_models.using import export as module
+
+pytestmark = pytest.mark.usefixtures("one_validation")
+CLOUDS, LABELS = rings(24)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = {**SMALL, "model.rows": 16}
+    made = small(validation_fraction=0.5, options=options).fit(CLOUDS, LABELS)
+    return Path(made.save(tmp_path_factory.mktemp("source") / "rings"))
+
+
+def test_any_number_of_clouds_and_points(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "rings.pt2"
+    assert main(["export", str(folder), "--out", str(out), "--steps", "2"]) == 0
+    assert "rings.pt2, 2 evaluations of the solver; " in capsys.readouterr().out
+    extra = {"config.json": ""}
+    program = torch.export.load(out, extra_files=extra).module()
+    config = json.loads(extra["config.json"])
+    assert config["classes"] == ["large", "small"]
+    assert config["data"]["root"] is None
+    made = DDEQClassifier.load(folder)
+    model: Any = made.model_
+    model.configure(type(model.config)(**{**vars(model.config), "max_steps": 2}))
+    for some in (CLOUDS[:1], CLOUDS[:7]):
+        points, weights = np.zeros((len(some), 14, 2), np.float32), np.zeros((len(some), 14))
+        for row, mass, cloud in zip(points, weights, some, strict=True):
+            row[: len(cloud)], mass[: len(cloud)] = cloud, 1 / len(cloud)
+        found, solved = program(torch.from_numpy(points), torch.from_numpy(weights).float())
+        expected = made.predict_proba(points, weights=weights)
+        assert torch.allclose(found.double(), torch.from_numpy(expected), atol=1e-4)
+        assert solved.shape == (len(some),)
+
+
+def test_what_is_not_written(
+    folder: Path, tmp_path: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "x.pt2"
+    assert "expected a name that ends in .pt2" in fails("export", folder, "--out", "x.onnx")
+    assert "no such folder" in fails("export", folder, "--out", tmp_path / "no" / "x.pt2")
+    assert "give one that classifies" in fails("export", "mnist-completer", "--out", out)
+    assert "steps must be at least 1" in fails("export", folder, "--out", out, "--steps", 0)
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a symbol\nand much more")
+
+    monkeypatch.setattr(torch.export, "export", refused)
+    assert "cannot export this model: a symbol" in fails("export", folder, "--out", out)
+
+    class Otherwise(torch.nn.Module):
+        def __init__(self, whole: Any, gap: float, flip: bool) -> None:
+            super().__init__()
+            self.whole, self.gap, self.flip = whole, gap, flip
+
+        def module(self) -> Any:
+            return self
+
+        def forward(self, points: torch.Tensor, weights: torch.Tensor) -> Any:
+            found, solved = self.whole(points, weights)
+            return found + self.gap, solved ^ self.flip
+
+    for gap, flip in ((2e-3, False), (float("nan"), False), (0.0, True)):
+        monkeypatch.setattr(
+            module, "_exported", lambda whole, *_, g=gap, f=flip: Otherwise(whole, g, f)
+        )
+        assert "answers otherwise than the model" in fails("export", folder, "--out", out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_a_model_that_solves_nothing_no_steps_are_asked(tmp_path: Path) -> None:
+    made = DDEQClassifier("deep-sets", steps=1, options={"model.dim": 4}).fit(CLOUDS, LABELS)
+    source = made.save(tmp_path / "sets")
+    with pytest.raises(ValueError, match="solves nothing; leave steps out"):
+        export(source, tmp_path / "sets.pt2", steps=3)

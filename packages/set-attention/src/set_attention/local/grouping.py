@@ -1,0 +1,236 @@
+"""Nearest neighbours in a measure, and groups of them about points that cover it."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from set_attention.local.places import check_places, flat, in_order, take_flat
+from set_attention.local.sampling import check_positive, farthest
+from set_attention.measures import clear_padding, host_may_look
+
+# Distances that are made at a time: on the CPU they stay in its cache, elsewhere they fill it.
+_PAIRS = 2**18
+_MORE_PAIRS = 2**24
+# Up to so many coordinates, distances are made coordinate by coordinate.
+_FEW = 8
+
+
+def nearest_points(
+    places: Tensor,
+    points: Tensor,
+    weights: Tensor | None = None,
+    *,
+    count: int,
+    radius: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""The nearest points of a measure, seen from each of some places, as measures.
+
+    Exact, in Euclidean distance. Padding is never a neighbour. Of points that are equally far at
+    the cut those come in that are first along the direction of ``in_order``: a function of the
+    measure, not of how its points stand in the tensor. A count of points, not of mass: a point that
+    is written down as two takes two of the places, unless ``merge_points`` was called before.
+
+    Distances are differences squared and summed in float32 at least, not
+    :math:`|a|^2 + |b|^2 - 2 a \cdot b`, which far from the origin is all rounding. Time O(c n d),
+    memory O(c count) beyond blocks of a bounded number of distances. No gradient.
+
+    Args:
+        places: (..., c, d).
+        points: (..., n, d), of the same leading shape.
+        weights: (..., n), 0 for padding; None if all sets are full and uniform: 1 each.
+        count: Number k of neighbours, at most; if there are only n rows, then n.
+        radius: Points that are farther away are none; None: all are near enough.
+
+    Returns:
+        Indices (..., c, min(k, n)), in no order, and the weights (..., c, min(k, n)) of the
+        neighbours: 0 where there is none.
+
+    Raises:
+        ValueError: If shapes do not fit, or a size is not positive.
+        TypeError: If something is no tensor of floating-point numbers.
+    """
+    check_places(points, weights)
+    check_places(places, None)
+    check_positive(count=count, radius=radius)
+    if places.shape[:-2] != points.shape[:-2] or places.shape[-1] != points.shape[-1]:
+        raise ValueError(
+            f"expected places of leading shape {tuple(points.shape[:-2])} and of "
+            f"{points.shape[-1]} coordinates, as the points have, but got shape "
+            f"{tuple(places.shape)}"
+        )
+    leading, n = points.shape[:-2], points.shape[-2]
+    points = flat(clear_padding(points, weights))
+    mass = None if weights is None else flat(weights, 1)
+    order = in_order(points, None if mass is None else mass > 0)
+    mass = None if mass is None else mass.gather(-1, order)
+    place, near = nearest(flat(places), take_flat(points, order), mass, count, radius)
+    index = order.gather(-1, place.flatten(1)).view(place.shape)
+    shape = (*leading, places.shape[-2], min(count, n))
+    return index.view(shape), near.view(shape)
+
+
+def nearest(
+    places: Tensor, points: Tensor, weights: Tensor | None, count: int, radius: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Neighbours (b, c, k) among points (b, n, d) in order, 0 in padding, and their weights."""
+    batch, n, _ = points.shape
+    count = min(count, n)
+    if not batch * n * places.shape[-2]:
+        index = torch.zeros(batch, places.shape[-2], count, dtype=torch.int64, device=points.device)
+        return index, (points if weights is None else weights).new_zeros(index.shape)
+    with torch.no_grad():
+        precise = torch.promote_types(points.dtype, torch.float32)
+        among = points.detach().to(precise)
+        outside = None if weights is None else (weights <= 0).unsqueeze(1)
+        farthest_of_all = torch.finfo(torch.float64).max
+        rows = max(1, (_PAIRS if host_may_look(points) else _MORE_PAIRS) // (batch * n))
+        found, squares = [], []
+        for part in places.detach().to(precise).split(rows, 1):  # type: ignore[no-untyped-call]
+            apart = _squared_distances(part, among).double()
+            if outside is not None:
+                apart = apart.masked_fill_(outside, farthest_of_all)
+            place, square = _smallest(apart, count)
+            found.append(place)
+            squares.append(square)
+        index = torch.cat(found, 1)
+        far = None if radius is None else torch.cat(squares, 1) > radius**2
+    if weights is None:
+        near = points.new_ones(index.shape)
+    else:
+        near = weights.gather(-1, index.flatten(1)).view(index.shape)
+    return index, near if far is None else near.masked_fill(far, 0)
+
+
+def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Positions (b, c, k) of the smallest of numbers (b, c, n) >= 0, and these, rounded.
+
+    Bits of such numbers are in the order of the numbers. The last ones of a float64, which a
+    float32 does not have, give way to the position: of equals the first is taken, and the
+    selection of integers is the fastest that there is.
+    """
+    n = apart.shape[-1]
+    low = (1 << (n - 1).bit_length()) - 1
+    key = apart.view(torch.int64).bitwise_and_(~low)
+    key = key.bitwise_or_(torch.arange(n, device=apart.device))
+    smallest = key.topk(count, largest=False, sorted=False).values
+    return smallest & low, (smallest & ~low).view(torch.float64)
+
+
+def _squared_distances(places: Tensor, points: Tensor) -> Tensor:
+    """(b, c, n); the same numbers wherever in the tensors two points stand."""
+    if points.shape[-1] > _FEW:
+        mode = "donot_use_mm_for_euclid_dist"
+        return torch.cdist(places, points, compute_mode=mode).square_()
+    apart: Tensor | None = None
+    for place, axis in zip(places.unbind(-1), points.unbind(-1), strict=True):
+        offset = place.unsqueeze(-1) - axis.unsqueeze(-2)
+        apart = offset.square_() if apart is None else apart.addcmul_(offset, offset)
+    assert apart is not None
+    return apart
+
+
+@dataclass(frozen=True, eq=False)
+class LocalGroups:
+    """Groups of near points about some points of a measure; made by ``group_points``.
+
+    Attributes:
+        places: Where the groups are, (..., m, d), 0 in those that there are not.
+        masses: The weight of the points that are nearest to each place, (..., m): m tokens of
+            these weights are a measure of the mass of the whole, 0 for padding.
+        centres: Index of the point in the middle of each, (..., m); 0 where there is no group.
+        index: Indices of the neighbours, (..., m, k).
+        weights: Weights of the neighbours, (..., m, k), 0 where there is none: each group is a
+            measure, and what takes one takes m at a time.
+        offsets: From the place of each group to its neighbours, (..., m, k, d), 0 for none.
+    """
+
+    places: Tensor
+    masses: Tensor
+    centres: Tensor
+    index: Tensor
+    weights: Tensor
+    offsets: Tensor
+
+    def neighbours(self, x: Tensor) -> Tensor:
+        """Rows (..., m, k, c) of the neighbours, from those (..., n, c) of all; 0 for none."""
+        return clear_padding(take_points(x, self.index), self.weights)
+
+    def middles(self, x: Tensor) -> Tensor:
+        """Rows (..., m, c) of the middle points, from those (..., n, c) of all; 0 for none."""
+        return clear_padding(take_points(x, self.centres), self.masses)
+
+    def shares(self) -> Tensor:
+        """Weights (..., m, k) of the pairs of a group and a neighbour.
+
+        The mass of each group, spread over its neighbours by their weights.
+        """
+        whole = self.weights.sum(-1, keepdim=True)
+        return self.masses.unsqueeze(-1) * self.weights / torch.where(whole > 0, whole, 1)
+
+
+def take_points(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of a measure at the indices of its neighbours.
+
+    Args:
+        x: (..., n, c).
+        index: (..., m, k), or (..., m), int64, of the same leading shape; from ``nearest_points``.
+
+    Returns:
+        (..., m, k, c), or (..., m, c).
+    """
+    trailing = index.dim() - x.dim() + 2
+    return take_flat(flat(x), flat(index, trailing)).view(*index.shape, x.shape[-1])
+
+
+def group_points(
+    points: Tensor,
+    weights: Tensor | None = None,
+    *,
+    groups: int,
+    neighbours: int,
+    radius: float | None = None,
+) -> LocalGroups:
+    """Groups of nearest neighbours about the farthest points of a measure.
+
+    The middles are ``farthest_points``, the members ``nearest_points``; see there. A function of
+    the measure where no place is written down twice: call ``merge_points`` before if one may be.
+
+    Args:
+        points: (..., n, d).
+        weights: (..., n), 0 for padding; None if all sets are full and uniform: 1 each.
+        groups: Number m of groups; a measure of fewer places has fewer, and empty ones of mass 0.
+        neighbours: Number k of points in a group, at most, its middle among them.
+        radius: Points that are farther from the middle are none of the group; None: all may be.
+
+    Returns:
+        The groups.
+
+    Raises:
+        ValueError: If shapes do not fit, or a size is not positive.
+        TypeError: If something is no tensor of floating-point numbers.
+    """
+    check_places(points, weights)
+    check_positive(groups=groups, neighbours=neighbours, radius=radius)
+    leading, n = points.shape[:-2], points.shape[-2]
+    if not n:  # a row of padding, so that there is something to take
+        points, weights = F.pad(points, (0, 0, 0, 1)), points.new_zeros(*leading, 1)
+    points = flat(clear_padding(points, weights))
+    weights = points.new_ones(points.shape[:-1]) if weights is None else flat(weights, 1)
+    order = in_order(points, weights > 0)
+    in_place, mass = take_flat(points, order), weights.gather(-1, order)
+    some = min(groups, points.shape[-2])
+    chosen, owner = farthest(in_place, mass, some)
+    there = chosen >= 0
+    masses = torch.zeros_like(mass[:, :some]).scatter_add(-1, owner, torch.where(mass > 0, mass, 0))
+    chosen = chosen.clamp(min=0)
+    places = clear_padding(take_flat(in_place, chosen), masses)
+    near, near_weights = nearest(places, in_place, mass, neighbours, radius)
+    near_weights = near_weights * there.unsqueeze(-1)
+    offsets = clear_padding(take_flat(in_place, near) - places.unsqueeze(-2), near_weights)
+    index = order.gather(-1, near.flatten(1)).view(near.shape)
+    parts = places, masses, order.gather(-1, chosen), index, near_weights, offsets
+    more = groups - some
+    padded = [F.pad(part, (0, 0) * (part.dim() - 2) + (0, more)) for part in parts]
+    return LocalGroups(*(part.reshape(*leading, *part.shape[1:]) for part in padded))

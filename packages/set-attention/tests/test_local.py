@@ -1,0 +1,264 @@
+"""Local structure: sampling, neighbours and groups against oracles; what the pool computes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+import set_attention as sa
+from set_attention import laws, measures
+from set_attention.local import grouping, places
+
+
+def greedy(points: np.ndarray, weights: np.ndarray, count: int) -> list[int]:
+    """Farthest-point sampling, written down."""
+    there = np.flatnonzero(weights > 0)
+    if not len(there):
+        return [-1] * count
+    mean = (weights[there, None] * points[there]).sum(0) / weights.sum()
+    chosen = [int(there[((points[there] - mean) ** 2).sum(-1).argmax()])]
+    while len(chosen) < count:
+        apart = ((points[there, None] - points[None, chosen]) ** 2).sum(-1).min(-1)
+        chosen.append(int(there[apart.argmax()]) if apart.max() > 0 else -1)
+    return chosen
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 11])
+def test_farthest_points_are_those_of_the_definition(normal, ragged, dim) -> None:
+    points = normal(4, 5, dim)
+    points[2, 1] = torch.nan  # padding
+    for count in (1, 3, 6):
+        chosen = sa.farthest_points(points, ragged, count=count)
+        for i in range(4):
+            assert chosen[i].tolist() == greedy(points[i].numpy(), ragged[i].numpy(), count)
+    assert chosen[2].tolist()[2:] == [-1] * 4
+    full = sa.farthest_points(points[0], count=2)
+    assert full.tolist() == greedy(points[0].numpy(), np.ones(5), 2)
+    assert sa.farthest_points(points[:, :0], count=2).eq(-1).all()
+
+
+def test_farthest_points_cover_a_grid_and_start_at_its_edge() -> None:
+    grid = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0))
+    first = grid[sa.farthest_points(grid, count=4)]
+    assert sorted(map(tuple, first.tolist())) == [(0, 0), (0, 4), (4, 0), (4, 4)]
+    nine = grid[sa.farthest_points(grid, count=9)]
+    assert float(torch.cdist(grid, nine).amin(1).max()) < 2
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), grid=st.booleans(), leading=st.sampled_from([(), (2, 2)]))
+def test_what_is_chosen_does_not_depend_on_the_order_nor_on_padding_nor_company(
+    seed: int, grid: bool, leading: tuple[int, ...]
+) -> None:
+    """On a grid, where nearly all is equally far, too."""
+    chance = torch.Generator().manual_seed(seed)
+    points = torch.randn(*leading, 12, 2, generator=chance)
+    if grid:  # no place twice
+        cells = torch.rand(*leading, 16, generator=chance).argsort(-1)[..., :12]
+        points = torch.stack([cells // 4, cells % 4], -1) / 7
+    weights = torch.ones(points.shape[:-1])
+    weights[..., 9:] = 0
+    order = torch.rand(points.shape[:-1], generator=chance).argsort(-1)
+
+    def groups(points: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+        found = sa.group_points(points, weights, groups=5, neighbours=4, radius=1.5)
+        several = found.index.argsort(-1)  # neighbours come in no order
+        members = found.neighbours(points).take_along_dim(several[..., None], -2)
+        return found.places, found.masses, found.middles(points), members.sum(-2)
+
+    expected = groups(points, weights)
+    assert torch.equal(expected[0], expected[2])
+    moved = points.take_along_dim(order[..., None], -2), weights.take_along_dim(order, -1)
+    padded = (
+        torch.cat([torch.full_like(points, torch.nan), points], -2),
+        torch.cat([torch.zeros_like(weights), weights], -1),
+    )
+    for other in (moved, padded):
+        for a, b in zip(groups(*other), expected, strict=True):
+            torch.testing.assert_close(a, b)
+    if leading:
+        alone = groups(points[1, 0], weights[1, 0])
+        assert all(torch.equal(a, b[1, 0]) for a, b in zip(alone, expected, strict=True))
+
+
+@pytest.mark.parametrize("dim", [1, 3, 12])
+@pytest.mark.parametrize("pairs", [1, 2**18])
+def test_nearest_points_are_those_of_a_tree(normal, monkeypatch, dim, pairs) -> None:
+    monkeypatch.setattr(grouping, "_PAIRS", pairs)
+    points, queries = normal(2, 40, dim) + 1e3, normal(2, 7, dim) + 1e3
+    weights = torch.rand(2, 40, dtype=torch.float64).masked_fill(torch.rand(2, 40) < 0.3, 0)
+    index, near = sa.nearest_points(queries, points, weights, count=6)
+    assert torch.equal(near, weights.gather(-1, index.flatten(1)).view(index.shape))
+    for i in range(2):
+        there = np.flatnonzero(weights[i] > 0)
+        apart, right = cKDTree(points[i, there]).query(queries[i], 6)
+        assert np.array_equal(index[i].sort(-1).values, np.sort(there[right], -1))
+        radius = float(np.median(apart)) + 1e-6
+        _, within = sa.nearest_points(queries[i], points[i], weights[i], count=6, radius=radius)
+        assert np.array_equal((within > 0).sum(-1), (apart <= radius).sum(-1))
+
+
+def test_ties_at_the_cut_go_to_a_place_and_not_to_a_row() -> None:
+    ring = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1], [3, 2, 1, 0]):
+        index, _ = sa.nearest_points(torch.zeros(1, 2), ring[order], count=2)
+        assert sorted(ring[order][index[0]].tolist()) == [[-1, 0], [0, -1]]  # -√2 and -√3 along it
+
+
+def test_too_few_points_are_all_neighbours_and_none_are_none(normal, ragged) -> None:
+    points = normal(4, 5, 2)
+    index, near = sa.nearest_points(points, points, ragged, count=9)
+    assert index.shape == near.shape == (4, 5, 5)
+    assert (index.sort(-1).values == torch.arange(5)).all()
+    torch.testing.assert_close(near.sort(-1).values[0], ragged[0].expand(5, 5))
+    assert (near[3] == 0).all()
+    assert sa.nearest_points(points, points[:, :0], count=2)[0].shape == (4, 5, 0)
+    groups = sa.group_points(points, ragged, groups=6, neighbours=9)
+    assert groups.index.shape == (4, 6, 5)
+    assert (groups.masses > 0).sum(-1).tolist() == [5, 5, 2, 0]
+    torch.testing.assert_close(groups.masses.sum(-1), ragged.sum(-1))
+    torch.testing.assert_close(groups.shares().sum((-1, -2)), ragged.sum(-1))
+    assert (groups.weights[groups.masses == 0] == 0).all()
+    empty = sa.group_points(points[:, :0], groups=3, neighbours=2)
+    assert (empty.masses == 0).all()
+    assert empty.neighbours(normal(4, 0, 7)).shape == (4, 3, 1, 7)
+
+
+def test_the_mass_of_a_group_is_what_is_nearest_to_it(normal, ragged) -> None:
+    points = normal(4, 5, 3)
+    groups = sa.group_points(points, ragged, groups=2, neighbours=2)
+    chosen = sa.farthest_points(points, ragged, count=2)
+    for i in range(3):
+        middles = points[i, chosen[i]]
+        owner = torch.cdist(points[i], middles).argmin(-1)
+        for c in range(2):
+            torch.testing.assert_close(groups.masses[i, c], ragged[i][owner == c].sum())
+            torch.testing.assert_close(groups.places[i, c], middles[c])
+            offset = points[i, groups.index[i, c]] - middles[c]
+            offset = torch.where(groups.weights[i, c, :, None] > 0, offset, 0)
+            torch.testing.assert_close(groups.offsets[i, c], offset)
+
+
+def test_merging_is_the_same_measure_with_no_place_twice(normal) -> None:
+    x, points = normal(3, 6, 4), normal(3, 6, 2)
+    weights = torch.rand(3, 6, dtype=torch.float64)
+    points[0, 4], points[0, 5], points[1, 0] = points[0, 1], points[0, 1], points[1, 3]
+    points[0, 0], weights[0, 0] = points[0, 1], 0  # padding is no place
+    weights[2] = 0
+    merged = sa.merge_points(x, points, weights)
+    assert (merged[2] > 0).sum(-1).tolist() == [3, 5, 0]
+    for i in range(2):
+        for kernel in (1.0, 3.0):  # integrals of features against functions of places
+            test = [
+                (w[i, :, None] * f[i] * (kernel * p[i]).sin().prod(-1, keepdim=True)).sum(0)
+                for f, p, w in ((x, points, weights), merged)
+            ]
+            torch.testing.assert_close(*test)
+    again = sa.merge_points(*merged)
+    assert all(torch.equal(a, b) for a, b in zip(again, merged, strict=True))
+    uniform = sa.merge_points(x[0, 1:], points[0, 1:])
+    assert uniform[2].tolist() == [*uniform[2].tolist()[:3], 0, 0]
+    assert sorted(uniform[2].tolist()) == [0, 0, 1, 1, 3]
+    assert sa.merge_points(x[:, :0], points[:, :0])[2].shape == (3, 0)
+
+
+def test_merging_looks_for_nothing_where_the_host_may_not_look(normal, monkeypatch) -> None:
+    x, points = normal(2, 5, 3), normal(2, 5, 2)
+    expected = sa.merge_points(x, points)
+    for module in (measures, places):
+        monkeypatch.setattr(module, "host_may_look", lambda tensor: False)
+    for a, b in zip(sa.merge_points(x, points), expected, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_formula(normal, ragged, pool) -> None:
+    torch.manual_seed(0)
+    module = sa.LocalPool(3, 2, 2, 3, out_dim=4, before=0, after=0, pool=pool).double().eval()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    x, points = normal(4, 5, 3), normal(4, 5, 2)
+    tokens, spots, masses = module(x, points, ragged)
+    assert tokens.shape == (4, 2, 4)
+    assert (tokens[3] == 0).all()
+    torch.testing.assert_close(masses.sum(-1), ragged.sum(-1))
+    f = torch.cat([x, points], -1)
+    for i in range(3):
+        chosen = sa.farthest_points(points[i], ragged[i], count=2)
+        torch.testing.assert_close(spots[i], points[i, chosen])
+        apart = torch.cdist(points[i], points[i]).masked_fill(ragged[i] == 0, torch.inf)
+        near = [[j for j in apart[c].argsort()[:3].tolist() if ragged[i, j] > 0] for c in chosen]
+        variance = torch.zeros(5, dtype=torch.float64)
+        for mass, c, group in zip(masses[i], chosen, near, strict=True):
+            w = ragged[i, group] / ragged[i, group].sum()
+            variance += mass / masses[i].sum() * (w @ (f[i, group] - f[i, c]).square())
+        for token, c, group in zip(tokens[i], chosen, near, strict=True):
+            g = module.gain * (f[i, group] - f[i, c]) / (variance + 1e-5).sqrt() + module.shift
+            norm = module.members.norm
+            h = g @ module.members.linear.weight.T + x[i, c] @ module.middle.weight.T
+            h = (h / (1 + norm.epsilon) ** 0.5 * norm.weight + norm.bias).relu()
+            w = ragged[i, group] / ragged[i, group].sum()
+            torch.testing.assert_close(token, h.amax(0) if pool == "max" else w @ h)
+
+
+def two_stages(**options) -> tuple[sa.LocalPool, sa.LocalPool]:
+    torch.manual_seed(0)
+    stages = sa.LocalPool(3, 2, 4, 3, out_dim=5, **options), sa.LocalPool(5, 2, 2, 3, **options)
+    return tuple(stage.double() for stage in stages)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("training", [True, False])
+def test_stages_compose_and_keep_the_laws_in_both_modes(normal, ragged, norm, training) -> None:
+    stages = torch.nn.ModuleList(two_stages(norm=norm, expansion=0.5)).train(training)
+
+    def tokens(x: Tensor, weights: Tensor | None) -> Tensor:
+        points = x[..., :2]
+        for stage in stages:
+            x, points, weights = stage(x, points, weights)
+        return torch.cat([x, points], -1)
+
+    x = normal(4, 5, 3)
+    x[2, 1] = torch.nan
+    every = list(stages.parameters())
+    for law in (laws.assert_invariant, laws.assert_padding_free, laws.assert_mass_consistent):
+        law(tokens, x, ragged, parameters=every)
+    if norm == "layer" or not training:  # the statistics of a batch are those of all its sets
+        laws.assert_empty_defined(tokens, x, ragged, parameters=every)
+        for i in range(4):
+            torch.testing.assert_close(tokens(x[i], ragged[i]), tokens(x, ragged)[i])
+        bad = x.clone()
+        bad[0, 0] = torch.nan
+        assert torch.equal(tokens(bad, ragged)[1:], tokens(x, ragged)[1:])
+
+
+def test_its_gradient_is_right(normal) -> None:
+    stage = two_stages(activation="gelu", pool="mean")[0].eval()
+    weights = normal(1, 6).softmax(-1).requires_grad_()
+    x, points = normal(1, 6, 3).requires_grad_(), normal(1, 6, 2).requires_grad_()
+    assert torch.autograd.gradcheck(stage, (x, points, weights))
+
+
+def test_it_says_what_is_wrong() -> None:
+    ones = torch.ones
+    with pytest.raises(ValueError, match="expected a positive tokens, but got tokens=0"):
+        sa.LocalPool(3, 2, 0)
+    with pytest.raises(ValueError, match="but got before=-1"):
+        sa.LocalPool(3, 2, 4, before=-1)
+    with pytest.raises(ValueError, match='pool "max" or "mean", but got \'sum\''):
+        sa.LocalPool(3, 2, 4, pool="sum")
+    with pytest.raises(ValueError, match='norm "batch" or "layer", but got \'set\''):
+        sa.LocalPool(3, 2, 4, norm="set")
+    with pytest.raises(ValueError, match=r"features for each .* \(5, 2\), but .* \(4, 3\)"):
+        sa.LocalPool(3, 2, 4)(ones(4, 3), ones(5, 2))
+    with pytest.raises(ValueError, match=r"leading shape \(\) and of 3 coordinates.* \(4, 2\)"):
+        sa.nearest_points(ones(4, 2), ones(5, 3), count=2)
+    with pytest.raises(ValueError, match="expected a positive radius, but got radius=0"):
+        sa.nearest_points(ones(4, 2), ones(5, 2), count=2, radius=0)
+    with pytest.raises(ValueError, match="expected a positive count, but got count=0"):
+        sa.farthest_points(ones(5, 2), count=0)
+    with pytest.raises(ValueError, match=r"floating-point places .* torch.int64 of shape \(5, 2\)"):
+        sa.farthest_points(ones(5, 2).long(), count=2)
