@@ -39,6 +39,7 @@ SIZES = {
     "completion": "--root {mnist} --steps 2 --batch 8 --clouds 12",
     "baselines": "--epochs 1 --data mnist --root {mnist} --presets ddeq deep-sets dgcnn pointnet2",
     "unseen": "--sets size --seeds 0 1 --epochs 1 --records {out}/records.jsonl",
+    "tasks": "--seeds 0 --steps 2 --clouds 12 4 6 --records {out}/tasks.jsonl",
     "gpu": "--device cpu --batch-size 2 --batches 1 --sizes 50 --slices 4 --repeats 1 "
     "--solver-steps 2 --context 4 --backend eager --compiled pointnet",
 }
@@ -51,6 +52,7 @@ NEEDS = {
     "evaluations": ("torchdeq",),
     "gpu": ("geomloss",),
     "unseen": ("sklearn", "scipy"),
+    "tasks": ("sklearn",),
 }
 FORKS = ("data-kills", "kills", "damage", "large-measures")
 

@@ -48,7 +48,7 @@ def test_from_your_files_to_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_clouds_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run(DOCS / "tutorials/arrays.md")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["rings", "run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts", "rings", "run"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

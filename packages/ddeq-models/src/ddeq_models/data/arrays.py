@@ -14,11 +14,12 @@ from ddeq_data import CloudDataset, PackedClouds
 from ddeq_data.datasets import TargetKind
 from ddeq_data.measures import as_precise_as_needed
 from ddeq_models.config import SPLITS, DataConfig, Split, TaskConfig
+from ddeq_models.data.labels import as_numbers, class_of, labels_of_points, numbers_of
 from ddeq_models.data.pipeline import check_target, open_split
 from ddeq_models.errors import UserError
 from ddeq_models.recipes import default_preset, recipe_for
 
-__all__ = ["ARRAYS", "Pair", "Sets", "as_numbers", "open_sets", "pack_pairs", "sets_of"]
+__all__ = ["ARRAYS", "Pair", "Sets", "open_sets", "pack_pairs", "sets_of"]
 
 ARRAYS = "arrays"
 """The name of the data set whose clouds are in memory."""
@@ -28,36 +29,6 @@ Sets: TypeAlias = Sequence[Any]
 
 Pair: TypeAlias = tuple[Tensor, Tensor | None]
 """The points (n, d) of a cloud and their weights (n,); None: all weigh the same."""
-
-
-def as_numbers(values: Any) -> Tensor:
-    """Numbers of any kind as a floating tensor on the processor, in float32 or float64.
-
-    Raises:
-        UserError: They are complex, sparse, or of several lengths.
-        TypeError: They are no numbers.
-    """
-    if hasattr(values, "toarray"):
-        raise UserError("sparse arrays hold no clouds; give a dense one, values.toarray()")
-    if isinstance(values, Tensor):
-        array = values.detach().cpu()
-        if array.is_complex():
-            raise UserError("Complex data not supported: give real numbers")
-        return array if array.dtype == torch.float32 else array.to(torch.float64)
-    try:
-        plain = np.asarray(values)
-    except ValueError as error:  # lists of several lengths
-        raise UserError(f"expected an array of numbers: {error}") from error
-    if plain.dtype.kind == "c":
-        raise UserError("Complex data not supported: give real numbers")
-    if plain.dtype != np.float32:
-        try:
-            plain = plain.astype(np.float64)
-        except TypeError as error:
-            raise TypeError(f"clouds are made of numbers: {error}") from error
-        except ValueError as error:
-            raise UserError(f"clouds are made of numbers: {error}") from error
-    return torch.from_numpy(np.array(plain, order="C"))  # a copy: nobody's memory is shared
 
 
 def pack_pairs(
@@ -185,59 +156,15 @@ def _items(dataset: Any, split: Split, kind: TargetKind) -> list[tuple[Pair, Any
         weights = as_numbers(item[1]) if len(item) == 3 else None
         points = as_numbers(item[0])
         if kind == "class":
-            label = _class(item[-1], f"item {i} of {split}")
+            label = class_of(item[-1], f"item {i} of {split}")
         elif kind == "numbers":
-            label = _several(item[-1], f"item {i} of {split}")
+            label = numbers_of(item[-1], f"item {i} of {split}")
         else:
-            label = _of_points(item[-1], len(points), f"item {i} of {split}")
+            label = labels_of_points(item[-1], len(points), f"item {i} of {split}")
         found.append(((points, weights), label))
     if not found:
         raise UserError(f"there are no {split} clouds; give some")
     return found
-
-
-def _class(label: Any, of: str) -> Any:
-    """One label: a whole number or a word."""
-    if np.ndim(label) and np.size(label) != 1:
-        raise UserError(
-            f"the label of {of} must be one number or word, got the shape {np.shape(label)}; "
-            "several are for a regression or a segmentation: give such a model or task"
-        )
-    label = label.item() if hasattr(label, "item") else label
-    if not isinstance(label, str) and (isinstance(label, float) or label != int(label)):
-        raise UserError(f"the label of {of} must be whole or a word: {label!r}")
-    return label
-
-
-def _several(label: Any, of: str) -> Tensor:
-    """The numbers of a cloud, (k,) float64."""
-    if isinstance(label, str):
-        raise UserError(f"a regression needs numbers, and the label of {of} is {label!r}")
-    numbers = as_numbers(label).double()
-    if numbers.ndim > 1 or not numbers.numel() or not bool((numbers.abs() <= 1e30).all()):
-        raise UserError(
-            f"the label of {of} must be a finite number or several, (k,), got "
-            f"{numbers.tolist() if numbers.numel() < 9 else tuple(numbers.shape)}"
-        )
-    return numbers.reshape(-1)
-
-
-def _of_points(label: Any, count: int, of: str) -> Any:
-    """The labels of a cloud's points, (n,), whole numbers or words."""
-    labels = label.detach().cpu().numpy() if isinstance(label, Tensor) else np.asarray(label)
-    if labels.shape != (count,):
-        raise UserError(
-            f"a segmentation needs a label for each point, and {of} has {count} points and labels "
-            f"of the shape {labels.shape}"
-        )
-    if labels.dtype.kind in "biu":
-        labels = labels.astype(np.int64)
-        if (labels < 0).any():
-            raise UserError(f"the labels of the points of {of} must be at least 0")
-        return labels
-    if labels.dtype.kind not in "UO" or not all(isinstance(one, str) for one in labels):
-        raise UserError(f"the labels of the points of {of} must be whole numbers or words")
-    return labels
 
 
 def _names(read: Iterable[Any], sets: Sets, kind: TargetKind) -> list[str]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ddeq_data import CloudDataset, PackedClouds, PointBatch
 from ddeq_data.measures import as_precise_as_needed
-from ddeq_models.data.arrays import Pair, as_numbers, pack_pairs
+from ddeq_models.data.arrays import Pair, pack_pairs
+from ddeq_models.data.labels import as_numbers
 from ddeq_models.errors import UserError
 
 __all__ = ["Given", "read_clouds"]

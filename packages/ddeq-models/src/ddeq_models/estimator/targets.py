@@ -23,6 +23,9 @@ from ddeq_models.estimator.labels import (
 __all__ = ["Targets", "read_classes", "read_numbers", "targets_of_numbers"]
 
 
+_LEAST = 2  # clouds whose numbers may differ
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What is to be learned.
@@ -120,6 +123,8 @@ def targets_of_numbers(y: Any, count: int, sample_weight: Any, known: int | None
     Raises:
         UserError: They are no numbers, or not as many.
     """
+    if count < _LEAST:
+        raise UserError(f"there is {count} sample, one cloud, of which no number can be learned")
     numbers = read_numbers(y, count)
     width = numbers.shape[1]
     if known is not None and width != known:

@@ -37,11 +37,15 @@ class DDEQSegmenterConfig(CloudEquilibriumConfig):
                 f"rows must be 0, since every point is given a label, got {self.rows}; take "
                 "data.points for clouds that are too large"
             )
+        if self.tokens:
+            raise ValueError(
+                f"tokens must be left out, since every point is given a label, got {self.tokens}"
+            )
 
 
 _PRESETS = {
     "ddeq-segmenter": (
-        as_ours(DDEQSegmenterConfig, rows=0),
+        as_ours(DDEQSegmenterConfig, rows=0, tokens=(), widths=()),
         "equilibrium of marked particles, read at the points; ours",
     )
 }
@@ -68,7 +72,7 @@ class DDEQSegmenter(CloudEquilibrium):
     def __init__(self, config: DDEQSegmenterConfig) -> None:
         super().__init__(config)
         self.reader = CrossBlock(config.dim, config.heads, config.hidden, norm=config.norm)
-        self.head = nn.Sequential(
+        self.point_head = nn.Sequential(
             nn.Linear(2 * config.dim, config.hidden),
             nn.LayerNorm(config.hidden),
             nn.GELU(),
@@ -94,4 +98,4 @@ class DDEQSegmenter(CloudEquilibrium):
         inside = (context.weights > 0).unsqueeze(-1)
         rows = torch.where(inside, context.rows, 0)
         attended = self.reader(rows, self.reader.context(solution.measure.points), context.weights)
-        return Output(self.head(torch.cat([rows, attended], -1)), solution)
+        return Output(self.point_head(torch.cat([rows, attended], -1)), solution)

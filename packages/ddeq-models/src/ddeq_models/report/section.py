@@ -133,6 +133,7 @@ def _confusion(story: Story) -> str:
 def _each(story: Story) -> str:
     """The figures of each number of a regression, or of each label of a segmentation."""
     targets, ious = story.result.get("targets"), story.result.get("ious")
+    heads: tuple[str, ...]
     if targets:
         heads = ("R2", "Mean absolute error", "Root mean squared error")
         rows = {

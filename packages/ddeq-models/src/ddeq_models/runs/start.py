@@ -24,7 +24,7 @@ from ddeq_models.runs.pretrained import open_model
 __all__ = ["like_source", "starting_weights"]
 
 # What the data decide, and what is of the solver alone: no weight depends on them.
-_FREE = {"classes"} | {
+_FREE = {"classes", "outputs"} | {
     "velocity", "integrator", "step", "step_decay", "memory", "rtol", "max_steps", "adjoint",
     "adjoint_rtol", "adjoint_steps", "dropout", "hiding", "summary_dropout",
 }  # fmt: skip
@@ -107,9 +107,10 @@ def _values(config: ModelConfig, names: list[str]) -> Mapping[str, Any]:
 
 def _of_classes(config: ModelConfig) -> set[str]:
     """The names of the weights whose shapes the number of classes decides."""
-    if not hasattr(config, "classes"):
+    counted = next((name for name in ("classes", "outputs") if hasattr(config, name)), None)
+    if counted is None:
         return set()
-    more: Any = replace(config, classes=config.classes + 1)
+    more: Any = replace(config, **{counted: getattr(config, counted) + 1})
     with torch.random.fork_rng([]):
         shapes, others = (
             {name: tensor.shape for name, tensor in build_model(one).state_dict().items()}

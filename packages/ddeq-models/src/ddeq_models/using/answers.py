@@ -127,7 +127,7 @@ def point_labels(
         for place, i in enumerate(chosen):
             there = (batch.weights[place] > 0).cpu()
             labels = best[place][there]
-            if len(labels) != len(clouds[i].points):
+            if config.data.points:  # those that were chosen, and in another order
                 whole = collate([clouds[i]]).map(normaliser(config.data))
                 labels = labels[_nearest(whole.points[0], batch.points[place].cpu()[there])]
             solved = _solved(output.solution, place)

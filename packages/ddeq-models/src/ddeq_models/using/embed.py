@@ -82,7 +82,8 @@ def embed(
                 f"have dimension {clouds.dim}"
             )
         names = tuple(f"cloud {i}" for i in range(len(clouds)))
-        labels = tuple(clouds.classes[i] for i in clouds.labels.tolist())
+        if clouds.target_kind == "class":
+            labels = tuple(clouds.classes[i] for i in clouds.labels.tolist())
         sizes, gathered = clouds.sizes.tolist(), clouds.__getitems__
     else:
         every = listed(clouds)
