@@ -33,7 +33,7 @@ SIZES = {
     "data": "--off {off} --mnist {mnist} --tables --folder {folder} --repeats 1",
     "data-kills": "--kills 10",
     "kills": "--kills 1 --further 2 --epochs 3 --data mnist --root {mnist} --no-pictures",
-    "damage": "--clouds 15 --folders 3",
+    "damage": "--clouds 15 --folders 1003 --seed 4 --records {out}/damage.jsonl",
     "large-measures": "--sizes 50 --repeats 1 --slices 4",
     "attention": "--batch 3 --dim 8 --points 128 --seconds 0",
     "completion": "--root {mnist} --steps 2 --batch 8 --clouds 12",
@@ -181,6 +181,8 @@ def damage(figures: dict[str, Any], printed: str) -> None:
     for name in ("clouds", "folders"):
         assert figures[name]["wrong"] == []
         assert figures[name]["refused"] > 0
+    folders = figures["folders"]  # of a round on record, which is not done again, and of another
+    assert folders["used"] + folders["refused"] == 1003
     assert rows(printed) == 1 + 2
 
 
@@ -244,6 +246,10 @@ CHECKS: dict[str, Callable[[dict[str, Any], str], None]] = {
 }
 
 TRAIN, TEST = 72, 20
+ROUND = {
+    "kind": "folders", "seed": 4, "turns": 1000,
+    "used": 900, "refused": 100, "slowest": 0.1, "wrong": [], "seconds": 1.0,
+}  # fmt: skip
 RECORDED = [
     {"set": "size", "seed": 1, "competitor": name, "accuracy": 0.5, "seconds": 1.0}
     for name in ("ddeq", "pointnet-60", "trees", "svc")
@@ -259,6 +265,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         place.mkdir()
     lines = [json.dumps(record) + "\n" for record in RECORDED]
     (made["out"] / "records.jsonl").write_text("".join(lines))
+    (made["out"] / "damage.jsonl").write_text(json.dumps(ROUND) + "\n")
     chance = np.random.default_rng(0)
     for part, count in (("train", TRAIN), ("t10k", TEST)):
         images = chance.integers(1, 256, (count, 28, 28)) * (chance.random((count, 28, 28)) < 0.05)
