@@ -28,6 +28,7 @@ from benchmarks.training import (
     gpu,
     step_memory,
     training_step,
+    unlike,
 )
 from benchmarks.unseen import driver as unseen
 
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "completion": completion,
     "finetune": finetune,
     "baselines": baselines,
+    "unlike": unlike,
     "unseen": unseen,
     "gpu": gpu,
 }
