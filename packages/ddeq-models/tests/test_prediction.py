@@ -86,7 +86,9 @@ def test_the_command_prints_labels_or_json(
         assert f"({prediction.label} {likely:.4f}" in line
     assert main(["predict", str(finished), "--json", *files]) == 0
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [list(o) for o in objects] == [["file", "label", "probabilities"]] * 3
+    told = ["file", "label", "probabilities", "converged", "message", "unlike", "why"]
+    assert [list(o) for o in objects] == [told] * 3
+    assert {o["unlike"] for o in objects} <= {True, False}
     assert [o["file"] for o in objects] == files
     assert objects[0]["probabilities"] == pytest.approx(expected[0].probabilities)
 
