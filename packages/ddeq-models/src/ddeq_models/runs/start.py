@@ -107,9 +107,10 @@ def _values(config: ModelConfig, names: list[str]) -> Mapping[str, Any]:
 
 def _of_classes(config: ModelConfig) -> set[str]:
     """The names of the weights whose shapes the number of classes decides."""
-    if not hasattr(config, "classes"):
+    plain: Any = config
+    if not hasattr(plain, "classes"):
         return set()
-    more: Any = replace(config, classes=config.classes + 1)
+    more = replace(plain, classes=plain.classes + 1)
     with torch.random.fork_rng([]):
         shapes, others = (
             {name: tensor.shape for name, tensor in build_model(one).state_dict().items()}

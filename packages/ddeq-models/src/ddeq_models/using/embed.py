@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def embed(
     config, model = folder.config(), folder.model(place)
     check_features(model, config.model.kind)
     labels: tuple[str, ...] = ()
+    gathered: Callable[[list[int]], PointBatch]
     if isinstance(clouds, CloudDataset):
         if clouds.dim != config.model.point_dim:
             raise UserError(
@@ -89,7 +90,7 @@ def embed(
         names, known = tuple(names_of(every)), read_clouds(every, config, columns, features)
         sizes = [len(cloud.points) for cloud in known]
 
-        def gathered(chosen: Sequence[int]) -> PointBatch:
+        def gathered(chosen: list[int]) -> PointBatch:
             return collate([known[i] for i in chosen])
 
     if not sizes:
