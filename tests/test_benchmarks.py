@@ -37,6 +37,8 @@ SIZES = {
     "large-measures": "--sizes 50 --repeats 1 --slices 4",
     "attention": "--batch 3 --dim 8 --points 128 --seconds 0",
     "completion": "--root {mnist} --steps 2 --batch 8 --clouds 12",
+    "finetune": "--sizes 12 --seeds 0 --steps 1 --test 6",
+    "unlike": "--root {mnist} --clouds 4",
     "baselines": "--epochs 1 --data mnist --root {mnist} --presets ddeq deep-sets dgcnn pointnet2",
     "unseen": "--sets size --seeds 0 1 --epochs 1 --records {out}/records.jsonl",
     "tasks": "--seeds 0 --steps 2 --clouds 12 4 6 --records {out}/tasks.jsonl",
@@ -229,6 +231,18 @@ def unseen(figures: dict[str, Any], printed: str) -> None:
     assert "| set | ddeq | pointnet-60 | trees | svc | s |" in printed
     assert printed.count("\n| size | ") == 1
     assert "| mean, all | " in printed
+
+
+def finetune(figures: dict[str, Any], printed: str) -> None:
+    assert rows(printed) == 1 + len(bench.finetune.WAYS)
+    assert {row["clouds"] for row in figures["runs"]} == {12}
+    assert all(0 <= row["accuracy"] <= 1 for row in figures["runs"])
+
+
+def unlike(figures: dict[str, Any], printed: str) -> None:
+    (found,) = figures["runs"].values()
+    assert rows(printed) == 1 + len(found) == 1 + 2 + len(bench.unlike.CHANGES) + 2
+    assert found["twice as large"] == found["its own test clouds"]  # z-scored: no size is seen
 
 
 def gpu(figures: dict[str, Any], printed: str) -> None:
