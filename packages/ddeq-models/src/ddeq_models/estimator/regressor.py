@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,8 @@ class DDEQRegressor(Estimator):
         normalise: How the clouds are seen.
         validation_fraction: Share of the clouds that is held out and validated on, at most 0.5.
         warm_start: Whether a second `fit` goes on.
+        init: Weights to begin with.
+        freeze: What of these weights stays as it is.
         options: Any other key of a run's ``config.json``.
         random_state: Seed of everything random.
         verbose: Show the progress on standard error.
@@ -68,6 +71,8 @@ class DDEQRegressor(Estimator):
         normalise: str | None = None,
         validation_fraction: float = 0.15,
         warm_start: bool = False,
+        init: str | Path | None = None,
+        freeze: str = "none",
         options: dict[str, Any] | None = None,
         random_state: Any = 0,
         verbose: bool = False,
@@ -83,6 +88,8 @@ class DDEQRegressor(Estimator):
             normalise=normalise,
             validation_fraction=validation_fraction,
             warm_start=warm_start,
+            init=init,
+            freeze=freeze,
             options=options,
             random_state=random_state,
             verbose=verbose,

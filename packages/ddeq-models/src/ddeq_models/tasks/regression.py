@@ -56,7 +56,9 @@ class RegressionConfig(TaskConfig):
     def for_data(self, train_set: CloudDataset) -> Self:
         """See `TaskConfig.for_data`: with the mean and deviation of each number."""
         targets = train_set.targets
-        if self.unit or targets is None or not targets.is_floating_point() or not len(targets):
+        if targets is None or not targets.is_floating_point() or not len(targets):
+            return self
+        if len(self.unit) == targets.shape[1]:
             return self
         wide = targets.double()
         spread = wide.std(0, correction=0)
