@@ -112,7 +112,7 @@ def test_what_does_not_fit(source: Path, tmp_path: Path) -> None:
         small(init=source, options={**SMALL, "model.particles": 3}).fit(CLOUDS, LABELS)
     with pytest.raises(UserError, match="there is no run folder nowhere"):
         small(init="nowhere").fit(CLOUDS, LABELS)
-    with pytest.raises(UserError, match="is for completion; take one that classifies"):
+    with pytest.raises(UserError, match="is for completion; take one for classification"):
         small(init="mnist-completer", options={}).fit(CLOUDS, LABELS)
     model = replace(RunFolder(source).config().model, particles=3)
     clouds = DataConfig("shapes-2d")
