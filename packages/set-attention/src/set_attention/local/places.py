@@ -93,9 +93,9 @@ def in_order(points: Tensor, inside: Tensor | None) -> Tensor:
 
 
 def check_places(points: Tensor, weights: Tensor | None) -> None:
-    """Raise unless points are (..., n, d) and weights, if any, (..., n)."""
+    """Raise unless points are (..., n, d), d at least 1, and weights, if any, (..., n)."""
     check_tensor("points", points)
-    if points.dim() < 2 or not points.is_floating_point():
+    if points.dim() < 2 or not points.shape[-1] or not points.is_floating_point():
         raise ValueError(
             f"expected floating-point places of shape (..., n, d), but got {points.dtype} of shape "
             f"{tuple(points.shape)}"

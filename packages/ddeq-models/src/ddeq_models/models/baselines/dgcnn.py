@@ -47,11 +47,8 @@ class DGCNNConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.widths or min(self.widths) < 1 or min(self.neighbours, self.joint) < 1:
-            raise ValueError(
-                "widths must not be empty, and widths, neighbours and joint at least 1; got "
-                f"{self.widths}, {self.neighbours}, {self.joint}"
-            )
+        if not self.widths:
+            raise ValueError("widths must not be empty; a DGCNN has a layer for each")
 
 
 @register_model(DGCNNConfig, {"dgcnn": (DGCNNConfig(), "Wang et al. 2019")})

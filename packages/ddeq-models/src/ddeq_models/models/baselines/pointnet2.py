@@ -53,11 +53,6 @@ class PointNet2Config(ModelConfig):
                 "groups, neighbours and radii need an entry for each stage, and widths one more, "
                 f"got {stages}, {len(self.neighbours)}, {len(self.radii)} and {len(self.widths)}"
             )
-        if min(*self.groups, *self.neighbours, *self.radii, *self.widths) <= 0:
-            raise ValueError(
-                "groups, neighbours, radii and widths must be above 0, got "
-                f"{self.groups}, {self.neighbours}, {self.radii} and {self.widths}"
-            )
 
 
 @register_model(
