@@ -85,8 +85,9 @@ def in_order(points: Tensor, inside: Tensor | None) -> Tensor:
         (b, n) int64.
     """
     with torch.no_grad():
-        roots = [math.sqrt(prime) for prime in _primes(points.shape[-1])]
-        along = (points.double() * points.new_tensor(roots, dtype=torch.float64)).sum(-1)
+        along = torch.zeros_like(points[..., 0], dtype=torch.float64)
+        for axis, prime in zip(points.unbind(-1), _primes(points.shape[-1]), strict=True):
+            along = along.add(axis, alpha=math.sqrt(prime))  # numbers, which no device waits for
         if inside is not None:
             along = along.masked_fill(~inside, torch.inf)
         return along.argsort(stable=True, dim=-1)
