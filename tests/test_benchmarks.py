@@ -255,6 +255,16 @@ def gpu(figures: dict[str, Any], printed: str) -> None:
     assert rows(printed) == 1 + 4 + 1 + 5 + 1 + 3
 
 
+def tasks(figures: dict[str, Any], printed: str) -> None:
+    records = figures["records"]
+    assert len(records) == 4 * 3
+    of_solids = {r["competitor"]: r["figures"] for r in records if r["set"] == "solids"}
+    assert of_solids.keys() == {"ddeq-regressor", "trees", "deep-sets-regressor"}
+    assert all(one.keys() == {"volume", "second moment"} for one in of_solids.values())
+    assert rows(printed) == (1 + 5 + 1) + (1 + 2 + 1)
+    assert "| jets, mass | " in printed
+
+
 CHECKS: dict[str, Callable[[dict[str, Any], str], None]] = {
     name: globals()[name.replace("-", "_")] for name in SIZES
 }

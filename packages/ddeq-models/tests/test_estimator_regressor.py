@@ -94,7 +94,7 @@ def test_several_numbers_of_a_data_set(tmp_path: Path) -> None:
     assert_array_equal(again.predict(test_set), said)
     assert again.target_names_ == ("target 0", "target 1")
     cloud = test_set[0].points.numpy()
-    assert list(predict(folder, cloud)[0].values.values()) == pytest.approx(said[0], rel=1e-4)
+    assert list(predict(folder, cloud)[0].values.values()) == pytest.approx(said[0], rel=2e-3)
     with pytest.raises(UserError, match="is a model for regression; give one for classification"):
         DDEQClassifier.load(folder)
     with pytest.raises(UserError, match="the preset ddeq is for classification; take one for reg"):
