@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,12 +17,27 @@ _NOTHING = torch.zeros((), device="cpu")
 _UNKNOWN = torch.full((), torch.nan, device="cpu")
 
 
-class Evaluation(NamedTuple):
+class _Parts(NamedTuple):
+    """See `Evaluation`."""
+
+    velocity: Tensor
+    scale: Tensor = _NOTHING
+    rounding: Tensor = _NOTHING
+    discrepancy: Tensor = _UNKNOWN
+    image: Measure | None = None
+    held: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    relocated: Callable[[], Tensor] | None = None
+
+
+class Evaluation(_Parts):
     """What a field, a discrepancy's pull and a functional's slope return.
 
     Only `velocity` must be given, and `discrepancy` where it falls along the velocity. Sizes are
     the driver's: it measures ``‖v‖`` itself, reads `scale` at the start alone, and believes
-    `rounding` only as far as floating point explains it (see `wgf_solver.driving.yardstick`).
+    `rounding` only as far as floating point explains it (see `wgf_solver.driving.yardstick`). Where
+    ``z + v`` is the `image`, atom by atom, it finds both by itself. And what is said of
+    one velocity is not said of another: ``_replace(velocity=...)`` forgets scale, rounding and
+    `held` unless they are given anew.
 
     Attributes:
         velocity: ``v (..., n, d)``; 0 in padded rows.
@@ -39,13 +54,13 @@ class Evaluation(NamedTuple):
             elsewhere that rest where no force reaches them (see `wgf_solver.MMD.relocated`).
     """
 
-    velocity: Tensor
-    scale: Tensor = _NOTHING
-    rounding: Tensor = _NOTHING
-    discrepancy: Tensor = _UNKNOWN
-    image: Measure | None = None
-    held: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    relocated: Callable[[], Tensor] | None = None
+    __slots__ = ()
+
+    def _replace(self, **changes: Any) -> Evaluation:
+        """With other parts; see above for what goes with another velocity."""
+        if changes.get("velocity", self.velocity) is not self.velocity:
+            changes = {"scale": _NOTHING, "rounding": _NOTHING, "held": None} | changes
+        return super()._replace(**changes)
 
     @property
     def says_discrepancy(self) -> bool:

@@ -65,6 +65,8 @@ class Held:
 
         return evaluation._replace(
             velocity=self.still(evaluation.velocity),
+            scale=evaluation.scale,
+            rounding=evaluation.rounding,
             held=None if here is None else held,
             relocated=None if elsewhere is None else relocated,
         )

@@ -87,7 +87,9 @@ class SlicedMMD(ValueAndPull):
                 sums = _sliced(theta, *tensors, forces=True, values=values)
             pull = balance(sums.attraction, sums.repulsion, mu)
             once = _differentiable_once(pull.velocity, tensors)
-            return pull._replace(velocity=once), sums.value
+            return pull._replace(
+                velocity=once, scale=pull.scale, rounding=pull.rounding
+            ), sums.value
 
 
 class _Sums(NamedTuple):

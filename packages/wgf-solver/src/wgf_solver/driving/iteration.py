@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from wgf_solver.driving.options import Options
-from wgf_solver.driving.yardstick import Yardstick, frobenius, yardstick_at
+from wgf_solver.driving.yardstick import (
+    Yardstick,
+    frobenius,
+    of_places,
+    yardstick_at,
+)
 from wgf_solver.evaluation import Evaluation, image_beside
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
@@ -58,6 +63,7 @@ class Iteration:
         self._yardstick: Yardstick | None = None
         self._fresh: Tensor | None = torch.ones_like(alive)  # whose start is not measured yet
         self._far = frobenius(points)
+        self._place: Tensor | None = None  # (...) what of ‖Z‖ is the rounding of the field
         self.discrepancy = self._best_size
         self.first_discrepancy = points.new_zeros(batch)
         self._best_merit = infinite
@@ -73,6 +79,9 @@ class Iteration:
         """Evaluate the field; judge and record every measure that still runs."""
         perturbed = None if self._perturb is None else self._perturb(self.state, self.mu)
         evaluation = self._field(self.mu if perturbed is None else perturbed)
+        if self._fresh is not None:
+            at = self.mu if perturbed is None else perturbed
+            evaluation, self._place = of_places(evaluation, at)
         size = self.flow.size(evaluation, self.mu)
         if self.k == 0:
             self.first_discrepancy = evaluation.discrepancy
@@ -80,8 +89,11 @@ class Iteration:
         yardstick = self._measured(evaluation, size)
         running = self.status == RUNNING
         if perturbed is None:
+            rounding = evaluation.rounding
+            if self._place is not None:
+                rounding = torch.fmax(rounding, self._far * self._place)
             small = (size <= yardstick.tolerance) | (
-                (size <= evaluation.rounding) & (evaluation.rounding <= yardstick.rounding)
+                (size <= rounding) & (rounding <= yardstick.rounding)
             )
             resolved = self._far <= yardstick.reach
             # An infinite velocity is not small, even beside an infinite scale.

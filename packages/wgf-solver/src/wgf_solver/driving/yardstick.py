@@ -28,8 +28,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from wgf_solver.evaluation import Evaluation, image_beside
+from wgf_solver.evaluation import Evaluation, image_beside, size_of
 from wgf_solver.measure import Measure, extent
+from wgf_solver.norms import weighted_rms
+
+# By so much of its size a velocity may differ from F(z) − z to count as that.
+_SAME = 1e-3
 
 
 @dataclass
@@ -82,6 +86,38 @@ def yardstick_at(
     reach = max(eps**0.5, rtol) / (4 * eps) * length * atoms
     reach = torch.fmax(reach, 2 * there).clamp(max=torch.finfo(reach.dtype).max)
     return Yardstick(reference, tolerance, rounding, reach)
+
+
+def of_places(evaluation: Evaluation, mu: Measure) -> tuple[Evaluation, Tensor | None]:
+    """What the driver finds by itself of a field whose unit step leads to ``F(μ)``, atom by atom.
+
+    It looks whether ``z_i + v_i`` is ``F(μ)_i``: nobody has to say so, or can say so falsely.
+    The scale of such a field is the spread ``(Σ_i w_i ‖y_i − ȳ‖² / d)^½`` of the image, and its
+    rounding that of places, ``4 ε |z|``.
+
+    Args:
+        evaluation: the field at the start.
+        mu: where it was evaluated.
+
+    Returns:
+        The evaluation with that scale, and the rounding as a part ``(...)`` of ``‖Z‖``, 0 for other
+        measures; None where images have other atoms.
+    """
+    image = evaluation.image
+    if image is None or image.points.shape != mu.points.shape:
+        return evaluation, None
+    y, w = image.points.detach(), mu.weights.detach()
+    mask = None if mu.full else mu.mask[..., None]
+    off = evaluation.velocity.detach() - (y - mu.points.detach())
+    # The weighted mean of equal weights is the mean, five times faster.
+    centred = y - (y.mean(-2, keepdim=True) if mask is None else w[..., None, :] @ y)
+    if mask is not None:
+        off, centred = torch.where(mask, off, 0), torch.where(mask, centred, 0)
+    leads = weighted_rms(off, w, mu.full) <= _SAME * size_of(evaluation, mu)
+    spread = torch.where(leads, weighted_rms(centred, w, mu.full), 0)
+    atoms = (mu.mask.sum(-1) * max(mu.dim, 1)).clamp(min=1).to(w.dtype).sqrt()
+    rounding = torch.where(leads, 4 * torch.finfo(w.dtype).eps / atoms, 0)
+    return evaluation._replace(scale=torch.fmax(evaluation.scale, spread)), rounding
 
 
 def frobenius(points: Tensor) -> Tensor:
