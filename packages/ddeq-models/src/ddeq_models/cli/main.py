@@ -79,10 +79,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="ddeq",
         description="Distributional deep equilibrium models on point clouds.",
-        epilog=(
-            "ddeq COMMAND --help explains a command. Start with: ddeq train\n"
-            "which trains on the digits that come with the package, in one to two minutes."
-        ),
+        epilog=("Start with ddeq train: digits, a minute or two. ddeq COMMAND --help explains."),
         **STYLE,
     )
     parser.add_argument("--version", action="version", version=f"ddeq {version('ddeq-models')}")
@@ -92,7 +89,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="MODULE",
-        help="a module, or a file.py, that registers models, tasks or data sets",
+        help="a module, or a file.py, with models, tasks or data",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     known, wanted = _before_command(argv), next((a for a in argv if a in COMMANDS), None)

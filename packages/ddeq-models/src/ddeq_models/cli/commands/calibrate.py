@@ -15,9 +15,9 @@ def add(commands: Any) -> Parser:
         "calibrate",
         "RUN ",
         "calibrate the answers of an older run",
-        "Fit the temperature of a classifier's probabilities, and the limits of what is like\n"
-        "its training, on the validation clouds of its data. A training does so at its end;\n"
-        "this is for runs of a version before 0.7.",
+        "Fit the temperature of a classifier's probabilities, and the limits of what is\n"
+        "like its training, on the validation clouds of its data. A training does so at\n"
+        "its end; this is for runs that have no calibration.safetensors.",
     )
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--root", metavar="DIR", help="folder of the data [the run's]")

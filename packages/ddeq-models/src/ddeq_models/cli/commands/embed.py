@@ -24,7 +24,7 @@ def add(commands: Any) -> Parser:
         "write the features of clouds",
         "Write what a trained model reads its answer from, the features of the equilibrium,\n"
         "of files of points, or without FILE of a split of the run's own data.\n"
-        "--out NAME.npy holds the features alone; NAME.npz and NAME.csv names and labels too.",
+        "--out NAME.npy holds the features alone, NAME.npz and NAME.csv names and labels.",
     )
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("files", metavar="FILE", nargs="*", help="as for predict")
