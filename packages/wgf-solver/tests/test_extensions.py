@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-import wgf_solver
 from wgf_solver import (
     LBFGS,
     MMD,
@@ -16,14 +15,10 @@ from wgf_solver import (
     Euler,
     Evaluation,
     Flow,
-    Implicit,
     Measure,
     Phantom,
     Phases,
     Residual,
-    Sinkhorn,
-    SlicedMMD,
-    SlicedWasserstein,
     Transport,
     Unrolled,
     equilibrium,
@@ -44,24 +39,6 @@ def test_a_flow_is_its_field_at_its_map():
     assert not flow.descends
     with pytest.raises(TypeError, match="the flow of a functional has no map F"):
         Flow(Residual())(mu)
-
-
-class AdjointOfBefore:
-    """An adjoint as of 0.4, which takes the map and the field apart."""
-
-    def attach(self, f, velocity, mu, usable, step):
-        assert torch.equal(velocity(f, mu).image.points, f(mu).points)
-        return Implicit().attach(Flow(velocity, f), mu, usable, step)
-
-
-def test_an_adjoint_of_the_version_before_works_and_is_told():
-    theta = torch.tensor(0.25, dtype=F64, requires_grad=True)
-    start = Measure(torch.zeros(2, 1, dtype=F64))
-    with pytest.warns(DeprecationWarning, match=r"write attach\(flow, mu, usable, step\)") as seen:
-        solution = equilibrium(contraction(theta), start, adjoint=AdjointOfBefore())
-    assert seen[0].filename == __file__
-    (slope,) = torch.autograd.grad(solution.measure.points.mean(), theta)
-    torch.testing.assert_close(slope, torch.tensor(2.0, dtype=F64))
 
 
 @dataclass(frozen=True)
@@ -220,24 +197,3 @@ def test_a_field_that_descends_says_what():
 
     with pytest.raises(TypeError, match="descends and does not say what"):
         equilibrium(contraction(1.0), Measure(torch.zeros(2, 1)), velocity=Wrong())
-
-
-def test_names_of_the_version_before_work_and_say_so():
-    mu, nu = Measure(torch.randn(4, 2, dtype=F64)), Measure(torch.randn(5, 2, dtype=F64))
-    one = torch.ones((), dtype=F64)
-    with pytest.warns(DeprecationWarning, match="wgf_solver.Pull goes"):
-        pull = wgf_solver.Pull
-    assert pull(mu.points, one).scale is one
-    assert pull(mu.points, one, rounding=one).rounding is one
-    with pytest.warns(DeprecationWarning, match="wgf_solver.Slope goes"):
-        slope = wgf_solver.Slope
-    with pytest.warns(DeprecationWarning, match="the name energy goes"):
-        assert slope(mu.points, one, energy=one).energy is one
-    for distance in (MMD(Energy()), SlicedMMD(4), SlicedWasserstein(4), Sinkhorn(0.5)):
-        with pytest.warns(DeprecationWarning, match="value_and_pull") as seen:
-            value, both = distance.value_and_pull(mu, nu)
-        assert seen[0].filename == __file__
-        torch.testing.assert_close(value, distance(mu, nu))
-        torch.testing.assert_close(both[:3], distance.pull(mu, nu)[:3])
-    with pytest.raises(AttributeError, match="Pulls"):
-        _ = wgf_solver.Pulls

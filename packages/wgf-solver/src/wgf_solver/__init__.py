@@ -7,7 +7,6 @@ velocity field (`Residual`, `Descent`), an integrator (`Euler`, `Anderson`) and 
 """
 
 from importlib.metadata import version
-from typing import Any
 
 from wgf_solver.adjoints import (
     GMRES,
@@ -21,7 +20,6 @@ from wgf_solver.adjoints import (
     Phantom,
     Unrolled,
 )
-from wgf_solver.deprecated import renamed
 from wgf_solver.discrepancies import (
     MMD,
     Discrepancy,
@@ -142,8 +140,3 @@ __all__ = [
     "jacobian_norm",
     "spectral_radius",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Names of the version before."""
-    return renamed(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -66,17 +65,6 @@ class Evaluation(_Parts):
     def says_discrepancy(self) -> bool:
         """Whether whoever computed it also gave the discrepancy."""
         return self.discrepancy is not _UNKNOWN
-
-    @property
-    def energy(self) -> Tensor:
-        """The name that `discrepancy` had in ``Slope``."""
-        warnings.warn(
-            "the energy of a slope is its discrepancy, for a functional as for a field; the name "
-            "energy goes with wgf-solver 0.6",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return self.discrepancy
 
 
 def completed(evaluation: Evaluation, mu: Measure) -> Evaluation:

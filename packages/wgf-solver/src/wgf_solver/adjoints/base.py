@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -58,29 +56,6 @@ class Adjoint(Protocol):
             step: ``τ`` of the integrator: ``Z + τ v(Z)`` is the map that was iterated.
         """
         ...
-
-
-def attached(
-    adjoint: Adjoint, flow: Flow, mu: Measure, usable: Tensor, step: float
-) -> tuple[Tensor, AdjointReport]:
-    """`Adjoint.attach`; also of an adjoint written for 0.4, which takes map and field apart."""
-    attach: Any = adjoint.attach
-    if len(signature(attach).parameters) == 5:
-        if flow.held is not None:
-            raise TypeError(
-                f"{type(adjoint).__name__}.attach(f, velocity, mu, usable, step) cannot know which "
-                "atoms are held; write attach(flow, mu, usable, step)"
-            )
-        warnings.warn(
-            f"{type(adjoint).__name__}.attach(f, velocity, mu, usable, step) is that of 0.4 and "
-            "will not be called from 0.6 on; write attach(flow, mu, usable, step), where "
-            "flow(mu) is velocity(f, mu)",
-            DeprecationWarning,
-            stacklevel=6,
-        )
-        result: tuple[Tensor, AdjointReport] = attach(flow.map, flow.velocity, mu, usable, step)
-        return result
-    return adjoint.attach(flow, mu, usable, step)
 
 
 def with_cotangent(

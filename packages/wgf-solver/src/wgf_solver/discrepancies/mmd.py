@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wgf_solver.deprecated import ValueAndPull
 from wgf_solver.discrepancies.base import balance, centred, checked_pair, device_of, lifted
 from wgf_solver.discrepancies.relocation import relocated
 from wgf_solver.evaluation import Evaluation
@@ -21,7 +20,7 @@ from wgf_solver.watch import holds_a_parameter
 
 
 @dataclass(frozen=True)
-class MMD(ValueAndPull):
+class MMD:
     r"""``D(μ, ν) = ½ MMD²_k(μ, ν) = ½ ∬ k d(μ−ν) d(μ−ν)`` (Gretton et al. 2012), weights included.
 
     The half makes the first variation ``δD/δμ = ∫ k(·, y) d(μ−ν)(y)``, so that the velocity of

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.deprecated import ValueAndPull
 from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.sinkhorn_iteration import potentials
 from wgf_solver.discrepancies.transport_plans import (
@@ -57,7 +56,7 @@ class EntropicMatching(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sinkhorn(ValueAndPull):
+class Sinkhorn:
     r"""``S_ε(μ, ν) = OT_ε(μ, ν) − ½ OT_ε(μ, μ) − ½ OT_ε(ν, ν)`` with cost ``‖x − y‖^p / p``.
 
     Feydy et al. 2019 (what geomloss computes), ``ε = blur^p``: between ``(1/p) W_p^p`` (blur → 0)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.deprecated import ValueAndPull
 from wgf_solver.discrepancies.base import balance, centred, device_of
 from wgf_solver.discrepancies.slices import chunks, directions, project, sort
 from wgf_solver.evaluation import Evaluation
@@ -19,7 +18,7 @@ from wgf_solver.precision import full_precision
 
 
 @dataclass(frozen=True)
-class SlicedMMD(ValueAndPull):
+class SlicedMMD:
     r"""``½ MMD²`` of the energy kernel ``−‖x − y‖``, averaged over one-dimensional slices.
 
     The distance in ``R^d`` is an average over directions ``θ`` of the unit sphere (Hertrich et al.

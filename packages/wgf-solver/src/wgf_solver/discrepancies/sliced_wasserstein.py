@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from wgf_solver.deprecated import ValueAndPull
 from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.slices import argsort, chunks, directions, project
 from wgf_solver.discrepancies.transport_plans import transport_pull
@@ -18,7 +17,7 @@ from wgf_solver.precision import full_precision
 
 
 @dataclass(frozen=True)
-class SlicedWasserstein(ValueAndPull):
+class SlicedWasserstein:
     r"""``D(μ, ν) = (1/p) SW_p^p = (1/p) E_θ W_p^p(θ#μ, θ#ν)`` over P fixed directions.
 
     On a line the optimal plan couples equal quantiles, so that each slice is two sorts and a merge

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wgf_solver.deprecated import ValueAndPull
 from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.transport_plans import (
     costs,
@@ -41,7 +40,7 @@ class Matching(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wasserstein(ValueAndPull):
+class Wasserstein:
     r"""``D(μ, ν) = (1/p) W_p^p(μ, ν) = min_π Σ_ij π_ij ‖z_i − y_j‖^p / p``, solved exactly.
 
     By the network simplex of POT (``pip install 'wgf-solver[ot]'``), measure by measure, on the

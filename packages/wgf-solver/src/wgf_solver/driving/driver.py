@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from wgf_solver.adjoints.base import Adjoint, attached
+from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.driving.iteration import NONFINITE, RUNNING, Iteration
 from wgf_solver.driving.options import OnFailure, Options
 from wgf_solver.driving.probe import PROBE_STEPS, descend_from
@@ -194,7 +194,7 @@ def _with_gradient(
     """The solution with its points tied to everything that the flow depends on."""
     usable = (solution.status != NONFINITE) & (solution.status != int(Status.EMPTY))
     mu = mu0.with_points(solution.measure.points)
-    points, report = attached(adjoint, flow, mu, usable, step)
+    points, report = adjoint.attach(flow, mu, usable, step)
     if flow.held is not None:
         points = flow.held.tied(points, usable)
     return replace(solution, measure=mu.with_points(points), adjoint=report)
