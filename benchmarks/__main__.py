@@ -29,6 +29,7 @@ from benchmarks.training import (
     gpu,
     step_memory,
     training_step,
+    unlike,
 )
 from benchmarks.unseen import driver as unseen
 
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "completion": completion,
     "finetune": finetune,
     "baselines": baselines,
+    "unlike": unlike,
     "unseen": unseen,
     "tasks": tasks,
     "gpu": gpu,

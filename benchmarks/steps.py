@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddeq_data import CloudDataset, PointBatch, ZScore
+from ddeq_data import CloudDataset, PointBatch, UnitSphere, ZScore
 from ddeq_models.config import DataConfig, ModelConfig, RunConfig, TaskConfig, TrainConfig
 from ddeq_models.config import default_task as classification
 from ddeq_models.data import augmentation, batches, framed, generator_of, normaliser
@@ -23,8 +23,6 @@ from ddeq_models.training.state import State
 from ddeq_models.training.step import optimise
 from wgf_solver import AdjointWarning
 
-_DIGITS = tuple(map(str, range(10)))
-
 
 class Steps:
     """A training whose steps are those of `ddeq_models.training`, one at a call.
@@ -35,6 +33,7 @@ class Steps:
         data: How the clouds are normalised and augmented; None: each is z-scored.
         task: What is trained for; None is classification of digits.
         device: Where.
+        classes: How many there are.
 
     Attributes:
         task: The task.
@@ -49,9 +48,11 @@ class Steps:
         data: DataConfig | None = None,
         task: TaskConfig | None = None,
         device: str | torch.device = "cpu",
+        classes: int = 10,
     ) -> None:
+        names = tuple(map(str, range(classes)))
         config = RunConfig(
-            "benchmark", _DIGITS, data or DataConfig(), model, plan, task=task or classification()
+            "benchmark", names, data or DataConfig(), model, plan, task=task or classification()
         )
         self.task = build_task(config)
         self.ranks = Ranks(torch.device(device))
@@ -135,3 +136,21 @@ def digit_like(size: int, count: int) -> Iterator[PointBatch]:
         points = torch.where(mask[..., None], points, 0)
         labels = torch.randint(10, (size,), generator=generator)
         yield PointBatch(points, mask / sizes[:, None], labels).map(ZScore())
+
+
+def solid_like(size: int, points: int, count: int) -> Iterator[PointBatch]:
+    """Batches of made-up clouds on the surface of ellipsoids within the unit sphere.
+
+    Args:
+        size: Clouds in a batch.
+        points: Points of each.
+        count: Batches.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(count):
+        round_ones = torch.randn(size, points, 3, generator=generator)
+        axes = 0.2 + torch.rand(size, 1, 3, generator=generator)
+        surface = axes * round_ones / round_ones.norm(dim=-1, keepdim=True)
+        labels = torch.randint(10, (size,), generator=generator)
+        weights = torch.full((size, points), 1 / points)
+        yield PointBatch(surface, weights, labels).map(UnitSphere())

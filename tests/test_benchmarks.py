@@ -22,7 +22,7 @@ with pytest.MonkeyPatch.context() as patch:
 # fails. Words in braces are places: made-up files, or where something is to be written.
 SIZES = {
     "training-step": "--batch-size 2 --steps 1 --warm-up 1 --late 2 --paper-evaluations 2 "
-    "--product 64",
+    "--product 64 --solids 2 --solid-points 24 --solid-steps 1",
     "step-memory": "--budgets 2 4 --batch 2 --points 10",
     "gradients": "--unrolled 5 --rtol 0.1 --parameters 1",
     "adjoint-memory": "--steps 5 25 --batch 4 --particles 6 --dim 16",
@@ -33,11 +33,13 @@ SIZES = {
     "data": "--off {off} --mnist {mnist} --tables --folder {folder} --repeats 1",
     "data-kills": "--kills 10",
     "kills": "--kills 1 --further 2 --epochs 3 --data mnist --root {mnist} --no-pictures",
-    "damage": "--clouds 15 --folders 3",
+    "damage": "--clouds 15 --folders 1003 --seed 4 --records {out}/damage.jsonl",
     "large-measures": "--sizes 50 --repeats 1 --slices 4",
     "attention": "--batch 3 --dim 8 --points 128 --seconds 0",
     "completion": "--root {mnist} --steps 2 --batch 8 --clouds 12",
-    "baselines": "--epochs 1 --data mnist --root {mnist}",
+    "finetune": "--sizes 12 --seeds 0 --steps 1 --test 6",
+    "unlike": "--root {mnist} --clouds 4",
+    "baselines": "--epochs 1 --data mnist --root {mnist} --presets ddeq deep-sets dgcnn pointnet2",
     "unseen": "--sets size --seeds 0 1 --epochs 1 --records {out}/records.jsonl",
     "tasks": "--seeds 0 --steps 2 --clouds 12 4 6 --records {out}/tasks.jsonl",
     "gpu": "--device cpu --batch-size 2 --batches 1 --sizes 50 --slices 4 --repeats 1 "
@@ -91,7 +93,14 @@ def rows(printed: str) -> int:
 
 def training_step(figures: dict[str, Any], printed: str) -> None:
     steps = figures["steps"]
-    assert rows(printed) == 1 + len(steps) == 9
+    solids = figures["solids"]
+    assert rows(printed) == 1 + len(steps) + 1 + len(solids) == 9 + 6
+    for name, row in solids.items():
+        assert all(row[n] > 0 for n in ("gflop", "step_seconds", "peak_bytes"))
+        assert row["predicted_per_second"] > 0
+        if name in ("pointnet2", "dgcnn", "point-transformer"):
+            assert 0 < row["selection_share"] < 1
+    assert solids["pointnet"]["selection_share"] == 0
     assert all(row["gflop"] > 0 and row["step_seconds"] > 0 for row in steps.values())
     paper = steps["ddeq-paper: energy flow through F"]
     assert paper["evaluations"] == 2
@@ -174,6 +183,8 @@ def damage(figures: dict[str, Any], printed: str) -> None:
     for name in ("clouds", "folders"):
         assert figures[name]["wrong"] == []
         assert figures[name]["refused"] > 0
+    folders = figures["folders"]  # of a round on record, which is not done again, and of another
+    assert folders["used"] + folders["refused"] == 1003
     assert rows(printed) == 1 + 2
 
 
@@ -210,7 +221,7 @@ def completion(figures: dict[str, Any], printed: str) -> None:
 
 def baselines(figures: dict[str, Any], printed: str) -> None:
     assert [run["preset"] for run in figures["runs"]][:2] == ["ddeq", "deep-sets"]
-    assert rows(printed) == 1 + 6
+    assert rows(printed) == 1 + 4
     assert {run["clouds"] for run in figures["runs"]} == {TEST}
 
 
@@ -220,6 +231,18 @@ def unseen(figures: dict[str, Any], printed: str) -> None:
     assert "| set | ddeq | pointnet-60 | trees | svc | s |" in printed
     assert printed.count("\n| size | ") == 1
     assert "| mean, all | " in printed
+
+
+def finetune(figures: dict[str, Any], printed: str) -> None:
+    assert rows(printed) == 1 + len(bench.finetune.WAYS)
+    assert {row["clouds"] for row in figures["runs"]} == {12}
+    assert all(0 <= row["accuracy"] <= 1 for row in figures["runs"])
+
+
+def unlike(figures: dict[str, Any], printed: str) -> None:
+    (found,) = figures["runs"].values()
+    assert rows(printed) == 1 + len(found) == 1 + 2 + len(bench.unlike.CHANGES) + 2
+    assert found["twice as large"] == found["its own test clouds"]  # z-scored: no size is seen
 
 
 def gpu(figures: dict[str, Any], printed: str) -> None:
@@ -247,6 +270,10 @@ CHECKS: dict[str, Callable[[dict[str, Any], str], None]] = {
 }
 
 TRAIN, TEST = 72, 20
+ROUND = {
+    "kind": "folders", "seed": 4, "turns": 1000,
+    "used": 900, "refused": 100, "slowest": 0.1, "wrong": [], "seconds": 1.0,
+}  # fmt: skip
 RECORDED = [
     {"set": "size", "seed": 1, "competitor": name, "accuracy": 0.5, "seconds": 1.0}
     for name in ("ddeq", "pointnet-60", "trees", "svc")
@@ -262,6 +289,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         place.mkdir()
     lines = [json.dumps(record) + "\n" for record in RECORDED]
     (made["out"] / "records.jsonl").write_text("".join(lines))
+    (made["out"] / "damage.jsonl").write_text(json.dumps(ROUND) + "\n")
     chance = np.random.default_rng(0)
     for part, count in (("train", TRAIN), ("t10k", TEST)):
         images = chance.integers(1, 256, (count, 28, 28)) * (chance.random((count, 28, 28)) < 0.05)

@@ -68,6 +68,10 @@ def said(place: Path) -> list[str]:
         "models show kept",
         "report rings radius --out page.html",
         "train --help",
+        "embed rings cloud.npy --out features.csv",
+        "calibrate rings",
+        "export rings --out rings.pt2",
+        "train --data rings --init rings --freeze body --epochs 1 --out again",
         place=place,
     )
     assert [code for code, _, _ in done] == [0] * len(done), done
@@ -99,6 +103,17 @@ def test_every_command_knows_a_model_and_data_of_ones_own(place: Path, said: lis
     assert "ddeq --import my_data --import my_model train --data rings" in said[8]
     assert "circles of two sizes" in said[8]
     assert "rings" in (place / "page.html").read_text()
+
+
+def test_what_begins_with_trained_weights_knows_a_model_of_ones_own(
+    place: Path, said: list[str]
+) -> None:
+    assert "1 clouds, 48 features each" in said[14]
+    assert "of 60 validation clouds" in said[15]
+    assert "rings.pt2; " in said[16]
+    config = json.loads((place / "again/config.json").read_text())
+    assert config["model"]["width"] == 48
+    assert config["train"]["freeze"] == "body"
 
 
 def test_every_command_knows_a_task_of_ones_own(place: Path, said: list[str]) -> None:

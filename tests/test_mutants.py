@@ -34,13 +34,26 @@ def test_every_mutant_of_the_list_still_fits_its_code(mutants):
             assert part in text, f"{mutant.name}: no test named {part} in {name}"
 
 
-def test_one_is_killed_one_survives_and_one_has_no_sound_test(mutants, tmp_path):
-    bench = mutants.Bench(tmp_path)
-    sizes = ("norms.py", "return norm / math.sqrt(n * d)", ("decisions:residual_of_nothing",))
-    plain, code, tests = sizes
-    same = mutants.Mutant("no mutant", "wgf-solver", plain, code, f"{code}  # as it was", tests)
-    assert bench.verdict(same).strip() == "SURVIVES"
-    gone = ("velocities/residual.py", "if image.points.shape != mu.points.shape:", "if True:")
-    assert bench.verdict(mutants.Mutant("gone", "wgf-solver", *gone, tests)).strip() == "killed"
-    lost = mutants.Mutant("lost", "wgf-solver", plain, code, "return norm", ("decisions:no_such",))
-    assert bench.verdict(lost).strip() == "UNSOUND"
+def test_one_is_killed_one_survives_and_one_has_no_sound_test(mutants, tmp_path, monkeypatch):
+    """In a package that is made up, whose tests begin at once."""
+    package = tmp_path / "packages/toy-package"
+    for name, text in {
+        "src/toy_package/__init__.py": "",
+        "src/toy_package/rooms.py": "def half(x):\n    return x / 2\n",
+        "tests/test_rooms.py": "from toy_package.rooms import half\n\n\n"
+        "def test_half():\n    assert half(4) == 2\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    monkeypatch.setattr(mutants, "PACKAGES", tmp_path / "packages")
+    bench = mutants.Bench(tmp_path / "bench")
+    code, tests = "return x / 2", ("rooms:half",)
+
+    def verdict(new: str, tests: tuple[str, ...]) -> str:
+        mutant = mutants.Mutant(new, "toy-package", "rooms.py", code, new, tests)
+        return bench.verdict(mutant).strip()
+
+    assert verdict(f"{code}  # as it was", tests) == "SURVIVES"
+    assert verdict("return x", tests) == "killed"
+    assert verdict("return x", ("rooms:no_such",)) == "UNSOUND"
+    assert code in (tmp_path / "bench/toy_package/rooms.py").read_text()  # as it was

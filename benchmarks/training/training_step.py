@@ -7,6 +7,9 @@ Transformer; the same step with the input branch evaluated anew at every solver 
 the paper's hyperparameters (energy flow through F, 200 steps, constant step 5), both as the
 authors' published code does them.
 
+In a table of its own: PointNet, PointNet++, DGCNN, the Point Transformer and ours on solids of
+1,024 points, what choosing points and finding neighbours takes of a step, and a prediction.
+
 A step is that of `ddeq_models.training`, from the inputs to the new average of the weights, and is
 measured against what the machine can do: its products of matrices are counted, and
 compared with the rate at which this process multiplies a large pair of them.
@@ -23,6 +26,7 @@ import torch
 
 from benchmarks.products import gflop
 from benchmarks.steps import Steps, digit_like
+from benchmarks.training import solids
 from ddeq_data import MNISTPointCloud
 from ddeq_models.config import ModelConfig, TrainConfig
 from ddeq_models.models.classifier import DDEQ
@@ -52,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--paper-evaluations", type=int, default=PRESETS["ddeq-paper"].max_steps, help="of each"
     )
     parser.add_argument("--product", type=int, default=2048, help="rows of the large matrices")
+    solids.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -91,6 +96,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             name: timed(config, batches, min(warm_up, options.warm_up), change)
             for name, (config, batches, warm_up, change) in kinds.items()
         },
+        "solid_batch": options.solids,
+        "solid_points": options.solid_points,
+        "solids": solids.run(options),
     }
 
 
@@ -115,6 +123,9 @@ def table(figures: dict[str, Any]) -> str:
             f"{_shown(row, 'solver_share', '.0%')} | {row['gflop']:.1f} | {rate:.0f} | "
             f"{row['step_seconds'] / ours['step_seconds']:.2f} |"
         )
+    if figures["solids"]:
+        of_solids = (figures[name] for name in ("solids", "solid_batch", "solid_points"))
+        lines += ["", solids.table(*of_solids)]
     return "\n".join(lines)
 
 

@@ -7,23 +7,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddeq_data import Digits, ZScore, collate
+from ddeq_data import Digits, ZScore, collate, farthest_points
 from ddeq_models.models.base import ModelConfig, Output, build_model
 from ddeq_models.models.baselines import (
     DeepSetsConfig,
+    DGCNNConfig,
+    PointNet2Config,
     PointNetConfig,
     PointTransformerConfig,
     SetTransformerConfig,
 )
+from ddeq_models.models.baselines.dgcnn import EdgeConv
 from ddeq_models.models.baselines.layers import MeasureBatchNorm
 from ddeq_models.models.baselines.point_transformer import in_order, sampled
+from ddeq_models.recipes import RECIPES
 from ddeq_models.registry import MODELS
 
 # Small enough for a test; depth, and so every path through the code, as in the paper.
 SMALL: dict[str, ModelConfig] = {
+    "dgcnn": DGCNNConfig(neighbours=5, widths=(8, 16), joint=16, classes=4),
     "deep sets": DeepSetsConfig(dim=16, classes=4),
     "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
     "pointnet": PointNetConfig(classes=4),
+    "pointnet++": PointNet2Config(
+        groups=(6, 3), neighbours=(4, 3), radii=(0.7, 1.5), widths=(8, 8, 16), classes=4
+    ),
     "pointnet without transforms": PointNetConfig(classes=4, transforms=False),
     "set transformer": SetTransformerConfig(dim=16, heads=2, inducing=3, classes=4),
 }
@@ -116,6 +124,19 @@ def test_parameters_are_those_of_the_papers() -> None:
         + (256 + linear(256, 256, 256) + mab)  # pooling: seed, perceptron, block
         + linear(256, 40)
     )
+    assert parameters(PointNet2Config(3, classes=40)) == (
+        normalised(3, 64, 64, 128)
+        + normalised(3 + 128, 128, 128, 256)
+        + normalised(3 + 256, 256, 512, 1024)
+        + normalised(1024, 512, 256)
+        + linear(256, 40)
+    )
+    edges = ((6, 64), (128, 64), (128, 128), (256, 256), (512, 1024), (2048, 512))
+    assert parameters(DGCNNConfig(3, classes=40)) == (
+        sum(linear(a, b, bias=False) + 2 * b for a, b in edges)
+        + normalised(512, 256)
+        + linear(256, 40)
+    )
     widths = (32, 64, 128, 256, 512)
     blocks = sum(
         2 * normalised(w, w)  # before and after
@@ -130,6 +151,56 @@ def test_parameters_are_those_of_the_papers() -> None:
     )
 
 
+def test_an_edge_convolution_is_the_maximum_over_edges() -> None:
+    torch.manual_seed(0)
+    layer = EdgeConv(3, 4, neighbours=3).double().eval()
+    x = torch.randn(2, 6, 3, dtype=torch.float64)
+    weights = torch.full((2, 6), 1 / 6, dtype=torch.float64)
+    weights[1, 4:] = 0
+    out = layer(x, weights)
+    for b, n in ((0, 6), (1, 4)):
+        near = torch.cdist(x[b, :n], x[b, :n]).topk(3, largest=False).indices
+        for i in range(n):
+            edges = torch.cat([x[b, i].expand(3, 3), x[b, near[i]] - x[b, i]], -1)
+            expected = functional.leaky_relu(layer.linear(edges) / (1 + 1e-5) ** 0.5, 0.2)
+            close(out[b, i], expected.amax(0))
+    assert (out[1, 4:] == 0).all()
+
+
+def test_groups_of_pointnet2_are_balls_in_the_unit_of_the_cloud() -> None:
+    torch.manual_seed(0)
+    radius, unit = 0.8, 7.0
+    config = PointNet2Config(groups=(3,), neighbours=(9,), radii=(radius,), widths=(2, 4))
+    model = build_model(config).double().eval()
+    points, weights = (part[1:] for part in clouds(2, 9))
+    seen: list[Tensor] = []
+    model.stages[0].register_forward_pre_hook(lambda _, given: seen.extend(given))
+    model(unit * points, weights)
+    _, offsets, _, shares = seen
+    extent = (points - (weights[..., None] * points).sum(1)).norm(dim=-1).max()
+    middles = points[0, farthest_points(points, weights, 3)[0]]
+    inside = (torch.cdist(middles, points[0]) <= radius * extent).sum(-1)
+    assert 3 < inside.sum() < 27
+    assert (shares[0] > 0).sum(-1).tolist() == inside.tolist()
+    largest = (offsets.norm(dim=-1) * (shares > 0)).max() / unit
+    assert 0 < largest <= radius * extent
+
+
+def test_recipes_of_the_papers_on_solids_and_smaller_sizes_elsewhere() -> None:
+    dgcnn, pointnet2 = RECIPES["modelnet40", "dgcnn"], RECIPES["modelnet10", "pointnet2"]
+    assert (dgcnn.data.name, pointnet2.data.name) == ("modelnet40", "modelnet10")
+    assert dgcnn.model == DGCNNConfig()
+    assert pointnet2.model == PointNet2Config()
+    assert (dgcnn.train.schedule, dgcnn.train.label_smoothing) == ("cosine", 0.2)
+    assert (dgcnn.data.stretch, dgcnn.data.shift, dgcnn.data.scale) == (1 / 3, 0.2, 0)
+    assert (pointnet2.train.schedule, pointnet2.train.decay_factor) == ("step", 0.7)
+    assert (pointnet2.data.jitter, pointnet2.data.scale) == (0.01, 0.25)
+    for name in ("mnist", "digits", "shapes-3d"):
+        assert RECIPES[name, "pointnet2"].model.groups == (64, 16)
+        assert RECIPES[name, "dgcnn"].model.neighbours == 10
+        assert RECIPES[name, "dgcnn"].data == RECIPES[name, "pointnet"].data
+
+
 @EVERY
 def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
     clouds = Digits("train")
@@ -138,8 +209,8 @@ def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
     changes: dict[str, Any] = {"classes": 10}
     if name == "point transformer":
         changes["widths"] = (16, 32)
-    else:
-        changes |= {} if name.startswith("pointnet") else {"dim": 48}
+    elif name in ("deep sets", "set transformer"):
+        changes["dim"] = 48
     config = replace(SMALL[name], **changes, dropout=0.0)
     model = build_model(config).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -214,3 +285,9 @@ def test_bad_sizes_are_refused() -> None:
         SetTransformerConfig(dim=10, heads=4)
     with pytest.raises(ValueError, match="widths must not be empty"):
         PointTransformerConfig(widths=())
+    with pytest.raises(ValueError, match="widths must not be empty; a DGCNN"):
+        DGCNNConfig(widths=())
+    with pytest.raises(ValueError, match="an entry for each stage, and widths one more, got 1, 2"):
+        PointNet2Config(groups=(8,))
+    with pytest.raises(ValueError, match="radii must be above 0, got 0"):
+        PointNet2Config(radii=(0.2, 0.0))

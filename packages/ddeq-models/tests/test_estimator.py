@@ -217,7 +217,7 @@ def test_features(fitted: Any) -> None:
     assert features.dtype == np.float32
     head: Any = fitted.model_.head
     with torch.no_grad():
-        logits = head(torch.from_numpy(features)).double()
+        logits = head(torch.from_numpy(features)).double() / fitted.calibration_.temperature
     assert_allclose(logits.softmax(-1).numpy(), fitted.predict_proba(CLOUDS), atol=1e-5)
     # One array with NaN for padding, beside its weights.
     array, weights = np.full((16, 12, 2), np.nan), np.zeros((16, 12))

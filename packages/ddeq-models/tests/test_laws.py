@@ -1,7 +1,7 @@
 """Each model, end to end, is a function of the measures it is given, cloud by cloud.
 
 Appended padding, the order of the points, a point split in two, and the other clouds of the batch
-change no logit and no completed point.
+change no logit, no number and no completed point.
 """
 
 import functools
@@ -16,15 +16,21 @@ from torch.nn import functional
 from ddeq_models.models.base import ModelConfig, build_model
 from ddeq_models.models.baselines import (
     DeepSetsConfig,
+    DeepSetsRegressorConfig,
+    DGCNNConfig,
     PCNConfig,
+    PointNet2Config,
     PointNetConfig,
+    PointNetSegmenterConfig,
     PointTransformerConfig,
     SetTransformerConfig,
 )
 from ddeq_models.models.classifier import DDEQConfig
 from ddeq_models.models.completer import CompleterConfig
 from ddeq_models.models.paper import PaperClassifierConfig, PaperCompleterConfig
+from ddeq_models.models.regressor import DDEQRegressorConfig
 from ddeq_models.models.repeated import RepeatedConfig
+from ddeq_models.models.segmenter import DDEQSegmenterConfig
 from ddeq_models.registry import MODELS
 
 SOLVER = ("rtol", "max_steps")
@@ -53,14 +59,22 @@ SMALL: dict[str, ModelConfig] = {
     ),
     "ddeq-paper": PaperClassifierConfig(particles=4, **{**CELL, **FLOW, "max_steps": 4}),
     "ddeq-paper-completer": PaperCompleterConfig(**{**CELL, **FLOW, "max_steps": 4}),
+    "dgcnn": DGCNNConfig(neighbours=5, widths=(8, 16), joint=16, classes=4),
     "deep sets": DeepSetsConfig(dim=16, classes=4),
     "point transformer": PointTransformerConfig(widths=(8, 16, 16), neighbours=5, classes=4),
     "pointnet": PointNetConfig(classes=4),
+    "pointnet++": PointNet2Config(
+        groups=(6, 3), neighbours=(4, 3), radii=(0.7, 1.5), widths=(8, 8, 16), classes=4
+    ),
     "pointnet without transforms": PointNetConfig(classes=4, transforms=False),
     "set transformer": SetTransformerConfig(dim=16, heads=2, inducing=3, classes=4),
     "completer": CompleterConfig(**CELL),
     "completer, given frame": CompleterConfig(frame="given", **CELL),
     "pcn": PCNConfig(coarse=2),
+    "ddeq regressor": DDEQRegressorConfig(particles=4, outputs=3, direct=False, **CELL),
+    "deep sets regressor": DeepSetsRegressorConfig(dim=16, outputs=3),
+    "ddeq segmenter": DDEQSegmenterConfig(particles=4, classes=3, **CELL),
+    "pointnet segmenter": PointNetSegmenterConfig(classes=3),
 }
 EVERY = pytest.mark.parametrize("name", SMALL)
 COUNT = 8  # of completed points, where the cloud is not to decide it
@@ -87,11 +101,17 @@ def clouds(batch: int, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def answers(name: str, points: Tensor, weights: Tensor) -> Tensor:
-    """Logits, or completed points; as many as are asked for."""
-    model = model_of(name)
-    if SMALL[name].task == "classification":
+    """Logits, numbers, or completed points, as many as are asked for; of points, their mean."""
+    model, task = model_of(name), SMALL[name].task
+    if task == "classification":
         logits: Tensor = model(points, weights).logits
         return logits
+    if task == "regression":
+        values: Tensor = model(points, weights).values
+        return values
+    if task == "segmentation":
+        of_points = model(points, weights).logits.where((weights > 0).unsqueeze(-1), 0)
+        return (weights.unsqueeze(-1) * of_points).sum(-2)
     completed: Tensor = model(points, weights, COUNT).points
     return completed
 

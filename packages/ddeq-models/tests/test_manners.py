@@ -1,8 +1,10 @@
 """In parts, by workers, compiled, in a process group of the caller's: the same training."""
 
+import json
 import os
 import socket
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ddeq_models.config import RunConfig
 from ddeq_models.data import open_split
 from ddeq_models.distributed import Ranks, join_ranks
 from ddeq_models.models.base import build_model
+from ddeq_models.runs.identity import identity
 from ddeq_models.tasks.base import build_task
 from ddeq_models.training.checkpoints import Manner
 from ddeq_models.training.feeding import Feed
@@ -73,6 +76,7 @@ def test_an_epoch_goes_on_where_it_was(config: RunConfig) -> None:
 
 def test_workers_change_nothing(config: RunConfig) -> None:
     plain, ahead = feed(config), feed(config, workers=1)
+    next(ahead.epoch(1))  # what was not fetched is forgotten
     for epoch in (1, 2):
         for one, other in zip(plain.epoch(epoch), ahead.epoch(epoch), strict=True):
             assert one.clouds == other.clouds
@@ -110,6 +114,18 @@ def test_compiled(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(asked) == 1
     assert weights(one).keys() == weights(other).keys()
     assert all(torch.equal(x, weights(other)[name]) for name, x in weights(one).items())
+
+
+def test_an_older_checkpoint_goes_on(config: RunConfig) -> None:
+    """Keys that it did not know, at their defaults, make no other training."""
+    known = identity(config, [])
+    values = replace(config, data=replace(config.data, root=None)).to_dict()
+    for name in ("init", "freeze", "accumulate"):
+        del values["train"][name]
+    text = json.dumps(values, sort_keys=True).encode()
+    assert known["configuration"] == blake2b(text, digest_size=16).hexdigest()
+    other = replace(config, train=replace(config.train, accumulate=2))
+    assert identity(other, []) != known
 
 
 def test_workers_are_a_number() -> None:

@@ -60,11 +60,12 @@ def folder(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_folder_holds_what_the_hub_expects(folder: Path, finished: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
+        "calibration.safetensors",
         "config.json",
         "model.safetensors",
         "result.json",
     ]
-    for name in ("model.safetensors", "result.json"):
+    for name in ("calibration.safetensors", "model.safetensors", "result.json"):
         assert (folder / name).read_bytes() == (finished / name).read_bytes()
     head = front_matter((folder / "README.md").read_text())
     assert head["license"] == "mit"

@@ -19,6 +19,7 @@ from ddeq_models.models.paper import (
     PaperConfig,
 )
 from ddeq_models.report.attention import particle_attention
+from ddeq_models.tasks.distances import neighbour
 from set_attention import FeedForward, RowDropout, held_dropout
 from wgf_solver import Status
 
@@ -217,6 +218,15 @@ def test_visible_points_stay_and_the_free_ones_are_at_rest() -> None:
         torch.testing.assert_close(answer.points, particles[:, 6:, :2])
     assert answer.points.shape == (3, 4, 2)
     assert (model(*clouds(n=80)).weights > 0).sum(-1).tolist() == [22] * 3
+
+
+def test_free_particles_without_marks_end_in_one_point() -> None:
+    """The theorem of collapse: an equilibrium of particles that are alike is a single place."""
+    points, weights = clouds()
+    with torch.no_grad():
+        answer = completer()(points, weights, 6)
+    assert (neighbour(answer.points, answer.weights) < 1e-9).all()
+    assert (neighbour(points, weights) > 0.1).all()
 
 
 def test_free_particles_start_by_chance_in_training_where_the_visible_ones_are() -> None:

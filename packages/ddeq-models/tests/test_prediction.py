@@ -29,10 +29,14 @@ def test_a_file_is_seen_as_the_cloud_of_the_data_set(finished: Path, clouds: lis
     model = RunFolder(finished).model()
     from ddeq_data import collate
     from ddeq_models.data import view
+    from ddeq_models.runs.calibration import read_calibration
 
     test, seen = Digits("test"), view(RunFolder(finished).config().data)
     batch = collate([test[i] for i in range(12)]).map(seen)
-    expected = model(batch.points, batch.weights).logits.softmax(-1).tolist()
+    known = read_calibration(finished, 10)
+    assert known is not None
+    logits = model(batch.points, batch.weights).logits.double()
+    expected = (logits / known.temperature).softmax(-1).tolist()
     for prediction, row in zip(predict(finished, clouds), expected, strict=True):
         assert list(prediction.probabilities.values()) == pytest.approx(row, abs=1e-5)
         assert prediction.label == str(np.argmax(row))
@@ -86,7 +90,9 @@ def test_the_command_prints_labels_or_json(
         assert f"({prediction.label} {likely:.4f}" in line
     assert main(["predict", str(finished), "--json", *files]) == 0
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [list(o) for o in objects] == [["file", "label", "probabilities"]] * 3
+    told = ["file", "label", "probabilities", "converged", "message", "unlike", "why"]
+    assert [list(o) for o in objects] == [told] * 3
+    assert {o["unlike"] for o in objects} <= {True, False}
     assert [o["file"] for o in objects] == files
     assert objects[0]["probabilities"] == pytest.approx(expected[0].probabilities)
 

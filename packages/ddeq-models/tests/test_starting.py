@@ -112,7 +112,7 @@ def test_what_does_not_fit(source: Path, tmp_path: Path) -> None:
         small(init=source, options={**SMALL, "model.particles": 3}).fit(CLOUDS, LABELS)
     with pytest.raises(UserError, match="there is no run folder nowhere"):
         small(init="nowhere").fit(CLOUDS, LABELS)
-    with pytest.raises(UserError, match="is for completion; take one that classifies"):
+    with pytest.raises(UserError, match="is for completion; take one for classification"):
         small(init="mnist-completer", options={}).fit(CLOUDS, LABELS)
     model = replace(RunFolder(source).config().model, particles=3)
     clouds = DataConfig("shapes-2d")
@@ -135,7 +135,7 @@ def test_the_words_of_the_command(
     assert (config.train.init, config.train.steps) == (str(source), 3)
     said = fails("train", "--init", source, "--preset", "pointnet")
     assert "is of the preset ddeq; leave --preset out" in said
-    assert "leave --task out, or --init" in fails("train", "--init", source, "--task", "completion")
+    assert "leave --init out, or --task" in fails("train", "--init", source, "--task", "completion")
     relative = Path("elsewhere")
     save_pretrained(source, relative)
     words = ["train", "--data", "mnist", "--root", str(mnist), "--init", "elsewhere"]

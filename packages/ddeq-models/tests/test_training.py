@@ -36,6 +36,7 @@ def data(mnist: Path) -> DataConfig:
 def test_a_run_leaves_a_whole_folder(finished: Path, tiny_config: DDEQConfig) -> None:
     run = RunFolder(finished)
     assert sorted(path.name for path in finished.iterdir()) == [
+        "calibration.safetensors",
         "config.json",
         "confusion_matrix.png",
         "flow.png",

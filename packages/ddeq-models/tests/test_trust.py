@@ -122,7 +122,7 @@ def test_links_within_a_folder_and_within_the_hub_s_cache_are_followed(
     snapshot = tmp_path / "hub" / "snapshots" / "1"
     snapshot.mkdir(parents=True)
     (tmp_path / "hub" / "blobs").mkdir()
-    for name in ("real.json", "model.safetensors"):
+    for name in ("real.json", "model.safetensors", "calibration.safetensors"):
         shutil.copy(copy / name, tmp_path / "hub" / "blobs" / name)
         link = name.replace("real", "config")
         (snapshot / link).symlink_to(Path("../../blobs") / name)

@@ -91,6 +91,12 @@ def test_figures_of_both_conventions_are_those_of_their_clouds(cut: Incomplete) 
     w2 = ot.emd2(w[w > 0] / w.sum(), v[v > 0] / v.sum(), ot.dist(x[w > 0], y[v > 0])) ** 0.5
     assert float(records["whole_wasserstein"][0]) == pytest.approx(w2)
     assert set(figures) >= set(task.card().titles)
+    first, second = task.told(figures).splitlines()
+    assert f"energy_distance {figures['energy_distance']:.4g}, " in first
+    assert "whole" not in first
+    assert second.startswith(
+        f"whole clouds: energy_distance {figures['whole_energy_distance']:.4g}"
+    )
     assert not any(name.startswith("whole") for name in task.records(answer, cut))
 
 

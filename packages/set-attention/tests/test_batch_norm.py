@@ -6,6 +6,7 @@ from torch import nn
 
 import set_attention as sa
 from set_attention import laws
+from set_attention.batch_norm import normalise
 
 
 def test_formula_in_training_and_evaluation(normal, ragged) -> None:
@@ -48,6 +49,29 @@ def test_the_laws_hold_in_training_too(normal, ragged) -> None:
     for law in (laws.assert_equivariant, laws.assert_padding_free, laws.assert_mass_consistent):
         law(norm, x, ragged)
     assert torch.autograd.gradcheck(norm, (normal(2, 4, 3).requires_grad_(), ragged[:2, :4]))
+
+
+def test_its_derivatives_are_right_twice_and_mapped(normal, ragged) -> None:
+    share, rest = normal(6).softmax(-1), (normal(3), normal(3))
+    every = [part.requires_grad_() for part in (normal(6, 3), *rest)]
+    x, gain, bias = every
+    torch.autograd.gradgradcheck(lambda x, g, b: normalise(x, share, g, b, 0.1)[0], every)
+    # A share by itself: what holds it to the sum 1 is what came before.
+    raw = normal(6).requires_grad_()
+    torch.autograd.gradgradcheck(
+        lambda x, s: normalise(x, s.softmax(-1), gain, bias, 0.1)[0], (x, raw)
+    )
+    several = normal(4, 6, 3)
+    mapped = torch.vmap(lambda rows: normalise(rows, share, gain, bias, 0.1)[0])(several)
+    looped = torch.stack([normalise(rows, share, gain, bias, 0.1)[0] for rows in several])
+    torch.testing.assert_close(mapped, looped)
+
+
+def test_under_autocast_its_statistics_are_not_rounded(normal) -> None:
+    x, weights = normal(4, 50, 3).float() + 30, torch.ones(4, 50)
+    expected = sa.MeasureBatchNorm(3)(x, weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(sa.MeasureBatchNorm(3)(x, weights), expected)
 
 
 def test_a_batch_without_points_changes_nothing(normal) -> None:

@@ -93,3 +93,48 @@ def test_gradients_beside_a_negative_weight_are_those_without_it(monkeypatch) ->
     signs = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
     (beside,) = torch.autograd.grad(sa.mean_pool(x, signs * weights)[0].sum(), weights)
     torch.testing.assert_close(alone[0], beside[0])
+
+
+def test_a_context_is_one_keyword_of_every_module_that_takes_one() -> None:
+    x, y = torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    w, v = torch.tensor([[1.0, 2, 0], [1, 1, 1]]), torch.rand(2, 5)
+    for module in (
+        sa.SetAttention(8, 2, context_dim=8),
+        sa.CrossBlock(8, 2, 8),
+        sa.MAB(8, 2),
+        sa.Bilinear(8, 8, 8),
+    ):
+        context = module.context(y, v)
+        assert torch.equal(module(x, context=context, weights=w), module(x, context, w))
+    places, others = torch.randn(2, 3, 2), torch.randn(2, 5, 2)
+    vector = sa.VectorAttention(8, 2, 3)
+    context = vector.context(y, others, v)
+    named = vector(x, places, context=context, weights=w)
+    assert torch.equal(named, vector(x, places, context, w))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: sa.SAB(8, 2, **options),
+        lambda **options: sa.MAB(8, 2, **options),
+        lambda **options: sa.ISAB(8, 2, 3, **options),
+        lambda **options: sa.PMA(8, 2, **options),
+    ],
+)
+def test_what_the_blocks_of_the_paper_share_is_checked_by_name(make) -> None:
+    with pytest.raises(TypeError, match="droput"):
+        make(droput=0.1)
+    with pytest.raises(ValueError, match="norm"):
+        make(norm="after")
+    options = {"norm": "pre", "dropout": 0.25, "activation": "gelu", "normalisation": "set"}
+    parts = list(make(**options).modules())
+    assert any(isinstance(part, sa.SetNorm) for part in parts)
+    assert any(isinstance(part, sa.RowDropout) and part.p == 0.25 for part in parts)
+    assert {part.norm for part in parts if isinstance(part, (sa.SAB, sa.MAB))} == {"pre"}
+    plain = list(make().modules())
+    assert {part.norm for part in plain if isinstance(part, (sa.SAB, sa.MAB))} == {"post"}
+    assert not any(isinstance(part, sa.SetNorm) for part in plain)
+    for each, activation in ((parts, "gelu"), (plain, "relu")):
+        found = {part.activation for part in each if isinstance(part, sa.FeedForward)}
+        assert found == {activation}

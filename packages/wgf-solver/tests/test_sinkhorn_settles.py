@@ -146,14 +146,18 @@ def test_relaxation_needs_fewer_updates_and_newton_fewer_still(monkeypatch):
     assert numbers[0] < 0.75 * numbers[1]
 
 
-def test_a_newton_step_is_that_of_the_dual():
+@pytest.mark.parametrize("rho", [torch.inf, 0.5])
+def test_a_newton_step_is_that_of_the_dual(rho):
     mu, nu = measure(4, 0), measure(5, 1)
     cost = 0.5 * torch.cdist(mu.points, nu.points).square()
     epsilon = torch.tensor([0.1]).double()
 
     def dual(g):
-        f = -0.1 * ((g - cost) / 0.1 + nu.weights.log()).logsumexp(-1)
-        return (mu.weights * f).sum() + (nu.weights * g).sum()
+        f = -0.1 / (1 + 0.1 / rho) * ((g - cost) / 0.1 + nu.weights.log()).logsumexp(-1)
+        if rho == torch.inf:
+            return (mu.weights * f).sum() + (nu.weights * g).sum()
+        sent = (mu.weights * (-f / rho).exp()).sum()
+        return -(rho + 0.1) * sent - rho * (nu.weights * (-g / rho).exp()).sum()
 
     g = 0.01 * torch.randn(5).double()
     gradient = torch.autograd.functional.jacobian(dual, g)
@@ -162,7 +166,7 @@ def test_a_newton_step_is_that_of_the_dual():
     expected = g - torch.linalg.solve(hessian - damping / 0.1 * torch.diag(nu.weights), gradient)
     _, came, _, _ = newton_step(
         cost[None], mu.weights[None], nu.weights[None], g[None], epsilon,
-        torch.full((1,), damping).double(),
+        torch.full((1,), damping).double(), torch.full((1,), rho).double(),
     )  # fmt: skip
     torch.testing.assert_close(came[0], expected)
 
@@ -202,7 +206,8 @@ def test_a_kernel_that_the_potentials_have_left_is_made_anew():
     g = torch.tensor([[0.0, 400.0]]).double()
     pairs = sinkhorn_iteration._Pairs(
         cost, half, half, 0 * g, g, one, kernel=(-cost).exp(), f_kernel=0 * g, g_kernel=0 * g,
-        known_g=g, omega=one, damping=one, place=torch.zeros(1, dtype=torch.int64),
+        known_g=g, rho=torch.inf * one, omega=one, damping=one,
+        place=torch.zeros(1, dtype=torch.int64),
     )  # fmt: skip
     expected, _ = sinkhorn_iteration._log_update(pairs)
     sinkhorn_iteration._update(pairs)

@@ -17,7 +17,6 @@ What lives where, each resting on those before it at most:
 from importlib.metadata import version
 
 from ddeq_data import transforms
-from ddeq_data._internal.moved import follow_moves, old_names
 from ddeq_data.crops import (
     Crop,
     CroppedBatch,
@@ -153,6 +152,3 @@ __all__ = [
     "voxel_bounds",
     "voxel_means",
 ]
-
-follow_moves()
-__getattr__ = old_names(__name__, {"Completion": CroppedBatch})

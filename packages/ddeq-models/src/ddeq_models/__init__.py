@@ -8,8 +8,6 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ddeq_models._internal.moved import follow_moves
-
 if TYPE_CHECKING:
     from ddeq_models.config import (
         DataConfig,
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
     from ddeq_models.using.embed import Embedding, embed
     from ddeq_models.using.export import Exported, export
     from ddeq_models.using.predict import Prediction, predict
-
-follow_moves()
 
 _HOMES = {
     "config": (

@@ -125,7 +125,7 @@ class SetAttention(nn.Module):
 
         context = attention.context(y, weights)
         for _ in range(steps):
-            x = attention(x, context)
+            x = attention(x, context=context)
 
     Args:
         dim: Width of the rows x and of the result; a multiple of ``heads``.
@@ -190,7 +190,7 @@ class SetAttention(nn.Module):
     ) -> Tensor:
         """Attend from each row of x to the context, or to the measure x itself.
 
-        Called as ``attention(x, weights)`` or ``attention(x, context, weights)``.
+        Called as ``attention(x, weights)``, or with ``context=`` of another measure.
 
         Args:
             x: (..., n, dim).

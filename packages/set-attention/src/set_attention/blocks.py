@@ -1,7 +1,7 @@
 """Residual blocks of a transformer, on measures."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypedDict
 
 from torch import Tensor, nn
 
@@ -14,6 +14,23 @@ from set_attention.norm import Normalisation, apply_norm, build_norm
 from set_attention.ragged import where_cheap
 
 Norm = Literal["pre", "post"]
+
+
+class BlockOptions(TypedDict, total=False):
+    """What the blocks of the Set Transformer, SAB, MAB, ISAB and PMA, share, given by name.
+
+    Attributes:
+        norm: ``"post"`` (the default there) or ``"pre"``.
+        dropout: Probability of the ``RowDropout`` on each branch and within the feed-forward maps;
+            0 by default.
+        activation: ``"relu"`` (the default there) or ``"gelu"``.
+        normalisation: ``"layer"`` (the default): each row by itself; ``"set"``: ``SetNorm``.
+    """
+
+    norm: Norm
+    dropout: float
+    activation: Activation
+    normalisation: Normalisation
 
 
 class _ResidualBlock(nn.Module):

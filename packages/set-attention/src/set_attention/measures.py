@@ -86,9 +86,18 @@ def host_may_look(tensor: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and type(tensor) is Tensor
         and tensor.device.type == "cpu"
-        and not torch._C._is_tracing()
-        and not torch._C._are_functorch_transforms_active()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and _has_memory(tensor)
     )
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether there are values behind a tensor, and no stand-in of a transform of torch.func."""
+    try:
+        tensor.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 def finite_log_weights(weights: Tensor) -> Tensor:

@@ -1,14 +1,19 @@
 """The blocks of the Set Transformer (Lee et al. 2019), on measures."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
-from set_attention.blocks import CrossBlock, Norm, TransformerBlock
+from set_attention.blocks import BlockOptions, CrossBlock, TransformerBlock
 from set_attention.context import Context
-from set_attention.feed_forward import Activation, FeedForward
+from set_attention.feed_forward import FeedForward
 from set_attention.measures import check_width, clear_padding
-from set_attention.norm import Normalisation, apply_norm, build_norm
+from set_attention.norm import apply_norm, build_norm
 from set_attention.ragged import where_cheap
+
+# What Lee et al. (2019) chose, where nothing else is asked for.
+_PAPER: BlockOptions = {"norm": "post", "activation": "relu"}
 
 
 class MAB(CrossBlock):
@@ -24,7 +29,7 @@ class MAB(CrossBlock):
     Pre-norm with ``normalisation="set"`` follows Zhang et al. (2022), who keep the residual path
     free of norms; their published code has the scale and the one-layer M of the next paragraph, no
     :math:`W_o`, and lets the learned points of ISAB enter unnormalised. It is called as
-    ``mab(x, mab.context(y, v), w)``: the context may be kept.
+    ``mab(x, context=mab.context(y, v), weights=w)``: the context may be kept.
 
     Logits are scaled by :math:`1/\sqrt{dim/heads}`, as in Vaswani et al. (2017). The published code
     differs from the block above: it scales by
@@ -37,10 +42,7 @@ class MAB(CrossBlock):
         heads: Number of attention heads.
         hidden: Hidden width of the feed-forward map; None: ``dim``.
         context_dim: Width of Y; None: ``dim``.
-        norm: ``"post"`` or ``"pre"``.
-        dropout: Probability of the ``RowDropout`` on each branch and within the feed-forward map.
-        activation: ``"relu"`` or ``"gelu"``.
-        normalisation: ``"layer"``: each row by itself; ``"set"``: ``SetNorm``.
+        options: ``norm``, ``dropout``, ``activation``, ``normalisation``; see ``BlockOptions``.
     """
 
     def __init__(
@@ -50,23 +52,17 @@ class MAB(CrossBlock):
         hidden: int | None = None,
         *,
         context_dim: int | None = None,
-        norm: Norm = "post",
-        dropout: float = 0.0,
-        activation: Activation = "relu",
-        normalisation: Normalisation = "layer",
+        **options: Unpack[BlockOptions],
     ) -> None:
         super().__init__(
             dim,
             heads,
             dim if hidden is None else hidden,
             context_dim=context_dim,
-            norm=norm,
-            dropout=dropout,
-            activation=activation,
-            normalisation=normalisation,
+            **(_PAPER | options),
         )
-        width = self.attention.context_dim
-        self.context_norm = build_norm(normalisation, width) if norm == "pre" else None
+        kind, width = options.get("normalisation", "layer"), self.attention.context_dim
+        self.context_norm = build_norm(kind, width) if self.norm == "pre" else None
 
     def reset_parameters(self) -> None:
         """Reset each part: matrices of variance 1 / fan-in, biases 0, normalisations 1 and 0."""
@@ -101,10 +97,7 @@ class SAB(TransformerBlock):
         dim: Width of the rows, in and out; a multiple of ``heads``.
         heads: Number of attention heads.
         hidden: Hidden width of the feed-forward map; None: ``dim``.
-        norm: ``"post"`` or ``"pre"``.
-        dropout: Probability of the ``RowDropout`` on each branch and within the feed-forward map.
-        activation: ``"relu"`` or ``"gelu"``.
-        normalisation: ``"layer"``: each row by itself; ``"set"``: ``SetNorm``.
+        options: ``norm``, ``dropout``, ``activation``, ``normalisation``; see ``BlockOptions``.
     """
 
     def __init__(
@@ -112,20 +105,13 @@ class SAB(TransformerBlock):
         dim: int,
         heads: int,
         hidden: int | None = None,
-        *,
-        norm: Norm = "post",
-        dropout: float = 0.0,
-        activation: Activation = "relu",
-        normalisation: Normalisation = "layer",
+        **options: Unpack[BlockOptions],
     ) -> None:
         super().__init__(
             dim,
             heads,
             dim if hidden is None else hidden,
-            norm=norm,
-            dropout=dropout,
-            activation=activation,
-            normalisation=normalisation,
+            **(_PAPER | options),
         )
 
 
@@ -144,10 +130,7 @@ class ISAB(nn.Module):
         heads: Number of attention heads.
         inducing: Number k of inducing points.
         hidden: Hidden width of the feed-forward maps; None: ``dim``.
-        norm: ``"post"`` or ``"pre"``.
-        dropout: Probability of the ``RowDropout`` on each branch and within the feed-forward maps.
-        activation: ``"relu"`` or ``"gelu"``.
-        normalisation: ``"layer"``: each row by itself; ``"set"``: ``SetNorm``.
+        options: ``norm``, ``dropout``, ``activation``, ``normalisation``; see ``BlockOptions``.
     """
 
     def __init__(
@@ -156,26 +139,14 @@ class ISAB(nn.Module):
         heads: int,
         inducing: int,
         hidden: int | None = None,
-        *,
-        norm: Norm = "post",
-        dropout: float = 0.0,
-        activation: Activation = "relu",
-        normalisation: Normalisation = "layer",
+        **options: Unpack[BlockOptions],
     ) -> None:
         super().__init__()
         if inducing < 1:
             raise ValueError(f"expected at least one inducing point, but got inducing={inducing}")
 
         def block() -> MAB:
-            return MAB(
-                dim,
-                heads,
-                hidden,
-                norm=norm,
-                dropout=dropout,
-                activation=activation,
-                normalisation=normalisation,
-            )
+            return MAB(dim, heads, hidden, **options)
 
         self.inducing = nn.Parameter(torch.empty(inducing, dim))
         self.gather = block()
@@ -240,10 +211,7 @@ class PMA(nn.Module):
         heads: Number of attention heads.
         seeds: Number k of rows of the result.
         hidden: Hidden width of the feed-forward maps; None: ``dim``.
-        norm: ``"post"`` or ``"pre"``.
-        dropout: Probability of the ``RowDropout`` on each branch and within the feed-forward maps.
-        activation: ``"relu"`` or ``"gelu"``.
-        normalisation: ``"layer"``: each row by itself; ``"set"``: ``SetNorm``.
+        options: ``norm``, ``dropout``, ``activation``, ``normalisation``; see ``BlockOptions``.
     """
 
     def __init__(
@@ -252,27 +220,17 @@ class PMA(nn.Module):
         heads: int,
         seeds: int = 1,
         hidden: int | None = None,
-        *,
-        norm: Norm = "post",
-        dropout: float = 0.0,
-        activation: Activation = "relu",
-        normalisation: Normalisation = "layer",
+        **options: Unpack[BlockOptions],
     ) -> None:
         super().__init__()
         if seeds < 1:
             raise ValueError(f"expected at least one seed, but got seeds={seeds}")
         hidden = dim if hidden is None else hidden
         self.seeds = nn.Parameter(torch.empty(seeds, dim))
+        activation = options.get("activation", _PAPER["activation"])
+        dropout = options.get("dropout", 0.0)
         self.feed_forward = FeedForward(dim, hidden, dropout, activation=activation)
-        self.block = MAB(
-            dim,
-            heads,
-            hidden,
-            norm=norm,
-            dropout=dropout,
-            activation=activation,
-            normalisation=normalisation,
-        )
+        self.block = MAB(dim, heads, hidden, **options)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -119,7 +119,7 @@ class VectorAttention(nn.Module):
     ) -> Tensor:
         """Attend from each row to the context, or to the measure itself.
 
-        Called as ``attention(x, points, weights)`` or ``attention(x, points, context, weights)``.
+        Called as ``attention(x, points, weights)``, or with ``context=`` of another measure.
 
         Args:
             x: Features (..., n, dim).

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
 from torch import Tensor
 
 from wgf_solver.adjoints.base import Adjoint
@@ -26,10 +30,11 @@ from wgf_solver.velocities.residual import Residual
 
 @left_alone
 def equilibrium(
-    f: Map,
+    f: Map | Callable[[Measure], tuple[Measure, Any]],
     mu0: Measure,
     *,
     held: Tensor | Array | None = None,
+    has_aux: bool = False,
     velocity: VelocityField = Residual(),  # noqa: B008 (a frozen value)
     integrator: Integrator | None = None,
     adjoint: Adjoint = Implicit(),  # noqa: B008
@@ -76,6 +81,9 @@ def equilibrium(
             and the field see; what ``F`` returns for it is not asked by `Residual`. The
             equilibrium is that of the free atoms, ``‖v‖`` their root mean square, and its
             derivative with respect to the places of the held ones is found with the others.
+        has_aux: ``F`` returns a pair, the measure and anything else (attention maps, logits). What
+            stands beside ``F(μ*)`` is `Solution.aux`: of one evaluation more, at the equilibrium
+            itself, with the gradients of any call of ``F`` there, through ``μ*`` as well.
         velocity: `Residual`, `Descent`, or your own `VelocityField`.
         integrator: `Anderson`, `LBFGS`, `Euler`, or your own `Integrator`. None: the field's
             choice, `Anderson` for `Residual` and `Transport`, `LBFGS` for `Descent`.
@@ -120,5 +128,22 @@ def equilibrium(
     options = Options(
         rtol, atol, max_steps, check_every, on_failure, callback, progress, trajectory, held
     )
-    flow = Flow(velocity, in_present_autocast(f, mu0.points.device))
-    return bring_to_rest(flow, mu0, integrator, adjoint, options)
+    there = in_present_autocast(f, mu0.points.device)
+    first = (lambda mu: _pair(there(mu))[0]) if has_aux else cast(Map, there)
+    flow = Flow(velocity, first)
+    solution = bring_to_rest(flow, mu0, integrator, adjoint, options)
+    if not has_aux:
+        return solution
+    mu = solution.measure
+    # Another tensor than the solution's, which a map that writes into its argument would alter.
+    return replace(solution, aux=_pair(f(mu.with_points(mu.points.clone())))[1])
+
+
+def _pair(image: Any) -> tuple[Measure, Any]:
+    """What a map with an auxiliary output returned."""
+    if isinstance(image, tuple) and len(image) == 2 and isinstance(image[0], Measure):
+        return image
+    raise TypeError(
+        "with has_aux=True the map returns a pair, (measure, anything); got "
+        f"{type(image).__name__}. Without anything beside the measure leave has_aux out"
+    )

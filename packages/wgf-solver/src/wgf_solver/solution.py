@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,6 +98,7 @@ class Solution:
             gradient was to be recorded.
         at_rounding: ``(...)`` bool: the converged measures whose velocity is down to what floating
             point leaves of it, and not to the tolerance that was asked for, which is below that.
+        aux: what a map with ``has_aux=True`` returns beside its measure, at ``measure``; None else.
         of_functional: whether this is where a `wgf_solver.gradient_flow` led, which has no map.
     """
 
@@ -112,6 +114,7 @@ class Solution:
     adjoint: AdjointReport | None = None
     at_rounding: Tensor | None = None
     of_functional: bool = False
+    aux: Any = None
 
     @property
     def converged(self) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
 from wgf_solver.norms import has_values
+from wgf_solver.watch import refuse_tangents
 
 
 def wasserstein_gradient(energy: Callable[[Measure], Tensor], mu: Measure) -> Evaluation:
@@ -42,6 +43,7 @@ def wasserstein_gradient(energy: Callable[[Measure], Tensor], mu: Measure) -> Ev
         points = mu.points.view_as(mu.points) if wanted else mu.points.detach().requires_grad_()
         value = energy(mu.with_points(points))
         _check(value, mu)
+        refuse_tangents(value)  # of which the backward pass below knows nothing
         gradient = torch.zeros_like(points)
         if value.requires_grad:
             (gradient,) = torch.autograd.grad(

@@ -41,6 +41,21 @@ def holds_a_parameter(value: object, depth: int = 4) -> bool:
     return depth > 0 and any(holds_a_parameter(part, depth - 1) for part in list(parts))
 
 
+def refuse_tangents(tensor: Tensor) -> None:
+    """Raise if ``tensor`` carries a tangent of forward-mode differentiation, which a solve loses.
+
+    Raises:
+        NotImplementedError: it does.
+    """
+    dual: Any = torch.autograd.forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    if dual.tangent is not None:
+        raise NotImplementedError(
+            "an equilibrium has a derivative by the backward pass alone, and the map depends on "
+            "what forward mode differentiates (jvp, jacfwd): use loss.backward() or "
+            "torch.autograd.grad"
+        )
+
+
 def lowest_precision(tensor: Tensor) -> torch.dtype:
     """The floating-point type of fewest digits among those that ``tensor`` was computed in.
 

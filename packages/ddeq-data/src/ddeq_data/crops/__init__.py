@@ -5,12 +5,8 @@ happens to a cloud is a function of the cloud and of one 64-bit seed: not of the
 its batch, of padding, or of the order of its points.
 """
 
-from ddeq_data._internal.moved import old_names
 from ddeq_data.crops.balls import DDEQsCrop
 from ddeq_data.crops.base import Crop, CroppedBatch
 from ddeq_data.crops.fractions import HalfSpaceCrop, UniformCrop, ViewpointCrop
 
 __all__ = ["Crop", "CroppedBatch", "DDEQsCrop", "HalfSpaceCrop", "UniformCrop", "ViewpointCrop"]
-
-# The task of ddeq-models is called a completion; what a crop makes is none yet.
-__getattr__ = old_names(__name__, {"Completion": CroppedBatch})

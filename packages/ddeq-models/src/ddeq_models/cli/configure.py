@@ -105,8 +105,8 @@ def _sections(config: RunConfig, options: argparse.Namespace) -> dict[str, Any]:
     kind = config.task.kind
     if options.task not in (None, kind):
         raise UserError(
-            f"the preset {config.preset} is for {kind}; leave --task out"
-            + (", or --init" if options.init else ", or --preset")
+            f"the preset {config.preset} is for {kind}; leave "
+            f"{'--init' if options.init else '--preset'} out, or --task"
         )
     values = config.to_dict()
     return {name: values[name] for name in SECTIONS}

@@ -19,6 +19,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("classes", "outputs"), (1, 100_000)),
     "particles": (1, 16_384),
     **dict.fromkeys(("dim", "hidden", "bilinear_dim", "inducing", "widths", "pooled"), (1, 16_384)),
+    **dict.fromkeys(("joint", "groups"), (1, 16_384)),
     **dict.fromkeys(("heads", "coarse", "side", "neighbours", "rate"), (1, 16_384)),
     **dict.fromkeys(("encoder_blocks", "self_blocks", "cross_blocks", "layers"), (0, 256)),
     "octaves": (0, 64),
@@ -30,7 +31,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 # Numbers that are above 0, and shares that are below 1.
 _LARGEST = 1e30  # float32 goes to 3e38
-_POSITIVE = ("damping", "step", "step_decay", "rtol", "adjoint_rtol", "ratio", "patch")
+_POSITIVE = ("damping", "step", "step_decay", "rtol", "adjoint_rtol", "ratio", "patch", "radii")
 _SHARES = ("dropout", "hiding", "summary_dropout")
 _NOT_NEGATIVE = ("orthogonality",)
 

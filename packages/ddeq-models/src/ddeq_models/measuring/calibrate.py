@@ -117,7 +117,7 @@ def calibration_of(
     errors = [
         calibration_error(*_confidence(held.logits / t, held.labels)) for t in (1.0, temperature)
     ]
-    present = known.labels.unique()
+    present = torch.bincount(known.labels).nonzero()[:, 0]
     centres = torch.stack([known.features[known.labels == c].mean(0) for c in present])
     within = known.features - centres[torch.bucketize(known.labels, present)]
     dim = task.config.model.point_dim - len(task.config.data.features)
@@ -157,8 +157,9 @@ def _look(
     every = every[torch.argsort(clouds.sizes[every], stable=True)]
     seen, dim = view(config.data), config.model.point_dim - len(config.data.features)
     parts: list[tuple[Tensor, ...]] = []
-    for some in every.split(EVALUATION_BATCH):
-        batch = clouds.__getitems__(some.tolist())
+    order = every.tolist()
+    for start in range(0, len(order), EVALUATION_BATCH):
+        batch = clouds.__getitems__(order[start : start + EVALUATION_BATCH])
         count, batch = (batch.weights > 0).sum(-1), moved(batch, device, seen)
         answer, features = answer_and_features(model, batch.points, batch.weights)
         outlines = outline(batch.points, batch.weights, count, dim)
@@ -214,7 +215,8 @@ def whitening(deviations: Tensor, floor: float = 0.0) -> Tensor:
     covariance = (1 - share) * sample + (share * scale + least) * eye
     if not floor:  # whatever is exactly constant is allowed what rounding makes of it
         covariance = covariance + 1e-6 * scale * eye
-    return torch.linalg.inv(torch.linalg.cholesky(covariance)).T
+    found: Tensor = torch.linalg.inv(torch.linalg.cholesky(covariance)).T
+    return found
 
 
 def chosen_limits(distances: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def weights_at_most(config: Any) -> int:
         return int(max(value, default=0) if isinstance(value, tuple) else value)
 
     dim = max(of("dim"), of("widths"), 64)
-    hidden = max(of("hidden"), dim)
+    hidden = max(of("hidden"), of("joint"), dim)
     narrow = max(of("bilinear_dim"), 1)
     described = (
         BINS * description_size(of("point_dim"), placed=True)

@@ -22,6 +22,7 @@ from ddeq_models.report.pictures.flow import Flow
 from ddeq_models.report.pictures.projection import Up, on_paper, principal_plane, up_of
 from ddeq_models.report.recording import recorded_flows
 from ddeq_models.report.samples import CompletedCloud, classes_in, completed_clouds, one_of_each
+from ddeq_models.runs.calibration import read_calibration
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.runs.records import checked_result
 from ddeq_models.tasks.base import build_task
@@ -201,11 +202,13 @@ def _with_clouds(
     seen = view(config.data)
     loader, sampler = batches(test_set, EVALUATION_BATCH)
     order = [i for batch in sampler for i in batch]
+    known = read_calibration(run.path, len(config.classes))
+    temperature = 1.0 if known is None else float(known.temperature)
     probabilities, unsolved = [], 0
     for batch in loader:
         batch = moved(batch, device, seen)
         output = model(batch.points, batch.weights)
-        probabilities.append(output.logits.softmax(-1).cpu())
+        probabilities.append((output.logits / temperature).softmax(-1).cpu())
         if output.solution is not None:
             unsolved += int(output.solution.failed.sum())
     answers = torch.empty(len(order), len(config.classes))

@@ -155,8 +155,10 @@ def relative(outlines: Tensor, place: Tensor, size: Tensor) -> Tensor:
         place: (d,), where clouds are on average.
         size: (), how large they are.
     """
-    count, sizes, means, extents = outlines.split(
-        [1, 1, len(place), outlines.shape[1] - 2 - len(place)], 1
+    first = 2 + len(place)
+    count, sizes, means, extents = (
+        outlines[:, columns]
+        for columns in (slice(0, 1), slice(1, 2), slice(2, first), slice(first, None))
     )
     unit = torch.where(size > 0, size, 1)
     off = (means - place).norm(dim=-1, keepdim=True) / unit

@@ -13,6 +13,10 @@ from ddeq_models.config import RunConfig
 __all__ = ["identity"]
 
 
+# Keys that older versions did not have: a training that was stopped by one goes on.
+_SINCE = {"init": "", "freeze": "none", "accumulate": 1}
+
+
 def identity(config: RunConfig, sets: Sequence[CloudDataset]) -> dict[str, str]:
     """Fingerprints of a training, by what they are of.
 
@@ -24,6 +28,9 @@ def identity(config: RunConfig, sets: Sequence[CloudDataset]) -> dict[str, str]:
         sets: The splits of its data.
     """
     plain = replace(config, version="", data=replace(config.data, root=None)).to_dict()
+    for name, usual in _SINCE.items():
+        if plain["train"][name] == usual:
+            del plain["train"][name]
     text = json.dumps(plain, sort_keys=True)
     return {
         "configuration": blake2b(text.encode(), digest_size=16).hexdigest(),

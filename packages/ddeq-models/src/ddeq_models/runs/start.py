@@ -107,10 +107,11 @@ def _values(config: ModelConfig, names: list[str]) -> Mapping[str, Any]:
 
 def _of_classes(config: ModelConfig) -> set[str]:
     """The names of the weights whose shapes the number of classes decides."""
-    counted = next((name for name in ("classes", "outputs") if hasattr(config, name)), None)
+    plain: Any = config
+    counted = next((name for name in ("classes", "outputs") if hasattr(plain, name)), None)
     if counted is None:
         return set()
-    more: Any = replace(config, **{counted: getattr(config, counted) + 1})
+    more = replace(plain, **{counted: getattr(plain, counted) + 1})
     with torch.random.fork_rng([]):
         shapes, others = (
             {name: tensor.shape for name, tensor in build_model(one).state_dict().items()}

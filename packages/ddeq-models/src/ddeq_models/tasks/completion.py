@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -226,6 +226,15 @@ class Completion(Task):
     def result(self, columns: Columns) -> dict[str, Any]:
         """How many points were completed, on average."""
         return {"completed_points": mean(columns.get("completed"))}
+
+    def told(self, figures: Mapping[str, Any]) -> str:
+        """See `Task.told`; figures of whole clouds on a line of their own."""
+        whole = {name: x for name, x in figures.items() if name.startswith("whole_")}
+        part = super().told({name: x for name, x in figures.items() if name not in whole})
+        if not whole:
+            return part
+        of_whole = super().told({name.removeprefix("whole_"): x for name, x in whole.items()})
+        return f"{part}\nwhole clouds: {of_whole}"
 
     def card(self) -> Card:
         """See `Task.card`."""

@@ -7,6 +7,7 @@ what belongs to the clouds of the others is passed over.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,7 @@ class Feed:
             collate_fn=_as_it_is,
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=_led if workers else None,
             pin_memory=workers > 0 and self.device.type == "cuda",
             generator=torch.Generator(),  # its workers' seeds shall not come from the global one
         )
@@ -156,6 +158,12 @@ def _moved(inputs: Any, device: torch.device) -> Any:
     """A `NamedTuple` of tensors on a device."""
     pinned = device.type == "cuda"
     return type(inputs)(*(tensor.to(device, non_blocking=pinned) for tensor in inputs))
+
+
+def _led(_: int) -> None:
+    """Leave Ctrl-C to the process that leads: it saves before it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ddeq_data import CloudDataset, PointBatch, collate
+from ddeq_data import Cloud, CloudDataset, PointBatch, collate
 from ddeq_models._internal.device import choose_device
 from ddeq_models._internal.files import write_output
 from ddeq_models.data import moved, view
@@ -75,6 +76,7 @@ def embed(
     config, model = folder.config(), folder.model(place)
     check_features(model, config.model.kind)
     labels: tuple[str, ...] = ()
+    gathered: Callable[[list[int]], PointBatch]
     if isinstance(clouds, CloudDataset):
         if clouds.dim != config.model.point_dim:
             raise UserError(
@@ -88,11 +90,7 @@ def embed(
     else:
         every = listed(clouds)
         names, known = tuple(names_of(every)), read_clouds(every, config, columns, features)
-        sizes = [len(cloud.points) for cloud in known]
-
-        def gathered(chosen: Sequence[int]) -> PointBatch:
-            return collate([known[i] for i in chosen])
-
+        sizes, gathered = [len(cloud.points) for cloud in known], partial(_collated, known)
     if not sizes:
         raise UserError("there are no clouds; give one at least")
     seen, parts = view(config.data), []
@@ -112,6 +110,10 @@ def embed(
             "such points; train it again, or give it other points"
         )
     return Embedding(rows, names, solved, labels)
+
+
+def _collated(clouds: Sequence[Cloud], chosen: Sequence[int]) -> PointBatch:
+    return collate([clouds[i] for i in chosen])
 
 
 def check_embedding(out: str | Path) -> Path:

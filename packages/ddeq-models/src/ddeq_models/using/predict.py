@@ -120,10 +120,10 @@ def predict(
             output = model(batch.points, batch.weights)
             rows = output.logits.softmax(-1).tolist()
         else:
-            output, features = answer_and_features(model, batch.points, batch.weights)
+            output, found = answer_and_features(model, batch.points, batch.weights)
             rows = calibration.probabilities(output.logits).tolist()
             count = torch.tensor([len(known[i].points) for i in chosen])
-            factors = calibration.unlike(features, outline(batch.points, batch.weights, count, dim))
+            factors = calibration.unlike(found, outline(batch.points, batch.weights, count, dim))
             unlike, why = (factors > 1).any(1).tolist(), [in_words(row) for row in factors]
         solution = output.solution
         for i, row in zip(chosen, rows, strict=True):

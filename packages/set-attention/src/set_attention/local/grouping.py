@@ -8,7 +8,7 @@ from torch import Tensor
 
 from set_attention.local.places import check_places, flat, in_order, take_flat
 from set_attention.local.sampling import check_positive, farthest
-from set_attention.measures import clear_padding, host_may_look
+from set_attention.measures import clear_padding, host_may_look, is_full
 
 # Distances that are made at a time: on the CPU they stay in its cache, elsewhere they fill it.
 _PAIRS = 2**18
@@ -33,8 +33,9 @@ def nearest_points(
     is written down as two takes two of the places, unless ``merge_points`` was called before.
 
     Distances are differences squared and summed in float32 at least, not
-    :math:`|a|^2 + |b|^2 - 2 a \cdot b`, which far from the origin is all rounding. Time O(c n d),
-    memory O(c count) beyond blocks of a bounded number of distances. No gradient.
+    :math:`|a|^2 + |b|^2 - 2 a \cdot b`, which far from the origin is all rounding; with more than
+    8 coordinates they are that, in float64. Time O(c n d), memory O(c count) beyond blocks of a
+    bounded number of distances. No gradient.
 
     Args:
         places: (..., c, d).
@@ -81,26 +82,53 @@ def nearest(
         index = torch.zeros(batch, places.shape[-2], count, dtype=torch.int64, device=points.device)
         return index, (points if weights is None else weights).new_zeros(index.shape)
     with torch.no_grad():
-        precise = torch.promote_types(points.dtype, torch.float32)
-        among = points.detach().to(precise)
-        outside = None if weights is None else (weights <= 0).unsqueeze(1)
-        farthest_of_all = torch.finfo(torch.float64).max
-        rows = max(1, (_PAIRS if host_may_look(points) else _MORE_PAIRS) // (batch * n))
-        found, squares = [], []
-        for part in places.detach().to(precise).split(rows, 1):  # type: ignore[no-untyped-call]
-            apart = _squared_distances(part, among).double()
-            if outside is not None:
-                apart = apart.masked_fill_(outside, farthest_of_all)
-            place, square = _smallest(apart, count)
-            found.append(place)
-            squares.append(square)
-        index = torch.cat(found, 1)
-        far = None if radius is None else torch.cat(squares, 1) > radius**2
+        full = weights is None or is_full(weights > 0, points)
+        outside = None if full or weights is None else (weights <= 0).unsqueeze(1)
+        pairs = _PAIRS if host_may_look(points) else _MORE_PAIRS
+        some, rows = max(1, pairs // (n * places.shape[1])), max(1, pairs // n)
+        # Blocks of whole measures, or of the places of one.
+        found, squares = zip(
+            *(
+                _nearest(
+                    places[i : i + some],
+                    points[i : i + some],
+                    None if outside is None else outside[i : i + some],
+                    count,
+                    rows,
+                )
+                for i in range(0, batch, some)
+            ),
+            strict=True,
+        )
+        index = torch.cat(found)
+        far = None if radius is None else torch.cat(squares) > radius**2
     if weights is None:
         near = points.new_ones(index.shape)
     else:
         near = weights.gather(-1, index.flatten(1)).view(index.shape)
     return index, near if far is None else near.masked_fill(far, 0)
+
+
+def _nearest(
+    places: Tensor, points: Tensor, outside: Tensor | None, count: int, rows: int
+) -> tuple[Tensor, Tensor]:
+    """Indices (b, c, k) of neighbours and their squared distances, made for some rows at a time."""
+    precise = torch.promote_types(points.dtype, torch.float32)
+    places, points = places.detach().to(precise), points.detach().to(precise)
+    many = points.shape[-1] > _FEW
+    if many:
+        # Seen from the first of the points in order, so that no square is large.
+        origin = points[:, :1].double()
+        places, points = places.double() - origin, points.double() - origin
+        points = points if outside is None else points.masked_fill(outside.mT, 0)
+    found = []
+    for i in range(0, places.shape[1], rows):
+        apart = (_by_products if many else _by_differences)(places[:, i : i + rows], points)
+        if outside is not None:
+            apart = apart.masked_fill_(outside, torch.finfo(torch.float64).max)
+        found.append(_smallest(apart, count))
+    index, squares = zip(*found, strict=True)
+    return torch.cat(index, 1), torch.cat(squares, 1)
 
 
 def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -118,17 +146,26 @@ def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return smallest & low, (smallest & ~low).view(torch.float64)
 
 
-def _squared_distances(places: Tensor, points: Tensor) -> Tensor:
-    """(b, c, n); the same numbers wherever in the tensors two points stand."""
-    if points.shape[-1] > _FEW:
-        mode = "donot_use_mm_for_euclid_dist"
-        return torch.cdist(places, points, compute_mode=mode).square_()
+def _by_differences(places: Tensor, points: Tensor) -> Tensor:
+    """Squared distances (b, c, n) in float64, of the same numbers wherever these stand."""
     apart: Tensor | None = None
     for place, axis in zip(places.unbind(-1), points.unbind(-1), strict=True):
         offset = place.unsqueeze(-1) - axis.unsqueeze(-2)
         apart = offset.square_() if apart is None else apart.addcmul_(offset, offset)
     assert apart is not None
-    return apart
+    return apart.double()
+
+
+def _by_products(places: Tensor, points: Tensor) -> Tensor:
+    """The same by a product of matrices in float64, ten times as fast with many coordinates.
+
+    Rounded to what the order of its sums cannot change: 2⁻³⁶ of the largest square, where float32
+    has 2⁻²⁴ of its root.
+    """
+    own, other = places.square().sum(-1, keepdim=True), points.square().sum(-1, keepdim=True)
+    square = torch.baddbmm(own + other.mT, places, points.mT, alpha=-2)
+    grid = (2.0**-36 * other.amax(-2, keepdim=True)).clamp(min=1e-300)
+    return square.div_(grid).round_().clamp_(min=0).mul_(grid)
 
 
 @dataclass(frozen=True, eq=False)

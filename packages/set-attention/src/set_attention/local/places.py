@@ -85,17 +85,18 @@ def in_order(points: Tensor, inside: Tensor | None) -> Tensor:
         (b, n) int64.
     """
     with torch.no_grad():
-        roots = [math.sqrt(prime) for prime in _primes(points.shape[-1])]
-        along = (points.double() * points.new_tensor(roots, dtype=torch.float64)).sum(-1)
+        along = torch.zeros_like(points[..., 0], dtype=torch.float64)
+        for axis, prime in zip(points.unbind(-1), _primes(points.shape[-1]), strict=True):
+            along = along.add(axis, alpha=math.sqrt(prime))  # numbers, which no device waits for
         if inside is not None:
             along = along.masked_fill(~inside, torch.inf)
         return along.argsort(stable=True, dim=-1)
 
 
 def check_places(points: Tensor, weights: Tensor | None) -> None:
-    """Raise unless points are (..., n, d) and weights, if any, (..., n)."""
+    """Raise unless points are (..., n, d), d at least 1, and weights, if any, (..., n)."""
     check_tensor("points", points)
-    if points.dim() < 2 or not points.is_floating_point():
+    if points.dim() < 2 or not points.shape[-1] or not points.is_floating_point():
         raise ValueError(
             f"expected floating-point places of shape (..., n, d), but got {points.dtype} of shape "
             f"{tuple(points.shape)}"

@@ -36,7 +36,8 @@ class EntropicMatching(NamedTuple):
     """The entropic plans of a divergence; constants for autograd.
 
     Attributes:
-        across: ``P (..., n, m)``, from ``μ`` to ``ν``, each row summing to 1: ``π_ij / w_i``.
+        across: ``P (..., n, m)``, from ``μ`` to ``ν``, ``π_ij / w_i``: each row sums to 1 or, if
+            unbalanced, to the part of its mass that an atom sends.
         within_mu: ``Q (..., n, n)``, from ``μ`` to itself.
         within_nu: ``(..., m, m)``, from ``ν`` to itself.
         potentials: of the divergence, ``(..., n)`` and ``(..., m)``; 0 in padding.
@@ -72,6 +73,12 @@ class Sinkhorn(ValueAndPull):
 
     the second sum takes away the shrinking that entropy adds to the barycentric map.
 
+    **Unbalanced** (``reach``; Séjourné et al. 2019, as in geomloss): marginals may be missed at the
+    price ``ρ KL(π1|μ) + ρ KL(πᵀ1|ν)`` with ``ρ = reach^p``. Mass that has nothing within about
+    that reach is left where it is; an outlier costs about ``ρ`` times its mass and pulls on nobody.
+    An atom that finds no partner is at rest, so that a root need not be a fixed point. For
+    ``reach → ∞`` it is the balanced divergence. Measures have mass 1 all the same.
+
     What is differentiable: the value, once, by the envelope theorem, with respect to points and
     weights. Velocity and gradient are differentiated again with the plans held fixed. That leaves
     out how the entropic plans respond, so it is an *approximate* second derivative: good for
@@ -81,6 +88,8 @@ class Sinkhorn(ValueAndPull):
     Args:
         blur: length below which mass is not told apart, in the unit of the points.
         p: 1 or 2.
+        reach: length beyond which mass is left unmatched rather than sent, in the unit of the
+            points; None: all mass is sent.
         tolerance: the iteration ends when no atom receives too much or too little by more than this
             part of its mass.
         max_steps: or after so many updates at the final blur and, up to 2048 atoms, as many Newton
@@ -91,11 +100,16 @@ class Sinkhorn(ValueAndPull):
     p: int = 2
     tolerance: float = 1e-6
     max_steps: int = 1000
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         hold_constants(self, "blur")
         if not self.blur > 0:
             raise ValueError(f"Sinkhorn needs blur > 0; got {self.blur}")
+        if self.reach is not None:
+            hold_constants(self, "reach")
+            if not self.reach > 0:
+                raise ValueError(f"Sinkhorn needs reach > 0, or None; got {self.reach}")
         if self.p not in (1, 2):
             raise ValueError(f"Sinkhorn needs p = 1 or p = 2; got {self.p}")
         if not self.tolerance > 0 or self.max_steps < 1:
@@ -168,6 +182,11 @@ class Sinkhorn(ValueAndPull):
             error.reshape(batch).to(value), settled.reshape(batch),
         )  # fmt: skip
 
+    @property
+    def _rho(self) -> float:
+        """``ρ``; infinite if all mass is sent."""
+        return torch.inf if self.reach is None else self.reach**self.p
+
     def _warn(self, errors: Tensor, total: int) -> None:
         worst = float(errors.max())
         warnings.warn(
@@ -190,7 +209,7 @@ class Sinkhorn(ValueAndPull):
         epsilon = self.blur**self.p
         f, g, error = potentials(
             cost, sends.flatten(0, 1), receives.flatten(0, 1), epsilon, self.tolerance,
-            self.max_steps, group=3,
+            self.max_steps, group=3, rho=self._rho,
         )  # fmt: skip
         # P_ij ∝ b_j exp((g_j − c_ij)/ε), each row summing to 1, 0 in padding.
         rows = (receives.flatten(0, 1).log() + g / epsilon)[..., None, :] - cost / epsilon
@@ -198,7 +217,18 @@ class Sinkhorn(ValueAndPull):
         plans, f, g, error = (t.reshape(-1, 3, *t.shape[1:]) for t in (plans, f, g, error))
         # Within a measure both potentials are one; their mean is nearer to it than either.
         f_self, g_self = 0.5 * (f[:, 1] + g[:, 1]), 0.5 * (f[:, 2] + g[:, 2])
-        dual = (sends * f + receives * g).sum(-1)  # (B, 3)
+        if self.reach is not None:
+            # Rows sum to exp(−f/ρ); the dual below is that of rows that are exact.
+            rho = self._rho
+            plans = (-f / rho).exp()[..., None] * plans
+            dual = -(rho + epsilon) * (sends * (-f / rho).expm1()).sum(-1)
+            dual = dual - rho * (receives * (-g / rho).expm1()).sum(-1)
+            # ∂OT/∂a_i, up to a constant that measures of mass 1 do not see.
+            f, g, f_self, g_self = (
+                -(rho + epsilon) * (-h / rho).expm1() for h in (f, g, f_self, g_self)
+            )
+        else:
+            dual = (sends * f + receives * g).sum(-1)  # (B, 3)
         return (
             plans[:, 0, :n, :m],
             plans[:, 1, :n, :n],

@@ -26,9 +26,12 @@ With ``P_ij`` the plan whose rows are exact and ``f`` a function of ``g``, the d
 and the pairs whose updates would not settle for long go on by Newton steps on it, damped and
 shortened until ``h`` rises (see `wgf_solver.discrepancies.sinkhorn_newton`).
 
-Pairs come in groups (the three of a debiased divergence), whose members make the same number of
-the same updates: what is unfinished in them cancels between equal measures. A group leaves the
-batch when all of it has settled, so that no group changes the result of another.
+**Unbalanced.** Where marginals may be missed at the price ``ρ KL(π1|a) + ρ KL(πᵀ1|b)`` the updates
+are the same times ``λ = ρ/(ρ + ε)`` and atoms send ``a_i exp(−f_i/ρ)`` (Séjourné et al. 2019).
+
+Pairs come in groups (the three of a debiased divergence) that make the same number of the same
+updates: what is unfinished cancels between equal measures. A group leaves the batch when all of it
+has settled, and changes no other.
 """
 
 from __future__ import annotations
@@ -46,8 +49,8 @@ from wgf_solver.discrepancies.sinkhorn_newton import LARGEST, newton_step
 _DRIFT, _LEAST = 50.0, 1e-200
 # Updates for each ε while annealing: a number, so that no pair changes what another gets.
 _EACH = 5
-# Every so many updates their rate is looked at; where they would need more than so many still,
-# Newton steps take over, each of which costs about as much as a hundred of them.
+# Every so many updates their rate is looked at; where more than so many would still be needed,
+# Newton steps take over, each as dear as a hundred of them.
 _LOOK, _PATIENCE = 20, 500
 # The multiples of the final ε that Newton steps begin with.
 _AGAIN = (1024.0, 256.0, 64.0, 16.0, 4.0)
@@ -60,7 +63,7 @@ class Potentials(NamedTuple):
         f: ``(B, n)``, 0 where there is no mass.
         g: ``(B, m)``, likewise; with ``Σ a f = Σ b g``.
         error: ``(B,)``: by how much an atom of ``b`` receives too much or too little, at most,
-            relative to its mass; atoms of ``a`` send exactly theirs.
+            relative to its mass; atoms of ``a`` send exactly what they should.
     """
 
     f: Tensor
@@ -78,6 +81,7 @@ class _Pairs:
     f: Tensor  # (B, n), 0 in padding
     g: Tensor  # (B, m)
     epsilon: Tensor  # (B,)
+    rho: Tensor  # (B,): infinite where marginals are exact
     kernel: Tensor  # (B, n, m)
     f_kernel: Tensor  # (B, n): f⁰
     g_kernel: Tensor  # (B, m): g⁰
@@ -85,6 +89,11 @@ class _Pairs:
     omega: Tensor  # (B,): relaxation of updates
     damping: Tensor  # (B,) of Newton steps
     place: Tensor  # (B,) int: where in the batch
+
+    @property
+    def part(self) -> Tensor:
+        """``λ = ρ/(ρ + ε)``, ``(B, 1)``; 1 where marginals are exact."""
+        return 1 / (1 + self.epsilon / self.rho)[:, None]
 
     def some(self, chosen: Tensor) -> _Pairs:
         """The chosen pairs, ``(B,)`` bool or indices."""
@@ -99,6 +108,7 @@ def potentials(
     tolerance: float,
     max_steps: int,
     group: int = 1,
+    rho: float = torch.inf,
 ) -> Potentials:
     """Optimal potentials, as far as they settle.
 
@@ -110,13 +120,15 @@ def potentials(
         tolerance: a pair has settled when its error is at most this.
         max_steps: or after so many updates with the final ``ε``, and as many Newton steps.
         group: how many pairs that follow each other in the batch are treated alike.
+        rho: the price ``ρ`` of marginals that are missed; infinite: they are exact.
     """
     known = (a > 0)[..., :, None] & (b > 0)[..., None, :]
-    largest = torch.where(known, cost, 0).amax((-2, -1))
-    largest = largest.view(-1, group).amax(-1, keepdim=True).expand(-1, group).reshape(-1)
+    largest = torch.where(known, cost, 0).amax((-2, -1)).view(-1, group)
+    largest = largest.amax(-1, keepdim=True).expand(-1, group).reshape(-1)
     cost = torch.where(known, cost, torch.inf)
     pairs = _Pairs(
         cost, a, b, torch.zeros_like(a), torch.zeros_like(b), largest.clamp_min(epsilon),
+        rho=torch.full_like(largest, rho),
         kernel=torch.empty_like(cost), f_kernel=torch.full_like(a, torch.inf),
         g_kernel=torch.zeros_like(b), known_g=torch.zeros_like(b),
         omega=torch.ones_like(largest), damping=torch.ones_like(largest),
@@ -128,7 +140,8 @@ def potentials(
     if slow is not None:
         _by_newton(slow, result, tolerance, max_steps)
     f, g, error = result.f, result.g, result.error
-    shift = 0.5 * ((a * f).sum(-1) - (b * g).sum(-1))[:, None]
+    # Potentials of exact marginals, and only those, may be shifted.
+    shift = 0.5 * ((a * f).sum(-1) - (b * g).sum(-1))[:, None] if rho == torch.inf else 0
     return Potentials(
         torch.where(a > 0, f - shift, 0), torch.where(b > 0, g + shift, 0), error.expm1()
     )
@@ -234,17 +247,17 @@ def _anneal(pairs: _Pairs, epsilon: float) -> None:
 def _newton(pairs: _Pairs) -> Tensor:
     """A Newton step; by how much an update would still move ``g``, at most, ``(B,)``."""
     pairs.f, pairs.g, pairs.damping, move = newton_step(
-        pairs.cost, pairs.a, pairs.b, pairs.g, pairs.epsilon, pairs.damping
+        pairs.cost, pairs.a, pairs.b, pairs.g, pairs.epsilon, pairs.damping, pairs.rho
     )
     return move
 
 
 def _log_update(pairs: _Pairs) -> tuple[Tensor, Tensor]:
     """The next potentials, in the log domain."""
-    epsilon = pairs.epsilon[:, None, None]
-    f = soft_minimum(pairs.cost, pairs.g, pairs.b, epsilon)
+    epsilon, part = pairs.epsilon[:, None, None], pairs.part
+    f = part * soft_minimum(pairs.cost, pairs.g, pairs.b, epsilon)
     f = torch.where(pairs.a > 0, f, 0)
-    g = soft_minimum(pairs.cost.mT, f, pairs.a, epsilon)
+    g = part * soft_minimum(pairs.cost.mT, f, pairs.a, epsilon)
     return f, torch.where(pairs.b > 0, g, 0)
 
 
@@ -256,7 +269,7 @@ def soft_minimum(cost: Tensor, potential: Tensor, weights: Tensor, epsilon: Tens
 
 def _update(pairs: _Pairs) -> Tensor:
     """The next potentials, by products with the kernel where these are safe; the move of ``g``."""
-    epsilon = pairs.epsilon[:, None]
+    epsilon, part, last = pairs.epsilon[:, None], pairs.part, pairs.g
     away = torch.maximum(
         (pairs.f - pairs.f_kernel).abs().amax(-1), (pairs.g - pairs.g_kernel).abs().amax(-1)
     )
@@ -274,15 +287,16 @@ def _update(pairs: _Pairs) -> Tensor:
         scaled = weights * ((potential - reference) / epsilon).exp()
         return (kernel * scaled[..., None, :]).sum(-1)
 
-    last = pairs.g
     inner = sums(pairs.kernel, pairs.b, pairs.g, pairs.g_kernel)
-    f = torch.where(pairs.a > 0, pairs.f_kernel - epsilon * inner.log(), 0)
+    f = torch.where(pairs.a > 0, part * (pairs.f_kernel - epsilon * inner.log()), 0)
     weak = (((inner < _LEAST) | ~inner.isfinite()) & (pairs.a > 0)).any(-1)
     outer = sums(pairs.kernel.mT, pairs.a, torch.where(weak[:, None], 0, f), pairs.f_kernel)
-    g = torch.where(pairs.b > 0, pairs.g_kernel - epsilon * outer.log(), 0)
+    g = torch.where(pairs.b > 0, part * (pairs.g_kernel - epsilon * outer.log()), 0)
     weak = weak | (((outer < _LEAST) | ~outer.isfinite()) & (pairs.b > 0)).any(-1)
     if bool(weak.any()):
         f, g = f.clone(), g.clone()
         f[weak], g[weak] = _log_update(pairs.some(weak))
     pairs.f, pairs.known_g, pairs.g = f, last, last + pairs.omega[:, None] * (g - last)
-    return (g - last).abs().amax(-1)
+    # Times the part of its mass that an atom is to receive.
+    due = (-last / pairs.rho[:, None]).exp().clamp_max(1)
+    return (due * (g - last).abs()).amax(-1) / part[:, 0]

@@ -29,6 +29,11 @@ from wgf_solver.velocities.base import VelocityField, WritesInPlaceError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_TRANSFORMED = (
+    "{name} cannot be transformed by torch.func (vmap, grad, jacrev): give it a batch, whose "
+    "measures are solved each by itself, instead of vmap, and differentiate by loss.backward() or "
+    "torch.autograd.grad"
+)
 # A field that descends may come to rest at a saddle; it is pushed off and sent on so many times.
 _ESCAPES = 3
 
@@ -53,12 +58,20 @@ def check_choice(name: str, value: object, member: str, example: str) -> None:
 
 
 def left_alone(function: Function) -> Function:
-    """``function``, which `torch.compile` calls as it is: it looks at values to see who rests."""
+    """``function``, which `torch.compile` calls as it is: it looks at values to see who rests.
+
+    For that reason `torch.func` has no transform of it, which this says in words of its own.
+    """
 
     @wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
         if not torch.compiler.is_compiling():
-            return function(*arguments, **options)
+            try:
+                return function(*arguments, **options)
+            except RuntimeError as error:
+                if "vmap" in str(error) or "functorch" in str(error):
+                    raise RuntimeError(_TRANSFORMED.format(name=function.__name__)) from error
+                raise
         # Only here: what compiles takes a second to import.
         disable: Callable[[Function], Function] = torch.compiler.disable
         return disable(function)(*arguments, **options)

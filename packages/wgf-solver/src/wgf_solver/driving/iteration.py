@@ -14,7 +14,7 @@ from wgf_solver.measure import Measure
 from wgf_solver.norms import may_look, where_measure
 from wgf_solver.solution import Solution, Status
 from wgf_solver.velocities.base import image_of
-from wgf_solver.watch import depends_beyond, holds_a_parameter
+from wgf_solver.watch import depends_beyond, holds_a_parameter, refuse_tangents
 
 # Plain numbers: a tensor that is compared with a member of an enum cannot be compiled.
 RUNNING, CONVERGED, STATIONARY, MAX_STEPS, NONFINITE, EMPTY = map(int, Status)
@@ -252,12 +252,17 @@ class Iteration:
         depends on anything that wants one: a solve that nothing depends on gets no graph.
         """
         f = self.flow.map
-        if self.k > 0 or not self._watch or f is None:
+        if self.k > 0:
             return self.flow(mu)
+        if not self._watch or f is None:
+            evaluation = self.flow(mu)
+            refuse_tangents(evaluation.velocity)
+            return evaluation
 
         def watched(mu: Measure) -> Measure:
             with torch.enable_grad():
                 image = image_of(f, mu)
+            refuse_tangents(image.points)
             seen = (image.points, image.weights, self.start.weights, self.start.marks)
             self.depends_on_something |= any(depends_beyond(t, mu.points) for t in seen)
             self.depends_on_something |= holds_a_parameter(self.flow.velocity)

@@ -65,8 +65,8 @@ def image_of(f: Map, mu: Measure) -> Measure:
         )
     if not isinstance(image, Measure):
         raise TypeError(
-            f"the map must return a Measure; got {type(image).__name__}. "
-            "To move the points of mu: return mu.with_points(new_points)"
+            f"the map must return a Measure; got {type(image).__name__}. To move the points of mu: "
+            "return mu.with_points(new_points). To return more beside it: has_aux=True"
         )
     if image.batch_shape != mu.batch_shape or image.dim != mu.dim:
         raise ValueError(

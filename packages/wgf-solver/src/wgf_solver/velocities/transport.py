@@ -61,6 +61,11 @@ class Transport:
                 "Transport takes a cost with a plan, such as Wasserstein() or Sinkhorn(blur); got "
                 f"{self.cost!r}"
             )
+        if getattr(self.cost, "reach", None) is not None:
+            raise ValueError(
+                f"Transport sends all mass to the image; {self.cost!r} leaves some where it is. "
+                "Take it without reach, or velocity=Descent(cost)"
+            )
         if self.cost.p != 2:
             raise ValueError(f"Transport needs a cost with p = 2; got {self.cost!r}")
 

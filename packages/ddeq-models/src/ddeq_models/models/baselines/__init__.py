@@ -9,9 +9,11 @@ from ddeq_models.models.baselines.deep_sets_regressor import (
     DeepSetsRegressor,
     DeepSetsRegressorConfig,
 )
+from ddeq_models.models.baselines.dgcnn import DGCNN, DGCNNConfig
 from ddeq_models.models.baselines.pcn import PCN, PCNConfig
 from ddeq_models.models.baselines.point_transformer import PointTransformer, PointTransformerConfig
 from ddeq_models.models.baselines.pointnet import PointNet, PointNetConfig
+from ddeq_models.models.baselines.pointnet2 import PointNet2, PointNet2Config
 from ddeq_models.models.baselines.pointnet_segmenter import (
     PointNetSegmenter,
     PointNetSegmenterConfig,
@@ -19,13 +21,17 @@ from ddeq_models.models.baselines.pointnet_segmenter import (
 from ddeq_models.models.baselines.set_transformer import SetTransformer, SetTransformerConfig
 
 __all__ = [
+    "DGCNN",
     "PCN",
+    "DGCNNConfig",
     "DeepSets",
     "DeepSetsConfig",
     "DeepSetsRegressor",
     "DeepSetsRegressorConfig",
     "PCNConfig",
     "PointNet",
+    "PointNet2",
+    "PointNet2Config",
     "PointNetConfig",
     "PointNetSegmenter",
     "PointNetSegmenterConfig",

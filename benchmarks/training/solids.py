@@ -1,0 +1,133 @@
+"""A training step, and a prediction, of classifiers of solids: clouds of 1,024 points in space."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from benchmarks.live_bytes import peak_bytes
+from benchmarks.products import gflop
+from benchmarks.steps import Steps, solid_like
+from ddeq_models.recipes import RECIPES
+from ddeq_models.tasks.classification import Labelled
+from set_attention.local import grouping, places, sampling
+
+CLASSES = 40
+NAMES = {
+    "ddeq": "ours",
+    "pointnet": "PointNet",
+    "pointnet2": "PointNet++ (SSG)",
+    "dgcnn": "DGCNN",
+    "point-transformer": "Point Transformer",
+}
+# Who is near whom, and who stands for all: whatever is done about it is done in these.
+SELECTIONS = (
+    (grouping, "nearest"),
+    (grouping, "farthest"),
+    (grouping, "in_order"),
+    (sampling, "farthest"),
+    (sampling, "in_order"),
+    (places, "in_order"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this part."""
+    parser.add_argument("--solids", type=int, default=8, help="in a batch of solids, 0: none")
+    parser.add_argument("--solid-points", type=int, default=1024, help="of each")
+    parser.add_argument("--solid-steps", type=int, default=3, help="timed, after one that is not")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Each classifier, by its recipe on ModelNet40, on the same clouds."""
+    if not options.solids:
+        return {}
+    clouds = list(solid_like(options.solids, options.solid_points, options.solid_steps + 1))
+    return {name: _row(name, clouds) for name in NAMES}
+
+
+def table(rows: dict[str, Any], batch: int, points: int) -> str:
+    """A row for each classifier."""
+    lines = [
+        f"Solids of {points:,} points, batch {batch}",
+        "",
+        "| classifier | parameters | GFLOP a step | seconds a step | of it sampling, neighbours |"
+        " memory of a step | predicted a second |",
+        "| --- |" + " --- |" * 6,
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f"| {NAMES[name]} | {row['parameters']:,} | {row['gflop']:.1f} | "
+            f"{row['step_seconds']:.2f} | {row['selection_share']:.0%} | "
+            f"{row['peak_bytes'] / 1e6:,.0f} MB | {row['predicted_per_second']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def _row(name: str, clouds: Sequence[Any]) -> dict[str, float]:
+    recipe = RECIPES["modelnet40", name]
+    model = replace(recipe.model, point_dim=3, classes=CLASSES)
+    steps = Steps(model, recipe.train, classes=CLASSES)
+    inputs: list[Labelled] = [steps.prepared(batch) for batch in clouds]
+    seconds, shares = [], []
+    for batch in inputs:
+        with _selecting() as spent:
+            start = time.perf_counter()
+            steps.step(batch)
+            seconds.append(time.perf_counter() - start)
+        shares.append(sum(spent) / seconds[-1])
+    predictions = [_predict(steps.model, batch) for batch in inputs]
+    return {
+        "parameters": steps.parameters,
+        "gflop": gflop(lambda: steps.step(inputs[-1])),
+        "step_seconds": statistics.median(seconds[1:]),
+        "selection_share": statistics.median(shares[1:]),
+        "peak_bytes": peak_bytes(lambda: steps.step(inputs[-1])),
+        "predicted_per_second": len(inputs[0].points) / statistics.median(predictions[1:]),
+    }
+
+
+@torch.no_grad()
+def _predict(model: torch.nn.Module, batch: Labelled) -> float:
+    """Seconds of a prediction of a batch."""
+    model.eval()
+    start = time.perf_counter()
+    model(batch.points, batch.weights)
+    seconds = time.perf_counter() - start
+    model.train()
+    return seconds
+
+
+@contextmanager
+def _selecting() -> Iterator[list[float]]:
+    """The seconds that each call of the `SELECTIONS` takes, as they are made."""
+    spent: list[float] = []
+    inside = False
+
+    def noted(function: Any) -> Any:
+        def timed(*given: Any, **named: Any) -> Any:
+            nonlocal inside
+            if inside:
+                return function(*given, **named)
+            inside, start = True, time.perf_counter()
+            try:
+                return function(*given, **named)
+            finally:
+                spent.append(time.perf_counter() - start)
+                inside = False
+
+        return timed
+
+    before = [(module, name, getattr(module, name)) for module, name in SELECTIONS]
+    for module, name, function in before:
+        setattr(module, name, noted(function))
+    try:
+        yield spent
+    finally:
+        for module, name, function in before:
+            setattr(module, name, function)

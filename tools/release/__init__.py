@@ -1,0 +1,1 @@
+"""What has to be true before a package is released: `hatch run release PACKAGE`."""
