@@ -69,7 +69,7 @@ def test_regression(numbers: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["targets"] == result["targets"]
     assert main(["predict", run, file, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said.keys() == {"file", "values"}
+    assert said.keys() == {"file", "values", "converged", "message"}
     assert main(["predict", run, file]) == 0
     assert f"clusters {said['values']['clusters']:.6g}" in capsys.readouterr().out
     assert main(["diagnose", run, "--clouds", "1"]) == 0
