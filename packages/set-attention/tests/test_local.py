@@ -113,17 +113,16 @@ def test_nearest_points_are_those_of_a_tree(normal, monkeypatch, dim, pairs) -> 
         assert np.array_equal((within > 0).sum(-1), (apart <= radius).sum(-1))
 
 
-def test_with_many_coordinates_equal_points_are_equally_far_in_every_order(normal) -> None:
+@pytest.mark.parametrize(("n", "dim"), [(37, 33), (101, 33), (61, 64), (35, 9), (203, 17)])
+def test_with_many_coordinates_equal_points_are_equally_far(normal, n, dim) -> None:
     """A product of matrices sums in another order at its edges, and by that told them apart."""
-    few = 1e6 + normal(5, 33, dtype=torch.float32)
-    chance = torch.Generator().manual_seed(0)
-    owner = torch.arange(5).repeat(20)
-    for _ in range(5):
-        owner = owner[torch.randperm(100, generator=chance)]
-        rows, weights = torch.cat([few[owner], few[:1]]), torch.tensor([1.0] * 100 + [0])
-        index, _ = sa.nearest_points(few[owner], rows, weights, count=20)
-        assert torch.equal(owner[index], owner[:, None].expand(100, 20))
-        assert torch.equal(index.sort(-1).values[0], (owner == owner[0]).nonzero().squeeze(-1))
+    owner = normal(n).argsort() % 3
+    for centre in (0, 1e6):
+        rows = (centre + normal(3, dim, dtype=torch.float32))[owner]
+        padded = torch.cat([rows, rows[:1]]), torch.tensor([1.0] * n + [0])
+        index, _ = sa.nearest_points(rows, *padded, count=4)
+        first = [(owner == kind).nonzero().squeeze(-1)[:4] for kind in range(3)]
+        assert torch.equal(index.sort(-1).values, torch.stack(first)[owner])
 
 
 def test_ties_at_the_cut_go_to_a_place_and_not_to_a_row() -> None:

@@ -165,7 +165,7 @@ def _by_products(places: Tensor, points: Tensor) -> Tensor:
     own, other = places.square().sum(-1, keepdim=True), points.square().sum(-1, keepdim=True)
     square = torch.baddbmm(own + other.mT, places, points.mT, alpha=-2)
     grid = (2.0**-36 * other.amax(-2, keepdim=True)).clamp(min=1e-300)
-    return square.div_(grid).round_().clamp_(min=0).mul_(grid)
+    return square.div_(grid).round_().clamp_(min=0).abs_().mul_(grid)  # -0 has other bits than 0
 
 
 @dataclass(frozen=True, eq=False)
