@@ -273,6 +273,18 @@ def test_stages_compose_and_keep_the_laws_in_both_modes(normal, ragged, norm, tr
         assert torch.equal(tokens(bad, ragged)[1:], tokens(x, ragged)[1:])
 
 
+def test_residual_maps_begin_from_what_they_are_given(normal, ragged) -> None:
+    plain = sa.LocalPool(3, 2, 2, 3, out_dim=5, before=0, after=0).double().eval()
+    residual = sa.LocalPool(3, 2, 2, 3, out_dim=5, expansion=0.4, after=2).double().eval()
+    assert residual.load_state_dict(plain.state_dict(), strict=False).unexpected_keys == []
+    x, points = normal(4, 5, 3), normal(4, 5, 2)
+    assert (residual(x, points, ragged)[0] - plain(x, points, ragged)[0]).abs().max() > 1e-3
+    for part in (*residual.before, *residual.after):
+        assert part.inner.linear.weight.shape == (2, 5)
+        torch.nn.init.zeros_(part.outer.norm.weight)  # what is given is not negative, so stays
+    torch.testing.assert_close(residual(x, points, ragged), plain(x, points, ragged))
+
+
 def test_its_gradient_is_right(normal) -> None:
     stage = two_stages(activation="gelu", pool="mean")[0].eval()
     weights = normal(1, 6).softmax(-1).requires_grad_()

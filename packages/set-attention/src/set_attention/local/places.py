@@ -52,6 +52,7 @@ def merge_points(
     order = in_order(flat(points), flat(weights, 1) > 0)
     x, points = take_flat(flat(x), order), take_flat(flat(points), order)
     weights = flat(weights, 1).gather(-1, order)
+    # Rows of padding are all in one place, and no reason to sum anything.
     again = (points[:, 1:] == points[:, :-1]).all(-1) & (weights[:, 1:] > 0)
     if not (host_may_look(again) and not bool(again.any())):
         number = torch.cat([torch.zeros_like(order[:, :1]), (~again).cumsum(-1)], -1)[:, :n]
