@@ -1,11 +1,10 @@
 """Regression beside extra trees and Deep Sets, segmentation beside PointNet, on held-back clouds.
 
 Each set is drawn anew for each seed, which is also that of the training. Ours and the baselines are
-trained by the product's own loop and by their recipes, but for the number of steps: Deep Sets takes
-four times as many, its steps being cheap, and the segmenters half as many. Extra trees learn from
-moments and quantiles, see `benchmarks.unseen.trees`, one forest for each number. Figures are those
-of the test clouds; the validation clouds decide nothing. Records are appended to ``--records`` as
-they come, and what is there already is not done again.
+trained by the product's own loop and by their recipes, for as many steps; segmenters take half as
+many. Extra trees learn from moments and quantiles, see `benchmarks.unseen.trees`, one forest for
+each number. Figures are those of the test clouds; the validation clouds decide nothing. Records are
+appended to ``--records`` as they come, and what is there already is not done again.
 """
 
 import argparse
@@ -28,7 +27,7 @@ from ddeq_models.tasks.regression import errors
 from ddeq_models.training import train
 from ddeq_models.training.memory import keep_freed_memory
 
-MORE_STEPS = {"deep-sets-regressor": 4, "ddeq-segmenter": 0.5, "pointnet-segmenter": 0.5}
+SHARE_OF_STEPS = {"points": 0.5}
 COMPETITORS = {
     "numbers": ("ddeq-regressor", "trees", "deep-sets-regressor"),
     "points": ("ddeq-segmenter", "pointnet-segmenter-vanilla", "pointnet-segmenter"),
@@ -86,7 +85,7 @@ def split(name: str, seed: int, counts: list[int]) -> list[CloudDataset]:
 def trained(preset: str, sets: list[CloudDataset], seed: int, steps: int) -> dict[str, float]:
     """Test figures of a preset: R2 of each number, or mIoU."""
     recipe = recipe_for(ARRAYS, preset)
-    most = max(1, round(steps * MORE_STEPS.get(recipe.model.kind, 1)))
+    most = max(1, round(steps * SHARE_OF_STEPS.get(sets[0].target_kind, 1)))
     training = replace(recipe.train, seed=seed, steps=most, epochs=1)
     with tempfile.TemporaryDirectory() as place:
         finished = train(
