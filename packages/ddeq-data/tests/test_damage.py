@@ -249,6 +249,28 @@ def test_readers_agree_with_others_on_real_files():
     assert min(outcome[name] for name in ("read", "refused", "compared")) > 10
 
 
+def test_a_number_too_many_and_one_too_few_shift_no_vertices(tmp_path):
+    """Of an OFF file the stream of numbers is as long as it should be; its lines tell."""
+    rows = [f"{i} {i + 0.25} {i + 0.5}" for i in range(6)]
+    expected = [[i, i + 0.25, i + 0.5] for i in range(6)]
+
+    def off(lines):
+        file = tmp_path / "a.off"
+        file.write_text("\n".join(["OFF", "6 1 0", *lines, "3 0 1 2", ""]))
+        return read_cloud(file)[0].tolist()
+
+    assert off(rows) == expected
+    assert off([*rows[:1], rows[1].replace(" ", "\n", 1), *rows[2:]]) == expected  # broken
+    assert off([*rows[:1], " ".join(rows[1:3]), *rows[3:]]) == expected  # joined
+    assert off(["\n".join(" ".join(rows).split()[k : k + 4]) for k in range(0, 18, 4)]) == expected
+    assert off([" ".join(" ".join(rows).split()[k : k + 4]) for k in range(0, 18, 4)]) == expected
+    for few, many in ((1, 4), (4, 1)):
+        broken = list(rows)
+        broken[few], broken[many] = broken[few].rsplit(" ", 1)[0], f"{broken[many]} 7"
+        with pytest.raises(DataError, match=r"line 4.*expected the 3 numbers of a vertex"):
+            off(broken)
+
+
 def test_hdf5_reads_no_other_file(tmp_path):
     h5py = pytest.importorskip("h5py")
     from ddeq_data import ModelNet40

@@ -118,6 +118,8 @@ def _general(stream: NumberStream, declared: int) -> Mesh:
     if first <= len(stream):
         rest = stream.values[first:]
         aligned = lines[0] == lead and (inner == width).all()
+        if not aligned:
+            _check_line_ends(stream, lines, lead, width, first)
         # A line for each face, too: what follows the corners there is a colour. Else one stream.
         polygons = _lines(rest, lines[1 + vertices :], faces) if aligned else None
         if polygons is None:
@@ -126,6 +128,26 @@ def _general(stream: NumberStream, declared: int) -> Mesh:
             points = stream.values[lead:first].reshape(vertices, width)[:, :3]
             return checked_mesh(stream.path, points, *polygons)
     return _refuse(stream, first, vertices, faces)
+
+
+def _check_line_ends(
+    stream: NumberStream, lines: NDArray[np.int64], lead: int, width: int, first: int
+) -> None:
+    # Lines may be broken anywhere. But where most hold a vertex, one that begins within a vertex
+    # and ends beyond it shows that a number ahead of it is too many or lost.
+    starts = np.cumsum(lines) - lines
+    within = (starts >= lead) & (starts < first)
+    begun = (starts - lead) % width
+    strayed = within & (begun > 0) & (begun + lines > width)
+    if strayed.any() and 2 * int((lines[within] == width).sum()) > int(within.sum()):
+        odd = int(np.flatnonzero(within & (lines != width))[0])
+        raise DataError.at(
+            stream.path,
+            place=stream.place(int(starts[odd])),
+            expected=f"the {width} numbers of a vertex, as in most lines",
+            found=f"{lines[odd]} in this line",
+            remedy=_FETCH,
+        )
 
 
 def _polygons(
