@@ -269,6 +269,11 @@ def test_a_number_too_many_and_one_too_few_shift_no_vertices(tmp_path):
         broken[few], broken[many] = broken[few].rsplit(" ", 1)[0], f"{broken[many]} 7"
         with pytest.raises(DataError, match=r"line 4.*expected the 3 numbers of a vertex"):
             off(broken)
+    # The line of the header is the odd one, though it has as many numbers as a vertex.
+    coloured = ["COFF 3 0 0 1 2 3 4", *["1 2 3 4 5 6 7"] * 2, "5 6 7", ""]
+    (tmp_path / "a.off").write_text("\n".join(coloured))
+    with pytest.raises(DataError, match=r"line 1.*expected the 7 numbers of a vertex"):
+        read_cloud(tmp_path / "a.off")
 
 
 def test_hdf5_reads_no_other_file(tmp_path):

@@ -140,7 +140,10 @@ def _check_line_ends(
     begun = (starts - lead) % width
     strayed = within & (begun > 0) & (begun + lines > width)
     if strayed.any() and 2 * int((lines[within] == width).sum()) > int(within.sum()):
-        odd = int(np.flatnonzero(within & (lines != width))[0])
+        # Ahead of the first that strays is one with another count, if only that of the header.
+        other = (lines != width) & (starts < starts[strayed][0])
+        other[0] |= lines[0] != lead
+        odd = int(np.flatnonzero(other)[-1])
         raise DataError.at(
             stream.path,
             place=stream.place(int(starts[odd])),
