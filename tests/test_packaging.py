@@ -72,6 +72,7 @@ def test_the_wheel_holds_the_trained_models() -> None:
     files = sorted(path for path in weights.glob("*/*") if path.is_file())
     assert {path.name for path in files} == {
         "README.md",
+        "calibration.safetensors",
         "config.json",
         "model.safetensors",
         "result.json",

@@ -258,8 +258,11 @@ def test_the_size_of_a_model_is_known_from_above(
         "dim": dim, "hidden": hidden, "bilinear_dim": narrow, "encoder_blocks": blocks,
         "self_blocks": blocks, "cross_blocks": blocks, "layers": blocks, "particles": many,
         "classes": many, "readout": "flatten", "octaves": blocks, "inducing": narrow,
-        "widths": (narrow, dim), "coarse": many, "point_dim": 1 + blocks,
+        "coarse": many, "point_dim": 1 + blocks,
     }  # fmt: skip
+    wanted |= {"widths": ((narrow, dim) * 8)[: len(getattr(config, "widths", ()))], "heads": 1}
+    if hasattr(config, "tokens") and kind != "ddeq-segmenter":
+        wanted |= {"encoder": "moments", "tokens": (many,), "widths": (narrow, dim)}
     config = replace(config, **{n: v for n, v in wanted.items() if hasattr(config, n)})
     count = sum(p.numel() for p in build_model(config).parameters())
     assert count <= weights_at_most(config) < max(MOST_WEIGHTS, 0)

@@ -439,16 +439,6 @@ def test_a_saddle_is_left_by_the_free_atoms():
     assert found.measure.points[0, 0] == 0
 
 
-def test_an_adjoint_of_0_4_says_that_it_cannot_know():
-    class Old:
-        def attach(self, f, velocity, mu, usable, step):
-            raise AssertionError
-
-    start, theta = made()
-    with pytest.raises(TypeError, match="cannot know which atoms are held"):
-        equilibrium(pull(theta.requires_grad_()), start, held=HELD, adjoint=Old())
-
-
 @pytest.mark.parametrize(
     ("held", "error", "word"),
     [

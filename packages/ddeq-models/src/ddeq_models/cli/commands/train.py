@@ -56,7 +56,7 @@ def add(commands: Any) -> Parser:
         "--preset",
         choices=tuple(PRESETS),
         metavar="NAME",
-        help=f"{listed(PRESETS)} [{', '.join(map(default_preset, TASKS))}]",
+        help=f"as 'ddeq models' lists them [{', '.join(map(default_preset, TASKS))}]",
     )
     training = parser.add_argument_group("training")
     solver = parser.add_argument_group("solver [the preset's]")
