@@ -456,6 +456,7 @@ def test_what_is_no_mask_of_the_atoms_is_refused(held, error, word):
 
 
 def test_a_mask_may_be_an_array_and_shared():
+    pytest.importorskip("numpy")
     start, theta = made(2)
     rows = HELD.numpy()
     found = equilibrium(pull(theta), start, held=rows).measure.points
