@@ -183,6 +183,19 @@ def test_what_a_residual_says_is_that_of_the_map_that_keeps_them():
         assert torch.equal(held[:count], by_hand[:count])
 
 
+def test_a_root_is_known_by_the_scale_of_its_places_whatever_is_said_of_held_atoms():
+    start, theta = made(3)
+    f = pull(theta)
+
+    def loud(mu: Measure) -> Measure:
+        return mu.with_points(torch.where(HELD[:, None], 1e6, f(mu).points))
+
+    root = equilibrium(loud, start, held=HELD, rtol=1e-10).measure
+    again = equilibrium(loud, root.with_points(root.points.detach()), held=HELD, rtol=1e-6)
+    assert again.converged.all()
+    assert int(again.steps.max()) <= 2
+
+
 def test_what_is_small_is_so_for_the_atoms_that_move():
     """However many are held: they are at rest, and make nothing smaller."""
     n = 400
