@@ -22,7 +22,6 @@ from benchmarks.solver import (
 )
 from benchmarks.tasks import driver as tasks
 from benchmarks.training import (
-    baselines,
     completion,
     digits_seeds,
     finetune,
@@ -50,7 +49,6 @@ BENCHMARKS: dict[str, ModuleType] = {
     "attention": peers,
     "completion": completion,
     "finetune": finetune,
-    "baselines": baselines,
     "unlike": unlike,
     "unseen": unseen,
     "tasks": tasks,

@@ -39,7 +39,6 @@ SIZES = {
     "completion": "--root {mnist} --steps 2 --batch 8 --clouds 12",
     "finetune": "--sizes 12 --seeds 0 --steps 1 --test 6",
     "unlike": "--root {mnist} --clouds 4",
-    "baselines": "--epochs 1 --data mnist --root {mnist} --presets ddeq deep-sets dgcnn pointnet2",
     "unseen": "--sets size --seeds 0 1 --epochs 1 --records {out}/records.jsonl",
     "tasks": "--seeds 0 --steps 2 --clouds 12 4 6 --records {out}/tasks.jsonl",
     "gpu": "--device cpu --batch-size 2 --batches 1 --sizes 50 --slices 4 --repeats 1 "
@@ -217,12 +216,6 @@ def completion(figures: dict[str, Any], printed: str) -> None:
     drawn, normal = (figures["references"][n] for n in ("drawn from the truth", "standard normal"))
     assert 0 < drawn["energy_distance"] < normal["energy_distance"]
     assert figures["completed"]["DDEQ"]["solver_steps_mean"] > 0
-
-
-def baselines(figures: dict[str, Any], printed: str) -> None:
-    assert [run["preset"] for run in figures["runs"]][:2] == ["ddeq", "deep-sets"]
-    assert rows(printed) == 1 + 4
-    assert {run["clouds"] for run in figures["runs"]} == {TEST}
 
 
 def unseen(figures: dict[str, Any], printed: str) -> None:

@@ -1,8 +1,10 @@
 """Texts of users, where they are shown: none of them is markup, or a command, anywhere."""
 
+from collections.abc import Sequence
+
 from ddeq_data.errors import shown
 
-__all__ = ["in_code", "in_markdown", "in_picture", "shortened", "shown"]
+__all__ = ["in_code", "in_markdown", "in_picture", "names_in_markdown", "shortened", "shown"]
 
 
 def shortened(text: str, most: int = 40) -> str:
@@ -24,6 +26,12 @@ def in_picture(text: str, most: int = 24) -> str:
 def in_markdown(text: str) -> str:
     """A text within a paragraph of Markdown, where it is text and nothing else."""
     return "".join(f"\\{c}" if c in r"\`*{}[]()#+!|~$&<>" else c for c in shown(text))
+
+
+def names_in_markdown(names: Sequence[str], most: int = 12) -> str:
+    """The first names of a list within a paragraph of Markdown."""
+    told = ", ".join(in_markdown(shortened(name)) for name in names[:most])
+    return told + ", ..." * (len(names) > most)
 
 
 def in_code(text: str) -> str:

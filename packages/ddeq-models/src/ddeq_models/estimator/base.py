@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ddeq_data import PackedClouds, PointBatch
@@ -184,6 +185,19 @@ class Estimator(Parameters):
         for chosen in alike(packed.sizes.tolist(), _BATCH):
             batch = packed.gather(torch.tensor(chosen))
             yield chosen, batch.map(seen).to(place), (batch.weights > 0).sum(-1)
+
+    def _each(
+        self,
+        clouds: Any,
+        weights: Any,
+        answer: Callable[[PointBatch, torch.Tensor], NDArray[Any]],
+    ) -> NDArray[Any]:
+        """The answers ``(N, ...)`` to clouds in their order, from those to batches and sizes."""
+        rows: dict[int, NDArray[Any]] = {}
+        with torch.no_grad():
+            for chosen, batch, sizes in self._batches(clouds, weights):
+                rows |= dict(zip(chosen, answer(batch, sizes), strict=True))
+        return np.stack([rows[i] for i in range(len(rows))])
 
     def save(self, folder: str | Path) -> Path:
         """Write a model folder, which every command of ``ddeq`` takes too.

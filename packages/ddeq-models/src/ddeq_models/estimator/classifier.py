@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ddeq_data import PointBatch
 from ddeq_models.errors import UserError
 from ddeq_models.estimator.base import Estimator
 from ddeq_models.estimator.clouds import read_clouds
@@ -78,20 +79,20 @@ class DDEQClassifier(Estimator):
         Raises:
             UserError: They are no clouds, of another dimension, or nothing is fitted yet.
         """
-        rows: dict[int, NDArray[np.float64]] = {}
-        with torch.no_grad():
-            for chosen, batch, _ in self._batches(clouds, weights):
-                output: Output = self.model_(batch.points, batch.weights)
-                found = output.logits.double().cpu().softmax(-1).numpy()
-                if self.calibration_ is not None:
-                    found = self.calibration_.probabilities(output.logits).numpy()
-                if not np.isfinite(found).all():
-                    raise UserError(
-                        "the model gives a cloud no finite probabilities: it is very unlike those "
-                        "of the training"
-                    )
-                rows |= dict(zip(chosen, found, strict=True))
-        return np.stack([rows[i] for i in range(len(rows))])
+
+        def answer(batch: PointBatch, _: Tensor) -> NDArray[np.float64]:
+            output: Output = self.model_(batch.points, batch.weights)
+            found = output.logits.double().cpu().softmax(-1).numpy()
+            if self.calibration_ is not None:
+                found = self.calibration_.probabilities(output.logits).numpy()
+            if not np.isfinite(found).all():
+                raise UserError(
+                    "the model gives a cloud no finite probabilities: it is very unlike those of "
+                    "the training"
+                )
+            return found
+
+        return self._each(clouds, weights, answer)
 
     def unlike(self, clouds: Any, *, weights: Any = None) -> NDArray[np.bool_]:
         """Whether each cloud (N,) is unlike all that was seen in training.
@@ -115,14 +116,13 @@ class DDEQClassifier(Estimator):
                 "nothing is known of the clouds of this model's training; fit it again, or "
                 "ddeq calibrate its folder"
             )
-        rows: dict[int, bool] = {}
-        with torch.no_grad():
-            for chosen, batch, count in self._batches(clouds, weights):
-                _, found = answer_and_features(self.model_, batch.points, batch.weights)
-                outlines = outline(batch.points, batch.weights, count, len(known.place))
-                unlike = (known.unlike(found, outlines) > 1).any(1).tolist()
-                rows |= dict(zip(chosen, unlike, strict=True))
-        return np.array([rows[i] for i in range(len(rows))])
+
+        def answer(batch: PointBatch, sizes: Tensor) -> NDArray[np.bool_]:
+            _, found = answer_and_features(self.model_, batch.points, batch.weights)
+            outlines = outline(batch.points, batch.weights, sizes, len(known.place))
+            return (known.unlike(found, outlines) > 1).any(1).numpy()
+
+        return self._each(clouds, weights, answer)
 
     def predict(self, clouds: Any, *, weights: Any = None) -> Labels:
         """The most probable class of each cloud (N,); see `predict_proba`."""

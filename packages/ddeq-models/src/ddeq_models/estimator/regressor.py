@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ddeq_data import PointBatch
 from ddeq_models.errors import UserError
 from ddeq_models.estimator.base import Estimator
 from ddeq_models.estimator.clouds import Given, read_clouds
@@ -118,19 +119,19 @@ class DDEQRegressor(Estimator):
         Raises:
             UserError: They are no clouds, of another dimension, or nothing is fitted yet.
         """
-        rows: dict[int, NDArray[np.float64]] = {}
-        with torch.no_grad():
-            for chosen, batch, _ in self._batches(clouds, weights):
-                said = self.model_(batch.points, batch.weights).values.double().cpu().numpy()
-                if not np.isfinite(said).all():
-                    raise UserError(
-                        "the model says no finite number of a cloud: it is very unlike those of "
-                        "the training"
-                    )
-                rows |= dict(zip(chosen, said, strict=True))
+
+        def answer(batch: PointBatch, _: Tensor) -> NDArray[np.float64]:
+            said: Tensor = self.model_(batch.points, batch.weights).values
+            if not bool(said.isfinite().all()):
+                raise UserError(
+                    "the model says no finite number of a cloud: it is very unlike those of the "
+                    "training"
+                )
+            return said.double().cpu().numpy()
+
+        standard = self._each(clouds, weights, answer)
         task = self.config_.task
         assert isinstance(task, RegressionConfig)
-        standard = np.stack([rows[i] for i in range(len(rows))])
         numbers: NDArray[np.float64] = standard * np.array(task.unit) + np.array(task.centre)
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers
 

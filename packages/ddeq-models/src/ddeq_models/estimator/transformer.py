@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ddeq_data import PointBatch
 from ddeq_models.estimator.base import Estimator
 from ddeq_models.estimator.classifier import DDEQClassifier
 from ddeq_models.estimator.folder import Kept
@@ -58,12 +59,12 @@ class DDEQTransformer(Estimator):
         """
         self._check_fitted()
         check_features(self.model_, self.config_.model.kind)
-        rows: dict[int, NDArray[np.float32]] = {}
-        with torch.no_grad():
-            for chosen, batch, _ in self._batches(clouds, weights):
-                _, features = answer_and_features(self.model_, batch.points, batch.weights)
-                rows |= dict(zip(chosen, features.float().cpu().numpy(), strict=True))
-        return np.stack([rows[i] for i in range(len(rows))])
+
+        def answer(batch: PointBatch, _: Tensor) -> NDArray[np.float32]:
+            _, features = answer_and_features(self.model_, batch.points, batch.weights)
+            return features.float().cpu().numpy()
+
+        return self._each(clouds, weights, answer)
 
     def fit_transform(
         self, clouds: Any, y: Any = None, sample_weight: Any = None, *, weights: Any = None

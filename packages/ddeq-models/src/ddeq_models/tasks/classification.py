@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddeq_data import CloudDataset, PointBatch, Transform
-from ddeq_models._internal.text import in_markdown, shortened
+from ddeq_models._internal.text import names_in_markdown
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
 from ddeq_models.registry import register_task
@@ -181,13 +181,10 @@ class Classification(Task):
     def card(self) -> Card:
         """See `Task.card`."""
         classes = self.config.classes
-        named = ", ".join(in_markdown(shortened(name)) for name in classes[:12])
         return Card(
             "point-cloud-classification",
             "Point cloud classification",
-            f"It gives each cloud one of {len(classes)} classes: {named}"
-            + (", ..." if len(classes) > 12 else "")
-            + ".",
+            f"It gives each cloud one of {len(classes)} classes: {names_in_markdown(classes)}.",
             {"accuracy": "Accuracy", "mean_class_accuracy": "Mean class accuracy"},
         )
 

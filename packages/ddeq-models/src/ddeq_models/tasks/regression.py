@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ddeq_data import CloudDataset, PointBatch, Transform
 from ddeq_data.datasets import TargetKind
-from ddeq_models._internal.text import in_markdown, shortened
+from ddeq_models._internal.text import names_in_markdown
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import Numbers
 from ddeq_models.registry import register_task
@@ -242,13 +242,11 @@ class Regression(Task):
     def card(self) -> Card:
         """See `Task.card`."""
         names = self.config.classes
-        named = ", ".join(in_markdown(shortened(name)) for name in names[:12])
         return Card(
             "point-cloud-regression",
             "Point cloud regression",
-            f"It says of each cloud {len(names)} number{'s' * (len(names) > 1)}: {named}"
-            + (", ..." if len(names) > 12 else "")
-            + ".",
+            f"It says of each cloud {len(names)} number{'s' * (len(names) > 1)}: "
+            f"{names_in_markdown(names)}.",
             {"r2": "R2", "mae": "Mean absolute error", "rmse": "Root mean squared error"},
             "Errors are in the units of the targets; of several targets the figures are means.",
         )

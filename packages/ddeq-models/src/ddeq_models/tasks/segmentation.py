@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ddeq_data import CloudDataset, PointBatch
 from ddeq_data.datasets import TargetKind
-from ddeq_models._internal.text import in_markdown, shortened
+from ddeq_models._internal.text import names_in_markdown
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
 from ddeq_models.registry import register_task
@@ -183,13 +183,11 @@ class Segmentation(Task):
     def card(self) -> Card:
         """See `Task.card`."""
         names = self.config.classes
-        named = ", ".join(in_markdown(shortened(name)) for name in names[:12])
         return Card(
             "point-cloud-segmentation",
             "Point cloud segmentation",
-            f"It gives each point of a cloud one of {len(names)} labels: {named}"
-            + (", ..." if len(names) > 12 else "")
-            + ".",
+            f"It gives each point of a cloud one of {len(names)} labels: "
+            f"{names_in_markdown(names)}.",
             {
                 "miou": "Mean intersection over union",
                 "cloud_miou": "The same, a mean over clouds",
