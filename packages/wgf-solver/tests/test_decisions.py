@@ -96,6 +96,23 @@ def test_anderson_pauses_when_it_stalls_resumes_and_waits_twice_as_long():
     assert work[1] >= 1.6 * work[0]
 
 
+def test_anderson_steps_alike_where_the_host_must_not_look(monkeypatch):
+    # Measures that stall at different times: one always, one after progress, one never.
+    always = torch.stack(stalls(60))
+    falling = always * 0.7 ** torch.arange(60.0, dtype=F64).clamp(max=17)[:, None, None]
+    never = always * 0.7 ** torch.arange(60.0, dtype=F64)[:, None, None]
+    velocities = list(torch.stack([always, falling, never], 1))
+    integrator = Anderson(memory=3, patience=5, growth=1e9)
+    looked = feed(integrator, velocities)
+    for i, alone in enumerate((always, falling, never)):
+        for step, own in zip(looked, feed(integrator, list(alone)), strict=True):
+            torch.testing.assert_close(step[i], own, rtol=1e-9, atol=1e-12)
+    for module in ("integrators.anderson", "norms"):
+        monkeypatch.setattr(f"wgf_solver.{module}.may_look", lambda tensor: False)
+    for step, other in zip(looked, feed(integrator, velocities), strict=True):
+        assert torch.equal(step, other)
+
+
 def test_lbfgs_never_goes_uphill():
     # One pair with the wrong sign, as rounding may leave it. By the two-loop recursion with s = u,
     # y = −u, ρ = −1 and ⟨u, u⟩ = ½, B u = (½ − ½ − ¼) u.

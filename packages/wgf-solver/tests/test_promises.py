@@ -319,3 +319,27 @@ def test_the_field_chooses_the_integrator():
     torch.testing.assert_close(path[1], torch.full((3, 2), 0.25).double())
     path = equilibrium(f, start, velocity=Shifted(), **options).trajectory
     torch.testing.assert_close(path[1], torch.full((3, 2), 1.0).double())  # Anderson's first
+
+
+class _Infinite:
+    """A field that knows neither its velocity nor what that is small beside."""
+
+    descends = False
+
+    def __init__(self, scale: float, rounding: float) -> None:
+        self.scale, self.rounding = scale, rounding
+
+    def __call__(self, f, mu: Measure) -> Evaluation:
+        velocity = torch.full_like(mu.points, torch.inf)
+        one = mu.points.new_ones(())
+        return Evaluation(velocity, self.scale * one, self.rounding * one, image=f(mu))
+
+
+@pytest.mark.parametrize(("scale", "rounding"), [(torch.inf, 0.0), (1.0, torch.inf)])
+def test_an_infinite_velocity_is_small_beside_nothing(scale, rounding):
+    mu = Measure(torch.randn(4, 2))
+    solution = equilibrium(
+        lambda m: m, mu, velocity=_Infinite(scale, rounding), integrator=Euler(),
+        on_failure="ignore",
+    )  # fmt: skip
+    assert not solution.converged

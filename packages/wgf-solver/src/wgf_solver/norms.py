@@ -62,7 +62,8 @@ def where_measure(chosen: Tensor, rows: Tensor, others: Tensor) -> Tensor:
     no memory if all measures or none are chosen.
     """
     if may_look(chosen):
-        count = int(torch.count_nonzero(chosen))
+        single = chosen.numel() == 1
+        count = int(chosen if single else torch.count_nonzero(chosen))
         if count == 0:
             return others
         if count == chosen.numel():
@@ -73,6 +74,14 @@ def where_measure(chosen: Tensor, rows: Tensor, others: Tensor) -> Tensor:
 def may_look(tensor: Tensor) -> bool:
     """Whether reading values stops nothing: on the CPU, and not on a device that works ahead."""
     return tensor.device.type == "cpu" and has_values(tensor)
+
+
+def known_none(chosen: Tensor) -> bool:
+    """Whether it is known, with no wait for a device, that none of the measures is chosen."""
+    if not may_look(chosen):
+        return False
+    # Of a single one without a reduction, which costs ten times as much as the look itself.
+    return not bool(chosen if chosen.numel() == 1 else chosen.any())
 
 
 def has_values(tensor: Tensor) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.adjoints.base import Adjoint
-from wgf_solver.driving.iteration import NONFINITE, RUNNING, Iteration
+from wgf_solver.driving.iteration import NONFINITE, Iteration
 from wgf_solver.driving.options import OnFailure, Options
 from wgf_solver.driving.probe import PROBE_STEPS, descend_from
 from wgf_solver.flow import Flow
@@ -157,9 +157,9 @@ def _run(iteration: Iteration, options: Options, first: int = 0) -> None:
         look = iteration.k % every == 0 and has_values(iteration.status)
         if bar is not None and look:
             bar.update(every)
-            running = int((iteration.status == RUNNING).sum())
+            running = int(iteration.running.sum())
             bar.set_postfix(running=running, residual=f"{float(iteration.residual.max()):.1e}")
-        if look and not bool((iteration.status == RUNNING).any()):
+        if look and iteration.over():
             break
         if iteration.k < last:
             iteration.step()

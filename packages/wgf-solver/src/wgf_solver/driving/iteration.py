@@ -16,7 +16,7 @@ from wgf_solver.evaluation import Evaluation, image_beside
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import may_look, where_measure
+from wgf_solver.norms import known_none, where_measure
 from wgf_solver.solution import Solution, Status
 from wgf_solver.velocities.base import image_of
 from wgf_solver.watch import depends_beyond, holds_a_parameter, refuse_tangents
@@ -54,9 +54,8 @@ class Iteration:
         batch, points = self.mu.batch_shape, self.mu.points
         alive = self.mu.mask.any(-1)
         infinite = points.new_full(batch, torch.inf)
-        self.status = torch.where(alive, RUNNING, EMPTY)
         broken = ~self.mu.weights.isfinite().all(-1)
-        self.status = torch.where(broken, NONFINITE, self.status)
+        self._decide(torch.where(broken, NONFINITE, torch.where(alive, RUNNING, EMPTY)))
         self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
         self.best_points = points
         self._best_size = torch.where(alive | broken, infinite, 0)
@@ -87,7 +86,8 @@ class Iteration:
             self.first_discrepancy = evaluation.discrepancy
         self.k += 1
         yardstick = self._measured(evaluation, size)
-        running = self.status == RUNNING
+        self.steps = self.steps + self.running
+        self._wanted.append(self._some)
         if perturbed is None:
             rounding = evaluation.rounding
             if self._place is not None:
@@ -95,20 +95,17 @@ class Iteration:
             small = (size <= yardstick.tolerance) | (
                 (size <= rounding) & (rounding <= yardstick.rounding)
             )
-            resolved = self._far <= yardstick.reach
-            # An infinite velocity is not small, even beside an infinite scale.
-            good = small & resolved & (size < torch.inf)
+            resolved = self.running & (self._far <= yardstick.reach)
+            good = resolved & small
             # Not the relative size: of a solve that diverges, the start is the best.
             merit = evaluation.discrepancy if self.flow.descends else size
-            record = running & resolved & (good | (merit < self._best_merit))
+            record = good | (resolved & (merit < self._best_merit))
             self.best_points = where_measure(record, self.mu.points, self.best_points)
             self._best_size = torch.where(record, size, self._best_size)
             self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
             self._best_merit = torch.where(record, merit, self._best_merit)
-            self.status = self.status.masked_fill(running & good, CONVERGED)
-        self.steps = self.steps + running
+            self._end(good, CONVERGED)
         self._evaluation = evaluation
-        self._wanted.append(running.any())
         if self.history is not None:
             self.history.append(self.mu.points)
         if self.energies is not None:
@@ -123,21 +120,19 @@ class Iteration:
             self.state, self.mu, self._evaluation, self.flow.descends
         )
         proposal = self.flow.placed(proposal)
-        running = self.status == RUNNING
         far = frobenius(proposal)
-        leaps, moves = running & ~(far <= self.yardstick.reach), running
-        if not (may_look(leaps) and not bool(leaps.any())):
+        # So that NaN is far.
+        leaps = self.running & ~(far <= self.yardstick.reach)
+        if not known_none(leaps):
             # To where floating point does not resolve the problem no step leads but a plain one.
             step = self.plain_step(self._clock)[..., None, None]
             plain = self.mu.points + step * self._evaluation.velocity
             proposal = where_measure(leaps & (far < torch.inf), plain, proposal)
             far = frobenius(proposal)
             # Points whose squares overflow have no distances: kernels of them are 0, not small.
-            finite = far < torch.inf
-            self.status = self.status.masked_fill(running & ~finite, NONFINITE)
-            moves = running & finite
-        points = where_measure(moves, proposal, self.mu.points)
-        self._far = torch.where(moves, far, self._far)
+            self._end(self.running & ~(far < torch.inf), NONFINITE)
+        points = where_measure(self.running, proposal, self.mu.points)
+        self._far = torch.where(self.running, far, self._far)
         self.mu = self.mu.with_points(points)
         self._times.append(self._times[-1] + self.integrator.step_size(self._clock))
         self._clock += 1
@@ -149,6 +144,21 @@ class Iteration:
             step: Tensor = own(self.state)
             return step
         return self.discrepancy.new_full((), self.integrator.step_size(k))
+
+    def _decide(self, status: Tensor) -> None:
+        """Set the statuses, and what is read off them at each step."""
+        self.status = status
+        self.running = status == RUNNING
+        self._some = self.running.any()
+
+    def _end(self, chosen: Tensor, status: int) -> None:
+        """Give the chosen measures a status; on the CPU nothing is computed where there are none."""
+        if not known_none(chosen):
+            self._decide(self.status.masked_fill(chosen, status))
+
+    def over(self) -> bool:
+        """Whether no measure runs any more; waits for the device."""
+        return not bool(self._some)
 
     @property
     def yardstick(self) -> Yardstick:
@@ -181,8 +191,7 @@ class Iteration:
     def refuse_overflow(self) -> None:
         """Take back the verdict on measures so far out that no distance of theirs is finite."""
         lost = ~(torch.linalg.vector_norm(self.best_points, dim=(-2, -1)) < torch.inf)
-        lost = lost & (self.status == CONVERGED)
-        self.status = self.status.masked_fill(lost, NONFINITE)
+        self._end(lost & (self.status == CONVERGED), NONFINITE)
 
     def in_doubt(self) -> Tensor:
         """``(...)`` bool: converged, with more discrepancy than the tolerance explains.
@@ -203,7 +212,7 @@ class Iteration:
         wanted = torch.stack(self._wanted)
         self.k = int(wanted.sum())
         last = int(wanted.nonzero().max())
-        self.status = torch.where(chosen, RUNNING, self.status)
+        self._decide(torch.where(chosen, RUNNING, self.status))
         rows = chosen[..., None, None]
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
         self._far = frobenius(self.mu.points)
@@ -216,12 +225,11 @@ class Iteration:
         """End measures that have used up their budget."""
         if self.k < max_steps:  # no measure has made more evaluations than were made
             return
-        spent = (self.status == RUNNING) & (self.steps >= max_steps)
-        self.status = self.status.masked_fill(spent, MAX_STEPS)
+        self._end(self.running & (self.steps >= max_steps), MAX_STEPS)
 
     def call_stationary(self, saddles: Tensor) -> None:
         """Give up on these measures, which rest at a saddle still."""
-        self.status = torch.where(saddles, STATIONARY, self.status)
+        self._end(saddles, STATIONARY)
 
     def solution(self) -> Solution:
         """What was reached; whoever still runs has used up the budget."""

@@ -42,8 +42,8 @@ class Yardstick:
 
     Attributes:
         reference: ``R``.
-        tolerance: ``T``.
-        rounding: the largest ``ρ`` below which a velocity may count as 0.
+        tolerance: ``T``; finite.
+        rounding: the largest ``ρ`` below which a velocity may count as 0; finite.
         reach: the largest ``‖Z‖`` (Frobenius) at which the problem is resolved; finite.
     """
 
@@ -73,7 +73,8 @@ def yardstick_at(
     """
     eps = torch.finfo(size.dtype).eps
     reference = torch.fmax(size, evaluation.scale)
-    tolerance = torch.clamp(rtol * reference, min=atol)
+    largest = torch.finfo(size.dtype).max  # an infinite velocity is not small beside anything
+    tolerance = torch.clamp(rtol * reference, atol, largest)
     length, ahead = extent(mu, image_beside(evaluation, mu)) / max(mu.dim, 1) ** 0.5, step * size
     if evaluation.image is None:  # the flow of a functional: there is no map that shows the way
         length = torch.fmax(length, ahead)
@@ -83,8 +84,9 @@ def yardstick_at(
     # Of the field's word for its rounding so much is believed, however much it says.
     part = 4 * eps * there / torch.where((length > 0) & (atoms > 0), length * atoms, torch.inf)
     rounding = torch.fmax(tolerance, torch.clamp(2 * part, min=eps**0.5) * reference)
+    rounding = rounding.clamp(max=largest)
     reach = max(eps**0.5, rtol) / (4 * eps) * length * atoms
-    reach = torch.fmax(reach, 2 * there).clamp(max=torch.finfo(reach.dtype).max)
+    reach = torch.fmax(reach, 2 * there).clamp(max=largest)
     return Yardstick(reference, tolerance, rounding, reach)
 
 

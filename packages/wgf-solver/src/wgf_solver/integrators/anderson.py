@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wgf_solver.evaluation import Evaluation, size_of
 from wgf_solver.measure import Measure
-from wgf_solver.norms import has_values, may_look, where_measure
+from wgf_solver.norms import has_values, known_none, may_look, where_measure
 
 # By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
 # the steps to the root of a frozen field with D > 0, 1e-2 lets some solves drift to spurious roots.
@@ -25,8 +25,9 @@ class _History:
     count is 0, and so is its ``γ``.
     """
 
-    du: Tensor  # (..., m, N)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
-    dv: Tensor  # (..., m + 1, N)  ΔV = v_{k} − v_{k−1}; the last row is v_k
+    du: Tensor  # (..., m, n, d)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
+    dv: Tensor  # (..., m + 1, n, d)  ΔV = v_{k} − v_{k−1}; the last row is v_k
+    last: Tensor  # (..., n, d)  that row
     gram: Tensor  # (..., m, m)  ⟨dv_i, dv_j⟩
     accelerated: Tensor  # (...) bool: whether the last step used them
     warm: Tensor  # (...) bool: whether the solve started near a root
@@ -34,6 +35,10 @@ class _History:
     since: Tensor  # (...) int: the step of the last progress
     patience: Tensor  # (...) int: how many steps to wait for it
     resume: Tensor  # (...) int: the step at which a pause ends
+    # What the host knows of all measures, without a look at each step: the first that may be called
+    # stalled, and the last of any pause; 0 and infinite where it must not look.
+    soonest: float
+    pausing: float
     k: int = 0
     points: Tensor | None = None  # (..., n, d)  where the last accepted step started
     plain: Tensor | None = None  # (..., n, d)  where the plain step from there leads
@@ -107,11 +112,13 @@ class Anderson:
 
     def start(self, mu: Measure) -> _History:
         """An empty history."""
-        batch, size = mu.batch_shape, mu.points.shape[-2] * mu.dim
+        batch, rows = mu.batch_shape, mu.points.shape[-2:]
         zeros, empty = mu.points.new_zeros, mu.points.new_empty
+        dv = empty(*batch, self.memory + 1, *rows)
         return _History(
-            du=empty(*batch, self.memory, size),
-            dv=empty(*batch, self.memory + 1, size),
+            du=empty(*batch, self.memory, *rows),
+            dv=dv,
+            last=dv.select(-3, -1),
             gram=zeros(*batch, self.memory, self.memory),
             accelerated=zeros(batch, dtype=torch.bool),
             warm=zeros(batch, dtype=torch.bool),
@@ -119,6 +126,8 @@ class Anderson:
             since=zeros(batch, dtype=torch.int64),
             patience=zeros(batch, dtype=torch.int64) + self.patience,
             resume=zeros(batch, dtype=torch.int64),
+            soonest=self.patience if may_look(mu.points) else 0,
+            pausing=0 if may_look(mu.points) else math.inf,
         )
 
     def propose(
@@ -138,12 +147,11 @@ class Anderson:
                 rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit.abs()
                 limit = state.merit + _RISE * state.merit.abs() + rounding
             rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
-            if may_look(rejected) and not bool(rejected.any()):
+            if known_none(rejected):
                 rejected = None
             else:
-                last = state.dv[..., -1, :].view(points.shape)
                 points = where_measure(rejected, state.points, points)
-                velocity = where_measure(rejected, last, velocity)
+                velocity = where_measure(rejected, state.last, velocity)
                 merit = torch.where(rejected, state.merit, merit)
         plain = torch.add(points, velocity, alpha=self.step)
         self._remember(state, plain, velocity, rejected)
@@ -153,36 +161,47 @@ class Anderson:
         self._pause_if_stalled(state, residual)
         if state.k == 1:
             return plain
-        use = state.resume <= state.k
+        gamma, failed = self._coefficients(state, mu)
+        size = torch.linalg.vector_norm(gamma, ord=torch.inf, dim=-1)
+        use = size < torch.inf  # so that NaN is not used
+        if not known_none(failed):
+            use = use & (failed == 0)
+        if state.k <= state.pausing:
+            use = use & (state.resume <= state.k)
         if descends and state.first_merit is not None:
             use = use & (state.warm | (merit <= self.basin * state.first_merit))
-        gamma = self._coefficients(state, mu)
-        size = torch.linalg.vector_norm(gamma, ord=torch.inf, dim=-1)
-        use = use & (size < torch.inf)  # so that NaN is not used
-        gamma = gamma.masked_fill(~use[..., None], 0)
+        if not known_none(~use):
+            gamma = torch.where(use[..., None], gamma, 0)
         state.accelerated = use & (size > 0)
         return _minus_combination(plain, gamma, state.du)
 
     def _pause_if_stalled(self, state: _History, residual: Tensor) -> None:
         """Note progress, begin a pause where there was none for long, and end it in time."""
         k = state.k
-        fresh = (residual < 0.8 * state.best) | (state.resume == k)
+        fresh = residual < 0.8 * state.best
+        if k <= state.pausing:
+            fresh = fresh | (state.resume == k)
         state.best = torch.where(fresh, residual, state.best)
-        state.since = state.since.masked_fill(fresh | (state.resume > k), k)
-        stalled = state.since + state.patience <= k
-        if may_look(stalled) and not bool(stalled.any()):
+        state.since = state.since.masked_fill(fresh, k)
+        if k < state.soonest:
             return
-        state.resume = torch.where(stalled, state.patience + k, state.resume)
-        state.since = state.since.masked_fill(stalled, k)
-        state.patience = torch.where(stalled, 2 * state.patience, state.patience)
-        self._drop(state, stalled)
+        ends = state.since + state.patience
+        stalled = ends <= k
+        if not known_none(stalled):
+            state.resume = torch.where(stalled, state.patience + k, state.resume)
+            state.patience = torch.where(stalled, 2 * state.patience, state.patience)
+            state.since = state.since.masked_fill(stalled, k)
+            ends = state.since + state.patience
+            self._drop(state, stalled)
+        if may_look(ends) and ends.numel():
+            state.soonest, state.pausing = float(ends.min()), float(state.resume.max())
 
     def _drop(self, state: _History, chosen: Tensor) -> None:
         """Forget the history of the chosen measures."""
-        if may_look(chosen) and not bool(chosen.any()):
+        if known_none(chosen):
             return
         filled = min(state.k, self.memory)
-        for columns in (state.du, state.dv, state.gram):
+        for columns in (state.du.flatten(-2), state.dv.flatten(-2), state.gram):
             columns[..., :filled, :].masked_fill_(chosen[..., None, None], 0)
 
     def _remember(
@@ -193,24 +212,28 @@ class Anderson:
         ``ΔZ + τ ΔV`` is the difference of the plain steps. Where the step was rejected both
         differences are 0, and what went before is dropped.
         """
-        last = state.dv[..., -1, :].view(plain.shape)
         if state.plain is not None:
             j = (state.k - 1) % self.memory
-            du, dv = (rows[..., j, :].view(plain.shape) for rows in (state.du, state.dv))
+            du, dv = state.du.select(-3, j), state.dv.select(-3, j)
             if has_values(velocity):
-                torch.sub(velocity, last, out=dv)
+                torch.sub(velocity, state.last, out=dv)
                 torch.sub(plain, state.plain, out=du)
             else:  # an exported program may run where gradients are on, and `out=` has none
-                dv.copy_(velocity - last)
+                dv.copy_(velocity - state.last)
                 du.copy_(plain - state.plain)
         if rejected is not None:
             self._drop(state, rejected)
-        last.copy_(velocity)
+        state.last.copy_(velocity)
 
-    def _coefficients(self, state: _History, mu: Measure) -> Tensor:
+    def _coefficients(self, state: _History, mu: Measure) -> tuple[Tensor, Tensor]:
         """``γ (..., k)`` of the ``k`` filled columns, 0 for one that does not count.
 
-        NaN where the system is not solvable.
+        They solve ``(G + ε diag G) γ = ⟨ΔV, v⟩`` with ``G = ⟨ΔV, ΔV⟩``. Nothing is scaled first:
+        the error of Cholesky's factors is as if the diagonal were 1 (van der Sluis 1969; Higham
+        2002, theorem 10.6), be the columns as different in size as they are near a root.
+
+        Returns:
+            ``γ``, and ``(...)`` int, not 0 where there is none.
         """
         ridge = self.ridge
         if ridge is None:
@@ -219,32 +242,30 @@ class Anderson:
         # rows times a matrix: with one column, CPU's batched product is ten times slower.
         j = (state.k - 2) % self.memory
         filled = min(state.k - 1, self.memory)
-        dv = state.dv[..., :filled, :]
-        rows = state.dv[..., j :: self.memory - j, :]  # (..., 2, N): row j and the last
+        every = state.dv.flatten(-2)
+        rows = every[..., j :: self.memory - j, :]  # (..., 2, N): row j and the last
         if not mu.full:  # a common factor of all inner products does not matter to γ
             rows = rows * mu.weights[..., None].expand_as(mu.points).flatten(-2)[..., None, :]
-        products = rows @ dv.mT  # (..., 2, filled)
-        gram = state.gram[..., :filled, :filled]
-        gram[..., j, :] = products[..., 0, :]
-        gram[..., :, j] = products[..., 0, :]
-
-        # ‖ΔV_j‖; its least value has a square that is not 0.
-        norms = torch.diagonal(gram, dim1=-2, dim2=-1).sqrt()
-        norms = norms.clamp_min(torch.finfo(norms.dtype).tiny ** 0.5)
-        # Columns of norm 1: the ridge means the same for each, and the system is equilibrated.
-        gram = gram / (norms[..., :, None] * norms[..., None, :])
-        torch.diagonal(gram, dim1=-2, dim2=-1).add_(ridge)
-        # Positive definite by the ridge; where rounding or NaN has the last word, γ is NaN.
+        products = rows @ every.narrow(-2, 0, filled).mT  # (..., 2, filled)
+        newest, right = products.unbind(-2)
+        gram = state.gram.narrow(-1, 0, filled)
+        gram.select(-2, j).copy_(newest)
+        gram = gram.narrow(-2, 0, filled)
+        gram.select(-1, j).copy_(newest)
+        gram = gram.clone()
+        # A column that does not count has 0 here; the least normal number makes its γ 0, not NaN.
+        diagonal = gram.diagonal(dim1=-2, dim2=-1)
+        diagonal.mul_(1 + ridge).add_(torch.finfo(gram.dtype).tiny)
         factor, failed = torch.linalg.cholesky_ex(gram)
-        right = (products[..., 1, :] / norms)[..., None]
-        gamma = torch.cholesky_solve(right, factor)[..., 0] / norms
-        return gamma.masked_fill((failed != 0)[..., None], torch.nan)
+        # As two triangular solves: `cholesky_solve` takes half as long again.
+        half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
+        return torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0], failed
 
 
 def _minus_combination(plain: Tensor, gamma: Tensor, du: Tensor) -> Tensor:
     """``plain (..., n, d)`` without ``Σ_j γ_j du_j``, ``γ (..., k)`` on the first ``k`` columns."""
-    batch, count, size = math.prod(plain.shape[:-2]), gamma.shape[-1], du.shape[-1]
-    columns = du[..., :count, :].reshape(batch, count, size)
+    batch, count, size = math.prod(plain.shape[:-2]), gamma.shape[-1], math.prod(plain.shape[-2:])
+    columns = du.narrow(-3, 0, count).reshape(batch, count, size)
     # `contiguous`: of a column of a solution, the CPU's batched product is ten times slower.
     coefficients = gamma.contiguous().view(batch, 1, count)
     result = torch.baddbmm(plain.reshape(batch, 1, size), coefficients, columns, alpha=-1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from wgf_solver.evaluation import Evaluation
 from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.measure import Measure
-from wgf_solver.norms import may_look, weighted_rms
+from wgf_solver.norms import may_look
 from wgf_solver.velocities.base import Map, image_of
 
 
@@ -73,8 +73,12 @@ class Residual:
         if not mu.full:
             velocity = torch.where(mu.mask[..., None], velocity, 0)
         with torch.no_grad():
-            size = weighted_rms(velocity, mu.weights, mu.full)
-            discrepancy = size.square() * (0.5 * mu.dim)
+            if mu.full:
+                norm = torch.linalg.vector_norm(velocity, dim=(-2, -1))
+                discrepancy = norm.square() * (0.5 / max(mu.points.shape[-2], 1))
+            else:
+                rows = torch.linalg.vector_norm(velocity, dim=-1)
+                discrepancy = 0.5 * (rows.square() * mu.weights).sum(-1)
         return Evaluation(velocity, discrepancy=discrepancy, image=image)
 
 
