@@ -48,6 +48,10 @@ def test_from_a_trial_to_a_table(
     with pytest.raises(SystemExit, match="is not frozen"):
         command.main(["run", "digits/deep-sets", *places])
     command.main(["try", "digits/deep-sets", *places, "--", *TINY])
+    # A trial of other words has a folder of its own, though none was finished when it began.
+    other = running.trial_folder(one, [*TINY, "--seed", "1"], tmp_path / "runs")
+    assert not other.exists()
+    assert running.trial_folder(one, TINY, tmp_path / "runs").exists()
     (trial,) = one.trials()
     assert trial["words"] == TINY
     assert trial["validation_accuracy"] > 0

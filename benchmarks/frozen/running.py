@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,6 @@ def attempt(entry: Entry, words: Sequence[str], *, root: str | None, runs: Path 
     config = assembled(words)
     data = replace(config.data, root=root)
     train_set, validation_set = open_split(data, "train"), open_split(data, "validation")
-    number = len(entry.trials())
     run = train(
         config.model,
         replace(framed(data, train_set), name="arrays", root=None),
@@ -45,13 +45,19 @@ def attempt(entry: Entry, words: Sequence[str], *, root: str | None, runs: Path 
         sets=(train_set, validation_set, validation_set),
         task=config.task,
         preset=config.preset,
-        out=runs / entry.task / entry.name / f"trial-{number}",
+        out=trial_folder(entry, words, runs),
         resume=True,
     )
     result = run.result()
     seen = {k: v for k, v in result.items() if k.startswith("validation_")}
     kept = ("parameters", "seconds", "seed", "epoch", "versions")
     entry.tried({"words": list(words), **{name: result[name] for name in kept}, **seen})
+
+
+def trial_folder(entry: Entry, words: Sequence[str], runs: Path = RUNS) -> Path:
+    """Where a trial of these words is: others may run beside it, and it is found when resumed."""
+    digest = blake2b("\0".join(words).encode(), digest_size=6).hexdigest()
+    return runs / entry.task / entry.name / f"trial-{digest}"
 
 
 def run_seed(
