@@ -74,6 +74,16 @@ def test_a_token_knows_what_lies_about_it():
     assert not torch.allclose(one.rows, other.rows)
 
 
+def test_the_residual_maps_are_where_the_configuration_says():
+    stages = {"tokens": (4, 2), "widths": (8, 8, 8)}
+    (first, second) = encoder(**stages, residual_maps=(1, 3)).stages
+    for stage in (first, second):
+        assert (len(stage.before), len(stage.after)) == (1, 3)
+    model = DDEQ(replace(PRESETS["ddeq"], **stages, residual_maps=(2, 0)))
+    for stage in model.cell.points.stages:
+        assert (len(stage.before), len(stage.after)) == (2, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -81,6 +91,7 @@ def test_a_token_knows_what_lies_about_it():
         ({"widths": (4,)}, "widths must hold one more than tokens"),
         ({"tokens": (4,), "widths": (4, 4), "encoder": "attention"}, "tokens need the encoder"),
         ({"tokens": (0,), "widths": (4, 4)}, "tokens must be at least 1"),
+        ({"residual_maps": (-1, 2)}, "residual_maps must be at least 0"),
     ],
 )
 def test_tokens_that_do_not_go_together(change, message):

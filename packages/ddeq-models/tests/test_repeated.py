@@ -7,6 +7,7 @@ import torch
 
 from ddeq_models.models.classifier import DDEQ, DDEQConfig
 from ddeq_models.models.repeated import Repeated, RepeatedConfig, repeated
+from ddeq_models.recipes import recipe_for
 from ddeq_models.registry import PRESETS
 
 SMALL = replace(
@@ -39,6 +40,13 @@ def test_the_preset_has_the_parameters_of_the_default() -> None:
         for model in (DDEQ(PRESETS["ddeq"]), Repeated(config))
     ]
     assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist", "modelnet40", "folder"])
+def test_the_control_is_as_large_and_as_well_trained_as_what_it_controls(data: str) -> None:
+    ours, control = recipe_for(data, "ddeq"), recipe_for(data, "ddeq-repeated")
+    assert control == replace(ours, model=repeated(ours.model, 4))
+    assert PRESETS["pointnet"].sized_like(ours.model) is None
 
 
 @pytest.mark.parametrize("k", [1, 3])

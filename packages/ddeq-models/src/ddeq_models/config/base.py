@@ -55,6 +55,14 @@ class ModelConfig:
         known = {field.name for field in fields(self)}
         return replace(self, **{name: n for name, n in decided.items() if name in known})
 
+    def sized_like(self, other: ModelConfig) -> ModelConfig | None:
+        """This model in the size of another, as a control of that is; None: it has its own sizes.
+
+        Args:
+            other: What a recipe trains on the data.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class TaskConfig:

@@ -23,7 +23,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("heads", "coarse", "side", "neighbours", "rate"), (1, 16_384)),
     **dict.fromkeys(("encoder_blocks", "self_blocks", "cross_blocks", "layers"), (0, 256)),
     "octaves": (0, 64),
-    "scales": (0, 16),
+    **dict.fromkeys(("scales", "residual_maps"), (0, 16)),
     **dict.fromkeys(("coordinates", "rows"), (0, 2**20)),
     "tokens": (1, 2**20),
     "memory": (1, 1000),

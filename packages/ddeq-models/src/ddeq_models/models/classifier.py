@@ -40,6 +40,7 @@ class CloudEquilibriumConfig(EquilibriumConfig):
             the last; none: to the points.
         widths: of the points' features before the first stage, and of the tokens after each.
         neighbours: in the group that a token is pooled from.
+        residual_maps: how many there are on the members of such a group, and on the token.
         rows: largest number of points that are encoded, 0 for all.
         hiding: probability that the set's common frame is hidden from a cloud in training.
         summary_dropout: of the description, the summary and the readout, in training.
@@ -58,6 +59,7 @@ class CloudEquilibriumConfig(EquilibriumConfig):
     tokens: tuple[int, ...] = ()
     widths: tuple[int, ...] = ()
     neighbours: int = 24
+    residual_maps: tuple[int, int] = (0, 2)
     rows: int = 0
     hiding: float = 0.3
     summary_dropout: float = 0.1
@@ -276,6 +278,7 @@ def _encoder(config: CloudEquilibriumConfig) -> PointEncoder | None:
         tokens=config.tokens,
         widths=config.widths,
         neighbours=config.neighbours,
+        residual_maps=config.residual_maps,
         rows=config.rows,
     )
 

@@ -71,6 +71,7 @@ class PointEncoder(nn.Module):
         widths: Of the points' features before the first stage, and of the tokens after each: one
             more than `tokens`. Empty without tokens.
         neighbours: In the group that a token is pooled from.
+        residual_maps: How many on the members of such a group, which are many, and on the token.
         rows: Largest number of points that have features, 0 for all. Of a larger cloud as many are
             drawn in training; in evaluation they are chosen by a hash of their values, evenly,
             whatever their order. The description is always that of all points.
@@ -96,6 +97,7 @@ class PointEncoder(nn.Module):
         tokens: Sequence[int] = (),
         widths: Sequence[int] = (),
         neighbours: int = 24,
+        residual_maps: tuple[int, int] = (0, 2),
         rows: int = 0,
     ) -> None:
         super().__init__()
@@ -108,7 +110,15 @@ class PointEncoder(nn.Module):
         features += 0 if self.local is None else self.local.out_dim
         self.lift = _Lift((features, *lifted))
         self.stages = nn.ModuleList(
-            LocalPool(before, self.coordinates, count, neighbours, out_dim=after)
+            LocalPool(
+                before,
+                self.coordinates,
+                count,
+                neighbours,
+                out_dim=after,
+                before=residual_maps[0],
+                after=residual_maps[1],
+            )
             for count, (before, after) in zip(tokens, pairwise(widths), strict=True)
         )
         last = widths[-1] if tokens else 2 * dim

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ddeq_models.config import ModelConfig
 from ddeq_models.config.bounds import require
 from ddeq_models.models.base import Output
 from ddeq_models.models.classifier import DDEQ, DDEQConfig
@@ -42,6 +43,10 @@ class RepeatedConfig(DDEQConfig):
                     f"{self.kind} solves nothing: leave {one.name} at {one.default!r}, or train "
                     f"the model {DDEQConfig.kind}"
                 )
+
+    def sized_like(self, other: ModelConfig) -> RepeatedConfig | None:
+        """The control of ``other``, applied as often as this one."""
+        return repeated(other, self.applications) if isinstance(other, DDEQConfig) else None
 
 
 def repeated(config: DDEQConfig, applications: int) -> RepeatedConfig:

@@ -152,7 +152,7 @@ class Iteration:
         self._some = self.running.any()
 
     def _end(self, chosen: Tensor, status: int) -> None:
-        """Give the chosen measures a status; on the CPU nothing is computed where there are none."""
+        """Give the chosen measures a status; where it is known that none is, do nothing."""
         if not known_none(chosen):
             self._decide(self.status.masked_fill(chosen, status))
 
