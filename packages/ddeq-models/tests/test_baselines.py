@@ -18,7 +18,7 @@ from ddeq_models.models.baselines import (
     SetTransformerConfig,
 )
 from ddeq_models.models.baselines.dgcnn import EdgeConv
-from ddeq_models.models.baselines.layers import MeasureBatchNorm
+from ddeq_models.models.baselines.layers import PointPerceptron
 from ddeq_models.models.baselines.point_transformer import in_order, sampled
 from ddeq_models.recipes import RECIPES
 from ddeq_models.registry import MODELS
@@ -229,25 +229,20 @@ def test_a_few_digits_are_learnt_by_heart(name: str) -> None:
     assert right.all()
 
 
-def test_measure_batch_norm_is_that_of_torch_on_full_batches() -> None:
+def test_weights_saved_before_the_norm_was_set_attentions_are_read() -> None:
     torch.manual_seed(0)
-    ours, theirs = MeasureBatchNorm(3).double(), nn.BatchNorm1d(3).double()
-    x = torch.randn(4, 5, 3, dtype=torch.float64)
-    weights = torch.full((4, 5), 0.2, dtype=torch.float64)
-    close(ours(x, weights), theirs(x.flatten(0, 1)).unflatten(0, (4, 5)))
-    close(ours.mean, theirs.running_mean)
-    # torch keeps the unbiased variance of 20 rows, a measure has no number of rows.
-    close((ours.variance - 0.9) * 20 / 19, theirs.running_var - 0.9)
-
-
-def test_measure_batch_norm_counts_each_cloud_alike() -> None:
-    norm = MeasureBatchNorm(1, momentum=1.0).double()
-    x = torch.tensor([[[0.0], [0.0], [0.0]], [[1.0], [torch.nan], [1e30]]], dtype=torch.float64)
-    weights = torch.tensor([[1, 1, 1], [3, 0, 0]], dtype=torch.float64) / 3
-    out = norm(x, weights)
-    close(norm.mean, torch.tensor([0.5], dtype=torch.float64))
-    close(norm.variance, torch.tensor([0.25], dtype=torch.float64))
-    assert (out[1, 1:] == 0).all()
+    made = PointPerceptron(2, 3).double()
+    made(torch.randn(4, 5, 2).double(), torch.full((4, 5), 0.2).double())
+    new = {"weight": "gain", "running_mean": "mean", "running_variance": "variance"}
+    saved = {}
+    for name, tensor in made.state_dict().items():
+        place, _, last = name.rpartition(".")
+        saved[f"{place}.{new.get(last, last) if 'norms' in place else last}"] = tensor
+    assert "norms.0.variance" in saved
+    read = PointPerceptron(2, 3).double()
+    read.load_state_dict(saved)
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), read.parameters(), strict=True))
+    assert torch.equal(read.norms[0].running_mean, made.norms[0].running_mean)
 
 
 def test_sampling_keeps_a_quarter_of_each_cloud_and_never_padding() -> None:

@@ -86,6 +86,15 @@ def test_a_batch_without_points_changes_nothing(normal) -> None:
     assert torch.equal(norm.running_mean, torch.zeros(3))
 
 
+def test_a_single_row_is_normalised_as_in_evaluation(normal) -> None:
+    norm = sa.MeasureBatchNorm(3)
+    norm(torch.randn(8, 3))
+    before, row = norm.running_variance.clone(), torch.randn(1, 1, 3)
+    out = norm(row)
+    assert torch.equal(norm.running_variance, before)
+    assert torch.equal(out, norm.eval()(row))
+
+
 def test_it_says_what_is_wrong() -> None:
     for arguments in ({"dim": 0}, {"dim": 2, "epsilon": 0.0}, {"dim": 2, "momentum": 1.5}):
         with pytest.raises(ValueError, match="expected a positive width"):

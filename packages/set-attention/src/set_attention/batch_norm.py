@@ -24,7 +24,7 @@ class MeasureBatchNorm(nn.Module):
     correction: the result of a set then depends on that set alone. In training it depends on the
     company of its batch, as with every batch normalisation: do not call it on a part of a batch
     (``by_size``). Statistics are computed in float32 at least. A batch without points changes no
-    running mean.
+    running mean; a tensor of a single row has no variance, and is normalised as in evaluation.
 
     Args:
         dim: Width of the rows.
@@ -70,7 +70,7 @@ class MeasureBatchNorm(nn.Module):
         """
         check_width(x, len(self.weight))
         precise = clear_padding(x, weights).to(torch.promote_types(x.dtype, torch.float32))
-        if self.training and x.numel():
+        if self.training and x[..., 0].numel() > 1:
             out = self._by_the_batch(precise, weights)
         else:
             scale = self.weight * (self.running_variance + self.epsilon).rsqrt()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddeq_models.models.base import ModelConfig, Output
-from ddeq_models.models.baselines.layers import MeasureBatchNorm
+from ddeq_models.models.baselines.layers import BatchNorm
 from ddeq_models.registry import register_model
 from set_attention import (
     clear_padding,
@@ -73,10 +73,10 @@ class DGCNN(nn.Module):
         widths = (config.point_dim, *config.widths)
         self.layers = nn.ModuleList(EdgeConv(a, b, config.neighbours) for a, b in pairwise(widths))
         self.joint = nn.Linear(sum(config.widths), config.joint, bias=False)
-        self.joint_norm = MeasureBatchNorm(config.joint)
+        self.joint_norm = BatchNorm(config.joint)
         # The published head: the first map without bias, the second with one.
         self.first, self.second = nn.Linear(2 * config.joint, 512, bias=False), nn.Linear(512, 256)
-        self.norms = nn.ModuleList(MeasureBatchNorm(width) for width in (512, 256))
+        self.norms = nn.ModuleList(BatchNorm(width) for width in (512, 256))
         self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(256, config.classes)
 
@@ -117,7 +117,7 @@ class EdgeConv(nn.Module):
         super().__init__()
         self.neighbours = neighbours
         self.linear = nn.Linear(2 * dim, out_dim, bias=False)
-        self.norm = MeasureBatchNorm(out_dim)
+        self.norm = BatchNorm(out_dim)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """From ``(B, n, dim)`` to ``(B, n, out_dim)``; 0 in padded rows."""

@@ -1,60 +1,27 @@
-"""What the baselines share: batch normalisation of measures, and perceptrons on their points."""
+"""What the baselines share: perceptrons on points, normalised over the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from set_attention import MeasureBatchNorm
 
-class MeasureBatchNorm(nn.Module):
-    r"""Batch normalisation (Ioffe and Szegedy 2015) over the mixture of a batch of measures.
+_RENAMED = {"gain": "weight", "mean": "running_mean", "variance": "running_variance"}
 
-    Mean and variance of each feature are those of ``(1/B) Σ_b Σ_i w_bi δ_{x_bi}``: padding counts
-    nothing, a doubled weight is a duplicated point, and each cloud counts the same whatever its
-    size. In evaluation the running averages are used, so that a cloud's result does not depend on
-    its batch. A batch with a single row has no variance: there they are used in training, too.
 
-    Args:
-        dim: Number of features.
-        momentum: Of the running averages: the share of the new value.
-        epsilon: Added to the variance.
-    """
+class BatchNorm(MeasureBatchNorm):
+    """`set_attention.MeasureBatchNorm`, which also reads what baselines up to 0.7 were saved as."""
 
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, dim: int, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
-        super().__init__()
-        self.momentum, self.epsilon = momentum, epsilon
-        self.gain = nn.Parameter(torch.ones(dim))
-        self.bias = nn.Parameter(torch.zeros(dim))
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("variance", torch.ones(dim))
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Normalise ``x (B, n, dim)`` with ``weights (B, n)``; 0 in padded rows."""
-        inside = (weights > 0)[..., None]
-        x = torch.where(inside, x, 0)
-        mean, variance = self.mean, self.variance
-        if self.training:
-            mass = (weights / weights.sum().clamp(min=1e-30)).to(x.dtype)[..., None]
-            new_mean = (mass * x).sum((0, 1))
-            new_variance = (mass * (x - new_mean).square()).sum((0, 1))
-            several = inside.sum() > 1
-            mean = torch.where(several, new_mean, self.mean)
-            variance = torch.where(several, new_variance, self.variance)
-            with torch.no_grad():
-                self.mean.lerp_(mean.to(self.mean), self.momentum)
-                self.variance.lerp_(variance.to(self.variance), self.momentum)
-        scale = self.gain * torch.rsqrt(variance + self.epsilon)
-        return torch.where(inside, (x - mean) * scale + self.bias, 0)
-
-    def extra_repr(self) -> str:
-        """The number of features."""
-        return str(len(self.gain))
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for old, new in _RENAMED.items():
+            if prefix + old in state:
+                state[prefix + new] = state.pop(prefix + old)
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 class PointPerceptron(nn.Module):
@@ -69,7 +36,7 @@ class PointPerceptron(nn.Module):
         pairs = list(pairwise(widths))
         # The normalisation's bias makes another one superfluous, but the papers count both.
         self.maps = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
-        self.norms = nn.ModuleList(MeasureBatchNorm(b) for _, b in pairs)
+        self.norms = nn.ModuleList(BatchNorm(b) for _, b in pairs)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """From ``(B, n, widths[0])`` to ``(B, n, widths[-1])``; 0 in padded rows."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_models.models.base import ModelConfig, Output
-from ddeq_models.models.baselines.layers import Head, MeasureBatchNorm, PointPerceptron
+from ddeq_models.models.baselines.layers import BatchNorm, Head, PointPerceptron
 from ddeq_models.registry import register_model
 from set_attention import (
     clear_padding,
@@ -126,7 +126,7 @@ class Stage(nn.Module):
         super().__init__()
         self.offsets = nn.Linear(point_dim, widths[0])
         self.features = nn.Linear(dim, widths[0], bias=False) if dim else None
-        self.norm = MeasureBatchNorm(widths[0])
+        self.norm = BatchNorm(widths[0])
         self.rest = PointPerceptron(*widths)
 
     def forward(self, x: Tensor, offsets: Tensor, index: Tensor, weights: Tensor) -> Tensor:
