@@ -112,6 +112,9 @@ def test_parameters_are_those_of_the_papers() -> None:
     # Qi et al. (2017), table 6: 3.5 million, and 0.8 for "PointNet (vanilla)".
     assert round(parameters(PointNetConfig(3, classes=40)) / 1e6, 1) == 3.5
     assert round(parameters(PointNetConfig(3, classes=40, transforms=False)) / 1e6, 1) == 0.8
+    assert parameters(PointNetConfig(3, classes=40, width=8, transforms=False)) == (
+        normalised(3, 8, 8, 8, 16, 128, 64, 32) + linear(32, 40)
+    )
     # The other papers tell layers and no count: these are the layers they tell, counted by hand.
     assert parameters(DeepSetsConfig(3, classes=40)) == (
         linear(3, 256, 256, 256) + linear(3, 256, 256, 256, bias=False) + linear(256, 256, 40)

@@ -20,7 +20,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "particles": (1, 16_384),
     **dict.fromkeys(("dim", "hidden", "bilinear_dim", "inducing", "widths", "pooled"), (1, 16_384)),
     **dict.fromkeys(("joint", "groups"), (1, 16_384)),
-    **dict.fromkeys(("heads", "coarse", "side", "neighbours", "rate"), (1, 16_384)),
+    **dict.fromkeys(("heads", "coarse", "side", "neighbours", "rate", "width"), (1, 16_384)),
     **dict.fromkeys(("encoder_blocks", "self_blocks", "cross_blocks", "layers"), (0, 256)),
     "octaves": (0, 64),
     **dict.fromkeys(("scales", "residual_maps"), (0, 16)),

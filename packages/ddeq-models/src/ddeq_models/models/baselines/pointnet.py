@@ -16,10 +16,11 @@ from set_attention import max_pool
 
 @dataclass(frozen=True)
 class PointNetConfig(ModelConfig):
-    """PointNet; the widths are the paper's.
+    """PointNet; the widths are the paper's, or all of them larger or smaller.
 
     Attributes:
         classes: Number of classes.
+        width: Of the first layers, 64 in the paper; the others are 2, 4, 8 and 16 times as wide.
         transforms: Whether input and features are turned by matrices that small networks of the
             same kind (T-Nets) predict. Without them it is the paper's "vanilla" network.
         dropout: Of the last hidden layer; the paper keeps 0.7 of it.
@@ -29,6 +30,7 @@ class PointNetConfig(ModelConfig):
     kind: ClassVar[str] = "pointnet"
 
     classes: int = 10
+    width: int = 64
     transforms: bool = True
     dropout: float = 0.3
     orthogonality: float = 1e-3
@@ -44,10 +46,11 @@ class PointNetRows(nn.Module):
     def __init__(self, config: PointNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.turn_points = TransformNet(config.point_dim) if config.transforms else None
-        self.first = PointPerceptron(config.point_dim, 64, 64)
-        self.turn_features = TransformNet(64) if config.transforms else None
-        self.second = PointPerceptron(64, 64, 128, 1024)
+        c = config.width
+        self.turn_points = TransformNet(config.point_dim, c) if config.transforms else None
+        self.first = PointPerceptron(config.point_dim, c, c)
+        self.turn_features = TransformNet(c, c) if config.transforms else None
+        self.second = PointPerceptron(c, c, 2 * c, 16 * c)
 
     def rows(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Features of points.
@@ -57,8 +60,8 @@ class PointNetRows(nn.Module):
             weights: ``(B, n)``, 0 for padding.
 
         Returns:
-            Those of single points ``(B, n, 64)``, turned; what the maximum is taken of, ``(B, n,
-            1024)``; and the penalty ``(B,)``, or None without transforms.
+            Those of single points ``(B, n, c)``, turned, with the width c; what the maximum is
+            taken of, ``(B, n, 16 c)``; and the penalty ``(B,)``, or None without transforms.
         """
         x, penalty = clear(points, weights), None
         if self.turn_points is not None:
@@ -93,7 +96,8 @@ class PointNet(PointNetRows):
 
     def __init__(self, config: PointNetConfig) -> None:
         super().__init__(config)
-        self.head = Head((1024, 512, 256, config.classes), config.dropout)
+        c = config.width
+        self.head = Head((16 * c, 8 * c, 4 * c, config.classes), config.dropout)
 
     def forward(self, points: Tensor, weights: Tensor) -> Output:
         """Classify clouds.
@@ -111,13 +115,14 @@ class TransformNet(nn.Module):
 
     Args:
         dim: Of the matrix, and of the rows from which it is predicted.
+        width: See `PointNetConfig`.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, width: int) -> None:
         super().__init__()
         self.dim = dim
-        self.rows = PointPerceptron(dim, 64, 128, 1024)
-        self.head = Head((1024, 512, 256, dim * dim))
+        self.rows = PointPerceptron(dim, width, 2 * width, 16 * width)
+        self.head = Head((16 * width, 8 * width, 4 * width, dim * dim))
         nn.init.zeros_(self.head.out.weight)
         nn.init.zeros_(self.head.out.bias)
 

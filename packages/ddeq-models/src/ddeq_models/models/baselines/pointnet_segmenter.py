@@ -17,7 +17,7 @@ from set_attention import max_pool
 
 @dataclass(frozen=True)
 class PointNetSegmenterConfig(PointNetConfig):
-    """PointNet for the labels of points; the widths are the paper's, and see `PointNetConfig`.
+    """PointNet for the labels of points; see `PointNetConfig`.
 
     `classes` is the number of labels; `dropout` is not used.
     """
@@ -51,8 +51,9 @@ class PointNetSegmenter(PointNetRows):
 
     def __init__(self, config: PointNetSegmenterConfig) -> None:
         super().__init__(config)
-        self.hidden = PointPerceptron(64 + 1024, 512, 256, 128, 128)
-        self.out = nn.Linear(128, config.classes)
+        c = config.width
+        self.hidden = PointPerceptron(c + 16 * c, 8 * c, 4 * c, 2 * c, 2 * c)
+        self.out = nn.Linear(2 * c, config.classes)
 
     def forward(self, points: Tensor, weights: Tensor) -> Output:
         """Label points.
