@@ -128,3 +128,18 @@ def test_what_tells_the_classes_is_what_counts():
     fresh = Description(2)
     fresh.fit(described, None)
     assert (fresh.relevance == 1).all()
+
+
+def test_what_rounding_leaves_is_not_stretched():
+    # Points that all weigh the same: the measure and the list agree, but for rounding.
+    generator = torch.Generator().manual_seed(0)
+    many = torch.randn(40, 12, 2, generator=generator)
+    sizes = torch.randint(6, 13, (40,), generator=generator)
+    weights = (torch.arange(12) < sizes[:, None]) / sizes[:, None]
+    module = Description(2, placed=True)
+    module.fit(describe(many, weights, placed=True), torch.arange(40) % 2)
+    order = torch.stack([torch.randperm(12, generator=generator) for _ in sizes])
+    shuffled = many.take_along_dim(order[..., None], 1), weights.gather(1, order)
+    ours, other = (module(describe(*some, placed=True)) for some in ((many, weights), shuffled))
+    torch.testing.assert_close(other, ours, rtol=0, atol=1e-3)
+    assert ours.std() > 0.1

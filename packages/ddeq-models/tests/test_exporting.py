@@ -18,9 +18,12 @@ pytestmark = pytest.mark.usefixtures("one_validation")
 CLOUDS, LABELS = rings(24)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    options = {**SMALL, "model.rows": 16}
+TOKENS = {"model.tokens": [4, 2], "model.widths": [4, 6, 8], "model.neighbours": 3}
+
+
+@pytest.fixture(scope="module", params=[{}, TOKENS], ids=["points", "tokens"])
+def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    options = {**SMALL, "model.rows": 16, **request.param}
     made = small(validation_fraction=0.5, options=options).fit(CLOUDS, LABELS)
     return Path(made.save(tmp_path_factory.mktemp("source") / "rings"))
 

@@ -77,6 +77,11 @@ def is_full(points: Tensor, x: Tensor) -> bool:
     return host_may_look(points) and x.numel() >= WORTH_A_LOOK and bool(points.all())
 
 
+def sizes_may_decide() -> bool:
+    """Whether control flow may depend on shapes: what is compiled or exported is for any."""
+    return not torch.compiler.is_compiling()
+
+
 def host_may_look(tensor: Tensor) -> bool:
     """Whether control flow may depend on the values of a tensor.
 

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from set_attention.local.places import check_places, flat, in_order, take_flat
 from set_attention.local.sampling import check_positive, farthest
-from set_attention.measures import clear_padding, host_may_look, is_full
+from set_attention.measures import clear_padding, host_may_look, is_full, sizes_may_decide
 
 # Distances that are made at a time: on the CPU they stay in its cache, elsewhere they fill it.
 _PAIRS = 2**18
 _MORE_PAIRS = 2**24
+# Positions in a program, which does not know how many points there are.
+_MOST = (1 << 20) - 1
 # Up to so many coordinates, distances are made coordinate by coordinate.
 _FEW = 8
 
@@ -77,6 +79,8 @@ def nearest(
 ) -> tuple[Tensor, Tensor]:
     """Neighbours (b, c, k) among points (b, n, d) in order, 0 in padding, and their weights."""
     batch, n, _ = points.shape
+    if not sizes_may_decide():  # of any number of measures and points, in one block
+        return _nearest_in_one(places, points, weights, count, radius)
     count = min(count, n)
     if not batch * n * places.shape[-2]:
         index = torch.zeros(batch, places.shape[-2], count, dtype=torch.int64, device=points.device)
@@ -102,17 +106,38 @@ def nearest(
         )
         index = torch.cat(found)
         far = None if radius is None else torch.cat(squares) > radius**2
+    return index, _weights_at(index, points, weights, far)
+
+
+def _nearest_in_one(
+    places: Tensor, points: Tensor, weights: Tensor | None, count: int, radius: float | None
+) -> tuple[Tensor, Tensor]:
+    """The same for a program, which is for measures of any size from ``count`` rows on."""
+    with torch.no_grad():
+        outside = None if weights is None else (weights <= 0).unsqueeze(1)
+        index, squares = _nearest(places, points, outside, count, None)
+        far = None if radius is None else squares > radius**2
+    return index, _weights_at(index, points, weights, far)
+
+
+def _weights_at(
+    index: Tensor, points: Tensor, weights: Tensor | None, far: Tensor | None
+) -> Tensor:
+    """Weights (b, c, k) of neighbours, 0 of those too far."""
     if weights is None:
         near = points.new_ones(index.shape)
     else:
         near = weights.gather(-1, index.flatten(1)).view(index.shape)
-    return index, near if far is None else near.masked_fill(far, 0)
+    return near if far is None else near.masked_fill(far, 0)
 
 
 def _nearest(
-    places: Tensor, points: Tensor, outside: Tensor | None, count: int, rows: int
+    places: Tensor, points: Tensor, outside: Tensor | None, count: int, rows: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Indices (b, c, k) of neighbours and their squared distances, made for some rows at a time."""
+    """Indices (b, c, k) of neighbours and their squared distances, made for some rows at a time.
+
+    All at once if ``rows`` is None.
+    """
     precise = torch.promote_types(points.dtype, torch.float32)
     places, points = places.detach().to(precise), points.detach().to(precise)
     many = points.shape[-1] > _FEW
@@ -122,8 +147,8 @@ def _nearest(
         places, points = places.double() - origin, points.double() - origin
         points = points if outside is None else points.masked_fill(outside.mT, 0)
     found = []
-    for i in range(0, places.shape[1], rows):
-        apart = (_by_products if many else _by_differences)(places[:, i : i + rows], points)
+    for some in (places,) if rows is None else places.split(rows, 1):
+        apart = (_by_products if many else _by_differences)(some, points)
         if outside is not None:
             apart = apart.masked_fill_(outside, torch.finfo(torch.float64).max)
         found.append(_smallest(apart, count))
@@ -139,7 +164,7 @@ def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
     selection of integers is the fastest that there is.
     """
     n = apart.shape[-1]
-    low = (1 << (n - 1).bit_length()) - 1
+    low = (1 << (n - 1).bit_length()) - 1 if sizes_may_decide() else _MOST
     key = apart.view(torch.int64).bitwise_and_(~low)
     key = key.bitwise_or_(torch.arange(n, device=apart.device))
     smallest = key.topk(count, largest=False, sorted=False).values
@@ -251,16 +276,22 @@ def group_points(
     check_places(points, weights)
     check_positive(groups=groups, neighbours=neighbours, radius=radius)
     leading, n = points.shape[:-2], points.shape[-2]
-    if not n:  # a row of padding, so that there is something to take
-        points, weights = F.pad(points, (0, 0, 0, 1)), points.new_zeros(*leading, 1)
     points = flat(clear_padding(points, weights))
     weights = points.new_ones(points.shape[:-1]) if weights is None else flat(weights, 1)
+    # Rows of padding, so that there is something to take; to a program, as much as it may want.
+    rows = neighbours if not sizes_may_decide() else 0 if n else 1
+    if rows:
+        points, weights = F.pad(points, (0, 0, 0, rows)), F.pad(weights, (0, rows))
     order = in_order(points, weights > 0)
     in_place, mass = take_flat(points, order), weights.gather(-1, order)
-    some = min(groups, points.shape[-2])
+    if rows:  # whose points nobody has
+        order = order.clamp(max=n - 1).clamp(min=0)
+    some = min(groups, points.shape[-2]) if sizes_may_decide() else groups
     chosen, owner = farthest(in_place, mass, some)
     there = chosen >= 0
-    masses = torch.zeros_like(mass[:, :some]).scatter_add(-1, owner, torch.where(mass > 0, mass, 0))
+    masses = mass.new_zeros(mass.shape[0], some).scatter_add(
+        -1, owner, torch.where(mass > 0, mass, 0)
+    )
     chosen = chosen.clamp(min=0)
     places = clear_padding(take_flat(in_place, chosen), masses)
     near, near_weights = nearest(places, in_place, mass, neighbours, radius)
