@@ -147,7 +147,7 @@ def _nearest(
         places, points = places.double() - origin, points.double() - origin
         points = points if outside is None else points.masked_fill(outside.mT, 0)
     found = []
-    for some in (places,) if rows is None else places.split(rows, 1):
+    for some in (places,) if rows is None else torch.split(places, rows, 1):
         apart = (_by_products if many else _by_differences)(some, points)
         if outside is not None:
             apart = apart.masked_fill_(outside, torch.finfo(torch.float64).max)
