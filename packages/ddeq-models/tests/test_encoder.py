@@ -112,6 +112,36 @@ def test_without_the_description_it_is_a_function_of_the_measure():
     )
 
 
+@pytest.mark.parametrize("value", [0.0, 0.3, 1234.5])
+def test_a_column_that_is_the_same_everywhere_tells_nothing(value):
+    points, weights, labels = (part.float() if part.is_floating_point() else part
+                               for part in clouds(40, 12, 3))  # fmt: skip
+    points = torch.where((weights > 0)[..., None], points, 0)
+    points[..., 2] = value
+    torch.manual_seed(0)
+    module = PointEncoder(3, 0, 16, pooled=24)
+    module.fit(points, weights, labels)
+    assert module.unit[2] == module.reach[2] == 1
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    module.eval()
+    torch.testing.assert_close(
+        module(points[:, order], weights[:, order]).summary,
+        module(points, weights).summary,
+        rtol=0, atol=1e-4,
+    )  # fmt: skip
+
+
+def test_points_in_one_place_have_no_size_of_their_own():
+    module = encoder(description=False).float()
+    generator = torch.Generator().manual_seed(0)
+    place = torch.tensor([-102.4514, -90.1582])
+    alone = module(place.expand(1, 1, 2), torch.ones(1, 1)).summary
+    for n in range(2, 50):  # of some of them the sums do not cancel
+        weights = torch.rand(1, n, generator=generator) + 0.01
+        several = module(place.expand(1, n, 2), weights / weights.sum()).summary
+        torch.testing.assert_close(several, alone, rtol=0, atol=1e-4)
+
+
 def test_a_set_in_another_unit_and_place_is_encoded_alike():
     points, weights, labels = clouds()
     torch.manual_seed(0)

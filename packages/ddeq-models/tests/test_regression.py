@@ -28,7 +28,7 @@ from ddeq_models.data import normaliser
 from ddeq_models.models.base import build_model
 from ddeq_models.models.baselines import DeepSetsRegressor, DeepSetsRegressorConfig
 from ddeq_models.models.description import Description
-from ddeq_models.models.regressor import ridge
+from ddeq_models.models.regressor import Moments, ridge
 from ddeq_models.tasks.base import build_task
 from ddeq_models.tasks.peer import cheap_peer_of_numbers
 from ddeq_models.tasks.regression import Regression, errors
@@ -266,3 +266,19 @@ def test_a_stored_configuration_comes_back() -> None:
     assert again == config
     assert normaliser(replace(again.data, normalise="none")) is not None
     assert collate([blobs(2)[0][0]]).targets is not None
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_moments_tell_in_any_unit(unit: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    size = 1 + torch.rand(60, 1, 1, generator=generator)
+    points, weights = unit * size * torch.randn(60, 30, 2, generator=generator), 1 / 30
+    weights = torch.full((60, 30), weights)
+    numbers = (points - points.mean(1, keepdim=True)).square().mean((1, 2))[:, None]
+    numbers = (numbers - numbers.mean()) / numbers.std()
+    moments = Moments(2, False, 1)
+    moments.fit(points, weights, numbers)
+    assert (moments(points, weights) - numbers).abs().mean() < 0.01
+    # Deviations, radius, their squares and the volume, whose units differ, are all of size 1.
+    seen = moments._standard(moments._of(points, weights))[:, -7:]
+    torch.testing.assert_close(seen.std(0), torch.ones(7), rtol=0.1, atol=0)

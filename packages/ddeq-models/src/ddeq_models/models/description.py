@@ -74,6 +74,8 @@ def describe(points: Tensor, weights: Tensor, *, placed: bool = False) -> Tensor
     x = torch.where(rows, points, 0)
     mean = (share * x).sum(-2)
     centred = torch.where(rows, x - mean.unsqueeze(-2), 0)
+    # The second pass removes the rounding of the first, which is large far from the origin.
+    centred = torch.where(rows, centred - (share * centred).sum(-2, keepdim=True), 0)
     deviation = (share * centred.square()).sum(-2).sqrt()
     # What rounding leaves of no spread at all is none.
     least = 1e-6 * x.abs().amax((-1, -2)).clamp(min=1e-12).unsqueeze(-1)

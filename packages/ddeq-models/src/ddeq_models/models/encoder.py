@@ -32,6 +32,9 @@ from set_attention import (
     mean_pool,
 )
 
+# In units of the last place of the largest number: what is left of a mean that was taken away.
+_ROUNDING = 16
+
 
 class Encoded(NamedTuple):
     """What is known of clouds.
@@ -157,8 +160,11 @@ class PointEncoder(nn.Module):
         full = (weights > 0).any(-1)
         spread = mean_pool(own.square(), weights)[full].mean(0)
         means = mean[full]
-        self.unit.copy_(_or_one(spread.sqrt()))
-        self.reach.copy_(_or_one((spread + means.var(0, unbiased=False)).sqrt()))
+        # What rounding leaves of a column that is the same everywhere is no spread.
+        largest = torch.where((weights > 0).unsqueeze(-1), points, 0).abs().amax((0, 1))
+        least = _rounding_of(largest)
+        self.unit.copy_(_or_one(spread.sqrt(), least))
+        self.reach.copy_(_or_one((spread + means.var(0, unbiased=False)).sqrt(), least))
         self.centre.copy_(means.mean(0))
         if self.description is not None:
             described = describe(points / self.unit, weights, placed=self.placed)
@@ -213,7 +219,9 @@ class PointEncoder(nn.Module):
             _, own = _centred(points / self.unit, weights)
             own = own[..., : self.coordinates]
             size = mean_pool(own.square(), weights).mean(-1, keepdim=True).sqrt()
-            relative = own / _or_one(size).unsqueeze(-2)
+            scaled = (points / self.unit)[..., : self.coordinates]
+            far = mean_pool(scaled.square(), weights).mean(-1, keepdim=True).sqrt()
+            relative = own / _or_one(size, _rounding_of(far)).unsqueeze(-2)
             views = [
                 (points - self.centre) / self.reach * shown,
                 self.fourier(own, weights),
@@ -266,7 +274,9 @@ def _centred(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     inside = (weights > 0).unsqueeze(-1)
     clean = torch.where(inside, points, 0)
     mean = mean_pool(clean, weights)
-    return mean, torch.where(inside, clean - mean.unsqueeze(-2), 0)
+    own = torch.where(inside, clean - mean.unsqueeze(-2), 0)
+    # The second pass removes the rounding of the first, which is large far from the origin.
+    return mean, torch.where(inside, own - mean_pool(own, weights).unsqueeze(-2), 0)
 
 
 def _hash(points: Tensor) -> Tensor:
@@ -278,6 +288,10 @@ def _hash(points: Tensor) -> Tensor:
     return (key & (2**24 - 1)) * 2.0**-24
 
 
-def _or_one(x: Tensor) -> Tensor:
-    """Units to divide by: 1 where there is no spread."""
-    return torch.where(x > 1e-12, x, 1)
+def _rounding_of(largest: Tensor) -> Tensor:
+    return _ROUNDING * torch.finfo(largest.dtype).eps * largest
+
+
+def _or_one(x: Tensor, least: Tensor | float = 0.0) -> Tensor:
+    """Units to divide by: 1 where there is no spread, or no more than ``least``."""
+    return torch.where((x > 1e-12) & (x > least), x, 1)

@@ -14,6 +14,8 @@ from ddeq_models.models.description import describe, description_size
 from ddeq_models.registry import register_model
 from set_attention import mean_pool
 
+_ROUNDING = 32
+
 
 @dataclass(frozen=True)
 class DDEQRegressorConfig(CloudEquilibriumConfig):
@@ -129,9 +131,14 @@ class Moments(nn.Module):
                 leaves the map at 0.
         """
         found = self._of(points, weights)
-        spread = found.std(0, correction=0)
-        self.centre.copy_(found.mean(0))
-        self.unit.copy_(torch.where(spread > 1e-6, spread, 1))
+        mean, spread = found.mean(0), found.std(0, correction=0)
+        # What rounding leaves of a number that all clouds share: relative to it, whose unit may be
+        # any, and of the description, whose numbers have none, to 1 as well.
+        least = mean.abs()
+        least[: description_size(points.shape[-1], self.placed)] += 1
+        least *= _ROUNDING * torch.finfo(mean.dtype).eps
+        self.centre.copy_(mean)
+        self.unit.copy_(torch.where(spread > least, spread, 1))
         if numbers is not None and len(found) > 2:
             slope = ridge(self._standard(found).cpu().double(), numbers.cpu().double())
             self.linear.weight.copy_(slope.T)
