@@ -14,7 +14,7 @@ from ddeq_models.config import passes
 from ddeq_models.data import framed, normaliser, open_split
 from ddeq_models.tasks.advice import advice
 from ddeq_models.tasks.peer import cheap_peer
-from ddeq_models.training.forecast import duration, shortened
+from ddeq_models.training.forecast import announce, duration, shortened
 
 
 def sizes_tell(count: int, seed: int) -> CloudDataset:
@@ -74,6 +74,14 @@ def test_times() -> None:
     assert shortened(plan, 10, 100.0) == 1
     assert shortened(replace(plan, max_minutes=0.0), 10, 100.0) == 100
     assert [duration(s) for s in (40, 180, 9000)] == ["40 s", "3 min", "2.5 h"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds", "told"), [(0, 1, True), (0, 0.1, False), (5, 1, False)]
+)
+def test_a_long_training_says_how_it_is_made_shorter(minutes, seconds, told, capsys) -> None:
+    announce(TrainConfig(epochs=10, max_minutes=minutes), 10, 100, seconds)
+    assert ("--max-minutes N" in capsys.readouterr().err) == told
 
 
 def test_few_clouds_are_passed_through_more_often() -> None:

@@ -22,6 +22,7 @@ from ddeq_models.training.step import optimise
 
 CLOUDS = 2048  # as many tell a model's units and quantiles
 POINTS = 2**22  # of all of them, padding included
+LONG = 600  # seconds, of a training that may be more than somebody wants who only looks
 TRIAL = 4  # steps that are timed; the first one, which allocates, does not count
 
 
@@ -111,7 +112,10 @@ def announce(plan: TrainConfig, epochs: int, length: int, seconds: float) -> Non
     steps = epochs * length
     whole = f"{steps:,} steps in {epochs:,} epochs" if epochs > 1 else f"{steps:,} steps, one epoch"
     cut = "" if epochs == plan.epochs else f", not {plan.epochs:,}: --max-minutes"
-    print(f"{whole}{cut}; about {duration(steps * seconds)}", file=sys.stderr, flush=True)
+    time_told = duration(steps * seconds)
+    if steps * seconds > LONG and not plan.max_minutes:
+        time_told += "; --max-minutes N makes it shorter"
+    print(f"{whole}{cut}; about {time_told}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
