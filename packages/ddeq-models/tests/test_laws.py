@@ -8,7 +8,7 @@ import functools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -116,6 +116,19 @@ def answers(name: str, points: Tensor, weights: Tensor) -> Tensor:
     return completed
 
 
+@torch.no_grad()
+def solved(name: str, points: Tensor, weights: Tensor) -> bool:
+    """Whether there is an answer to each cloud: a few maps of random weights have no fixed point.
+
+    Flows that are followed for a fixed number of steps have one wherever they are.
+    """
+    model = model_of(name)
+    more = (COUNT,) if SMALL[name].task == "completion" else ()
+    solution = getattr(model(points, weights, *more), "solution", None)
+    within = getattr(model.config, "max_steps", 0) == CELL["max_steps"]
+    return solution is None or not within or not bool(solution.failed.any())
+
+
 def close(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-7)
 
@@ -145,7 +158,8 @@ def test_padding_order_mass_and_batch_change_nothing(name: str, n: int, seed: in
         ),
     )
     # All in one batch: nine clouds where there were three.
-    variants = (torch.cat(parts) for parts in zip(padded, permuted, split, strict=True))
+    variants = [torch.cat(parts) for parts in zip(padded, permuted, split, strict=True)]
+    assume(solved(name, points, weights) and solved(name, *variants))
     close(answers(name, *variants), torch.cat([expected] * 3))
     i = seed % 3
     close(answers(name, points[i : i + 1], weights[i : i + 1])[0], expected[i])

@@ -99,3 +99,16 @@ def test_it_says_what_is_wrong() -> None:
     for arguments in ({"dim": 0}, {"dim": 2, "epsilon": 0.0}, {"dim": 2, "momentum": 1.5}):
         with pytest.raises(ValueError, match="expected a positive width"):
             sa.MeasureBatchNorm(**arguments)
+
+
+def test_what_a_compiler_sees_is_the_same(normal, monkeypatch) -> None:
+    x, weights = normal(3, 7, 4), torch.rand(3, 7, dtype=torch.float64)
+    found = []
+    for compiling in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda told=compiling: told)
+        norm, rows = sa.MeasureBatchNorm(4).double(), x.clone().requires_grad_()
+        out = norm(rows, weights)
+        (out * torch.arange(4.0)).square().sum().backward()
+        found.append((out, rows.grad, norm.weight.grad, norm.running_mean, norm.running_variance))
+    for ours, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, ours)

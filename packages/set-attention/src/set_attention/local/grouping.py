@@ -68,7 +68,7 @@ def nearest_points(
     mass = None if weights is None else flat(weights, 1)
     order = in_order(points, None if mass is None else mass > 0)
     mass = None if mass is None else mass.gather(-1, order)
-    place, near = nearest(flat(places), take_flat(points, order), mass, count, radius)
+    place, near = nearest(flat(places), take_flat(points, order), mass, min(count, n), radius)
     index = order.gather(-1, place.flatten(1)).view(place.shape)
     shape = (*leading, places.shape[-2], min(count, n))
     return index.view(shape), near.view(shape)
