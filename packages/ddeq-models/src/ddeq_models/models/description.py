@@ -20,7 +20,7 @@ FLOOR = 0.05
 # What tells less than this share of the classes' variance is not stretched to the full range.
 LEAST = 0.3
 # In units of the last place of 1 and of the number itself: what rounding may make of it.
-_ROUNDING = 32
+ROUNDING = 32
 # Of more coordinates, pairs of them are left out: their number grows with the square.
 _MOST_PAIRED = 16
 
@@ -166,7 +166,7 @@ class Description(nn.Module):
         low, width = self.edges[:-1], self.edges.diff(dim=0)
         # What is the same in all clouds but for rounding must not be stretched to the full range:
         # the answer would depend on how a cloud is padded and ordered.
-        wide = width > _ROUNDING * torch.finfo(described.dtype).eps * (1 + low.abs())
+        wide = width > ROUNDING * torch.finfo(described.dtype).eps * (1 + low.abs())
         place = (described.unsqueeze(-2) - low) / torch.where(wide, width, 1)
         parts = torch.where(wide, 2 * place.clamp(0, 1) - 1, 0)
         return (parts * self.relevance).flatten(-2)

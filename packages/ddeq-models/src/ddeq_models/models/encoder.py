@@ -216,11 +216,12 @@ class PointEncoder(nn.Module):
         assert weights is not None
         with torch.no_grad():
             points, shown = told[..., :-1], told[..., -1:]
-            _, own = _centred(points / self.unit, weights)
+            scaled = points / self.unit
+            _, own = _centred(scaled, weights)
             own = own[..., : self.coordinates]
             size = mean_pool(own.square(), weights).mean(-1, keepdim=True).sqrt()
-            scaled = (points / self.unit)[..., : self.coordinates]
-            far = mean_pool(scaled.square(), weights).mean(-1, keepdim=True).sqrt()
+            squares = mean_pool(scaled[..., : self.coordinates].square(), weights)
+            far = squares.mean(-1, keepdim=True).sqrt()
             relative = own / _or_one(size, _rounding_of(far)).unsqueeze(-2)
             views = [
                 (points - self.centre) / self.reach * shown,

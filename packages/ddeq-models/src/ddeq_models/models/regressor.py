@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from ddeq_models.models.base import Numbers
 from ddeq_models.models.classifier import CloudEquilibrium, CloudEquilibriumConfig, as_ours
-from ddeq_models.models.description import describe, description_size
+from ddeq_models.models.description import ROUNDING, describe, description_size
 from ddeq_models.registry import register_model
 from set_attention import mean_pool
-
-_ROUNDING = 32
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class Moments(nn.Module):
         # any, and of the description, whose numbers have none, to 1 as well.
         least = mean.abs()
         least[: description_size(points.shape[-1], self.placed)] += 1
-        least *= _ROUNDING * torch.finfo(mean.dtype).eps
+        least *= ROUNDING * torch.finfo(mean.dtype).eps
         self.centre.copy_(mean)
         self.unit.copy_(torch.where(spread > least, spread, 1))
         if numbers is not None and len(found) > 2:
