@@ -12,7 +12,7 @@ from ddeq_data import CloudDataset, PackedClouds
 from ddeq_models.cli import main
 from ddeq_models.config import DataConfig
 from ddeq_models.data import DATA_SETS, open_split
-from ddeq_models.data.datasets import entry
+from ddeq_models.data.entries import entry
 from ddeq_models.recipes import recipe_for
 from ddeq_models.report.pictures.clouds import draw_clouds
 

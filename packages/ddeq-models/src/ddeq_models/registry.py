@@ -127,7 +127,7 @@ TASKS: Table[tuple[type[Any], type[Any]]] = Table("task")
 
 
 DATA_SETS: Table[Any] = Table("data set")
-"""Data sets, see `ddeq_models.data.datasets.DataSet`."""
+"""Data sets, see `ddeq_models.data.entries.DataSet`."""
 
 
 def register_model(

@@ -1,7 +1,7 @@
 """From the name of a data set to batches as a model gets them."""
 
 from ddeq_models.config import SPLITS, Split
-from ddeq_models.data.datasets import DataSet, entry, register_data
+from ddeq_models.data.entries import DataSet, entry, register_data
 from ddeq_models.data.pipeline import (
     augmentation,
     batches,

@@ -32,7 +32,7 @@ from ddeq_data import (
 from ddeq_data.datasets import TargetKind
 from ddeq_data.transforms import FarthestSample, RandomSample
 from ddeq_models.config import DataConfig, Split
-from ddeq_models.data.datasets import entry
+from ddeq_models.data.entries import entry
 from ddeq_models.errors import UserError
 
 
