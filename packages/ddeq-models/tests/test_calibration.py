@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ from small_estimators import rings, small
 from ddeq_models import DDEQClassifier, UserError, calibrate, evaluate, predict, save_pretrained
 from ddeq_models.cli import main
 from ddeq_models.measuring.calibrate import chosen_limits, fitted_temperature, whitening
-from ddeq_models.runs.calibration import outline, read_calibration, relative
+from ddeq_models.runs.calibration import (
+    outline,
+    read_calibration,
+    relative,
+    write_calibration,
+)
 from ddeq_models.tasks.tally import calibration_error
 
 pytestmark = pytest.mark.usefixtures("one_validation")
@@ -99,11 +104,54 @@ def test_the_outline_of_a_cloud() -> None:
     points = torch.tensor([[[0.0, 1.0], [4.0, 1.0], [torch.nan, 9.0]]])
     weights = torch.tensor([[0.5, 0.5, 0.0]])
     found = outline(points, weights, torch.tensor([2]), 2)
-    assert_allclose(found[0], [2, 2, 2, 1, 1, 0])  # count, size, place, extents by the size
+    # Count, size, place; by the size: extents, distances of the nearest and the farthest.
+    assert_allclose(found[0], [2, 2, 2, 1, 1, 0, 1, 1])
     shape = relative(found, torch.tensor([2.0, 0.0]).double(), torch.tensor(2.0).double())
-    assert_allclose(shape[0, [0, 1, -1]], [math.log(2), math.log(1.001), 0.5])
+    assert_allclose(shape[0, [0, 1, 4, 5]], [math.log(2), math.log(1.001), 0.5, math.log(1.02)])
     features = torch.cat([points, points], -1)  # only coordinates count
     assert_array_equal(outline(features, weights, torch.tensor([2]), 2), found)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 30), st.integers(0, 1000))
+def test_an_outline_is_that_of_the_measure(n: int, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    points = torch.randn(1, n, 2, generator=rng, dtype=torch.float64)
+    weights = torch.rand(1, n, generator=rng, dtype=torch.float64) + 0.1
+    weights /= weights.sum()
+    count, order = torch.tensor([n]), torch.randperm(n, generator=rng)
+    known = outline(points, weights, count, 2)
+    assert_allclose(outline(points[:, order], weights[:, order], count, 2), known, atol=1e-9)
+    twice = torch.cat([points, points], 1), torch.cat([weights, weights], 1) / 2
+    assert_allclose(outline(*twice, count, 2), known, atol=1e-6)  # the extents of a line: √ε
+    padded = torch.cat([points, torch.full((1, 3, 2), torch.nan)], 1), weights.new_zeros(1, 3)
+    padded_weights = torch.cat([weights, padded[1]], 1)
+    assert_allclose(outline(padded[0], padded_weights, count, 2), known, atol=1e-9)
+
+
+def test_distances_tell_what_extents_do_not() -> None:
+    i = torch.arange(100, dtype=torch.float64)
+    ring = torch.stack([(math.pi * i / 50).cos(), (math.pi * i / 50).sin()], -1)
+    golden = torch.stack([(2.39996 * i).cos(), (2.39996 * i).sin()], -1)
+    disc = golden * ((2 * i + 1) / 100).sqrt().unsqueeze(-1)  # mean square distance 1 as well
+    weights = torch.full((2, 100), 0.01, dtype=torch.float64)
+    found = outline(torch.stack([ring, disc]), weights, torch.tensor([100, 100]), 2)
+    assert_allclose(found[0, :-2], found[1, :-2], atol=0.02)
+    assert_allclose(found[0, -2:], [1, 1])
+    # The fifth of 100 equal points is the first that holds a twentieth of the mass.
+    assert_allclose(found[1, -2:], [0.09**0.5, 1.99**0.5], atol=0.01)
+
+
+def test_what_0_7_knew_of_shapes_is_understood(fitted: Any, folder: Path, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(folder, older)
+    known = fitted.calibration_
+    kept = replace(known, mean=known.mean[:-2], shape=known.shape[:-2, :-2].clone())
+    write_calibration(older, kept)
+    assert DDEQClassifier.load(older).unlike([30 * CLOUDS[1]]).tolist() == [True]
+    write_calibration(older, replace(known, mean=known.mean[:-1]))
+    with pytest.raises(UserError, match="mean has the shape"):
+        DDEQClassifier.load(older)
 
 
 def test_what_is_unlike_is_found(fitted: Any) -> None:
@@ -149,7 +197,7 @@ def test_predictions_tell(folder: Path, fitted: Any, capsys: Any, tmp_path: Path
     like, far = predict(folder, [CLOUDS[1], 30 * CLOUDS[1]])
     assert (like.unlike, like.why, like.converged) == (False, "", True)
     assert far.unlike is True
-    assert "its number of points, size, place or extents (" in far.why
+    assert "its number of points, size, place or shape (" in far.why
     assert_allclose(list(like.probabilities.values()), fitted.predict_proba(CLOUDS[1:2])[0], 1e-3)
     np.save(tmp_path / "far.npy", 30 * CLOUDS[1])
     assert main(["predict", str(folder), str(tmp_path / "far.npy"), "--json"]) == 0

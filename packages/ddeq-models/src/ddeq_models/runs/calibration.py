@@ -9,9 +9,14 @@ is usual among training clouds:
     features   min_c ‖(z − m_c) W‖² / F     z: what the model reads its answer from; m_c: the mean
                                             of class c; W Wᵀ: the inverse of the covariance within
                                             the classes (Lee, Lee, Lee and Shin, NeurIPS 2018)
-    shape      ‖(g − m) V‖² / G             g: logarithms of the number of points, of the size and
-                                            of the extents by the size, and how far off its place
-                                            is; of the cloud as the model sees it
+    shape      ‖(g − m) V‖² / G             g: logarithms of the number of points, of the size and,
+                                            by the size, of the extents and of the distances from
+                                            the mean within which a twentieth of the mass and all
+                                            of it lies; and how far off its place is; of the cloud
+                                            as the model sees it
+
+The two distances tell what covariances do not: a ring has no mass about its mean, normal noise a
+few points far out.
 
 A cloud is unlike the training where one of them is above its limit. The limits were chosen such
 that at most 5 % of the validation clouds are above one of the two. What a normalisation takes away,
@@ -48,6 +53,8 @@ __all__ = [
 
 EXTENTS = 3  # the largest ones of a cloud that are looked at
 _LEAST = 1e-3  # an extent, by the size, below which a cloud is flat
+_NEAREST = 0.05  # of the mass: how hollow a cloud is
+_HOLLOW = 0.02  # such a distance, by the size, below which it is not
 _COLDEST, _HOTTEST = 1e-3, 1e3
 
 
@@ -61,7 +68,7 @@ class Calibration:
         features: (F, F), `W`.
         place: (d,), the mean place of the training clouds, and
         size: (), their mean size; in the unit of the model.
-        mean: (G,), the mean of their shapes; see `relative`.
+        mean: (G,), the mean of their shapes; see `relative`. Those of 0.7.0 have two numbers less.
         shape: (G, G), `V`.
         limits: (2,), of features and of shape.
         clouds: (2,), how many training and validation clouds all this is of.
@@ -94,7 +101,8 @@ class Calibration:
         features = features.detach().cpu().double() @ self.features
         centres = self.centres @ self.features
         of_features = torch.cdist(features, centres).amin(1).square() / features.shape[1]
-        of_shape = ((shapes - self.mean) @ self.shape).square().mean(1)
+        known = shapes[:, : len(self.mean)]
+        of_shape = ((known - self.mean) @ self.shape).square().mean(1)
         return torch.stack([of_features, of_shape], 1)
 
     def unlike(self, features: Tensor, outlines: Tensor) -> Tensor:
@@ -102,7 +110,7 @@ class Calibration:
 
         Args:
             features: (B, F).
-            outlines: (B, 2 + d + E), from `outline`.
+            outlines: (B, 4 + d + E), from `outline`.
         """
         distances = self.distances(features, relative(outlines, self.place, self.size))
         # A number that is not finite is like nothing.
@@ -119,7 +127,7 @@ def in_words(factors: Tensor) -> str:
     parts = [
         f"{what} ({factor**0.5:.3g} times the limit)"
         for what, factor in (
-            ("its number of points, size, place or extents", of_shape),
+            ("its number of points, size, place or shape", of_shape),
             ("what the model reads its answer from", of_features),
         )
         if factor > 1
@@ -128,7 +136,7 @@ def in_words(factors: Tensor) -> str:
 
 
 def outline(points: Tensor, weights: Tensor, count: Tensor, dim: int) -> Tensor:
-    """Number of points, size, place and extents of clouds (B, 2 + d + E), in float64.
+    """Number of points, size, place, extents and distances of clouds (B, 4 + d + E), in float64.
 
     Args:
         points: (B, n, at least d) as the model sees them.
@@ -143,27 +151,37 @@ def outline(points: Tensor, weights: Tensor, count: Tensor, dim: int) -> Tensor:
     spread = torch.einsum("bn,bni,bnj->bij", weights, own, own)
     extents = torch.linalg.eigvalsh(spread).flip(-1)[:, :EXTENTS].clamp(min=0).sqrt()
     sizes = spread.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt().unsqueeze(-1)
-    known = extents / torch.where(sizes > 0, sizes, 1)
+    lengths = torch.cat([extents, _distances(own, weights)], 1)
+    known = lengths / torch.where(sizes > 0, sizes, 1)
     return torch.cat([count.cpu().double().unsqueeze(-1), sizes, means, known], 1)
+
+
+def _distances(own: Tensor, weights: Tensor) -> Tensor:
+    """From the mean to the nearest twentieth of the mass, and to the farthest point: (B, 2)."""
+    distances, order = own.norm(dim=-1).sort(-1)
+    mass = weights.gather(-1, order).cumsum(-1)
+    # Twenty points of weight 1/20: rounding does not decide whether the first one is enough.
+    enough = mass >= (1 - 1e-6) * _NEAREST * mass[:, -1:]
+    nearest = distances.gather(-1, enough.int().argmax(-1, keepdim=True))
+    return torch.cat([nearest, distances[:, -1:]], -1)
 
 
 def relative(outlines: Tensor, place: Tensor, size: Tensor) -> Tensor:
     """The shapes (B, G) of outlines: logarithms, lengths by the size of the training clouds.
 
     Args:
-        outlines: (B, 2 + d + E).
+        outlines: (B, 4 + d + E).
         place: (d,), where clouds are on average.
         size: (), how large they are.
     """
     first = 2 + len(place)
-    count, sizes, means, extents = (
-        outlines[:, columns]
-        for columns in (slice(0, 1), slice(1, 2), slice(2, first), slice(first, None))
+    count, sizes, means, extents, distances = outlines.split(
+        [1, 1, len(place), outlines.shape[1] - first - 2, 2], 1
     )
     unit = torch.where(size > 0, size, 1)
     off = (means - place).norm(dim=-1, keepdim=True) / unit
     logarithms = [count.log(), (sizes / unit + _LEAST).log(), (extents + _LEAST).log()]
-    return torch.cat([*logarithms, off], 1)
+    return torch.cat([*logarithms, off, (distances + _HOLLOW).log()], 1)
 
 
 def as_written(tensor: Tensor) -> Tensor:
@@ -208,6 +226,12 @@ def read_calibration(folder: Path, classes: int) -> Calibration | None:
         ) from error
 
 
+def _numbers(dim: int, found: int) -> int:
+    """How many a shape has, in this version or the last."""
+    before = 3 + min(dim, EXTENTS)
+    return before if found == before else before + 2
+
+
 def _checked(tensors: Mapping[str, Tensor], classes: int) -> Calibration:
     names = [field.name for field in fields(Calibration)]
     if set(tensors) != set(names):
@@ -220,7 +244,7 @@ def _checked(tensors: Mapping[str, Tensor], classes: int) -> Calibration:
     width, dim, of_shape = len(found.features), found.place.numel(), found.mean.numel()
     wanted = {
         "temperature": (), "features": (width, width), "place": (dim,), "size": (),
-        "mean": (3 + min(dim, EXTENTS),), "shape": (of_shape, of_shape), "limits": (2,),
+        "mean": (_numbers(dim, of_shape),), "shape": (of_shape, of_shape), "limits": (2,),
         "clouds": (2,), "errors": (2,),
     }  # fmt: skip
     for name, shape in wanted.items():

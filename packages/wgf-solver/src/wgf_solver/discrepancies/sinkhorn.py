@@ -241,9 +241,11 @@ class Sinkhorn:
 
 def _padded(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Points and weights ``(B, n, ...)`` with padding up to ``count`` atoms."""
-    more = count - points.shape[-2]
-    pad = torch.nn.functional.pad
-    return pad(points, (0, 0, 0, more)), pad(weights, (0, more))
+    batch, n, dim = points.shape  # not `pad`, which in PyTorch 2.4 takes no empty tensors
+    return (
+        torch.cat([points, points.new_zeros(batch, count - n, dim)], -2),
+        torch.cat([weights, weights.new_zeros(batch, count - n)], -1),
+    )
 
 
 def _flat(mu: Measure) -> tuple[Tensor, Tensor]:
