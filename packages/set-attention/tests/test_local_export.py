@@ -1,10 +1,14 @@
 """Local pooling in a program of `torch.export`, for any number of measures and points."""
 
+import pytest
 import torch
 
 import set_attention as sa
 
 
+@pytest.mark.skipif(
+    torch.__version__ < (2, 6), reason="torch.export freezes what farthest points are noted in"
+)
 def test_an_exported_stage_pools_measures_of_any_size() -> None:
     torch.manual_seed(0)
     stage = sa.LocalPool(4, 2, 6, 5, out_dim=8).eval()

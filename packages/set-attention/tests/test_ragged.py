@@ -117,6 +117,7 @@ def test_a_held_mask_fits_the_whole_batch_alone(always) -> None:
     assert block(x, weights).isfinite().all()  # Masks of their own in each sub-batch.
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # PyTorch 2.4 of its vmap
 def test_traced_and_transformed_code_is_given_the_whole_batch(monkeypatch) -> None:
     x, weights = batch(SIZES, 45)
     x = sa.clear_padding(x, weights)

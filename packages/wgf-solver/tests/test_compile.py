@@ -50,7 +50,7 @@ def test_an_exported_model_solves_as_it_does_eagerly(choice):
         choice = {"integrator": Anderson(memory=3)}
     model, x = Model(**choice), torch.randn(3, 4, 2)
     with torch.no_grad():
-        exported = torch.export.export(model, (x,)).module()
+        exported = torch.export.export(model, (x,), strict=False).module()
         for points in (x, torch.randn(3, 4, 2)):
             for mine, theirs in zip(exported(points), model(points), strict=True):
                 torch.testing.assert_close(mine, theirs)
@@ -61,7 +61,7 @@ def test_a_solve_is_one_graph_where_it_was_exported(choice):
     torch._dynamo.reset()
     model, x = Model(**choice, max_steps=3), torch.randn(3, 4, 2)
     with torch.no_grad():
-        exported = torch.export.export(model, (x,)).module()
+        exported = torch.export.export(model, (x,), strict=False).module()
         compiled = torch.compile(exported, backend="eager", fullgraph=True)
         for points in (x, torch.randn(3, 4, 2)):
             for mine, theirs in zip(compiled(points), model(points), strict=True):
@@ -80,25 +80,27 @@ def test_a_solve_that_looks_at_values_is_none_and_its_map_may_be():
 
 
 def test_an_exported_root_that_nobody_probed_is_not_called_converged():
-    two = torch.tensor([[-1.0], [1.0]])
-
     class Saddle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("two", torch.tensor([[-1.0], [1.0]]))
+
         def forward(self, x: Tensor) -> Tensor:
             return equilibrium(
-                lambda mu: Measure(two + 0 * mu.points.mean()), Measure(x),
+                lambda mu: Measure(self.two + 0 * mu.points.mean()), Measure(x),
                 velocity=Descent(MMD(Energy())), integrator=Euler(0.1), max_steps=2,
                 on_failure="ignore",
             ).status  # fmt: skip
 
     with torch.no_grad():
-        exported = torch.export.export(Saddle(), (torch.zeros(2, 1),)).module()
+        exported = torch.export.export(Saddle(), (torch.zeros(2, 1),), strict=False).module()
         assert exported(torch.zeros(2, 1)) == Status.STATIONARY
 
 
 def test_what_cannot_be_exported_says_so():
     model = Model(velocity=Descent(MMD(Energy()), "through"), integrator=Euler(0.3))
     with torch.no_grad(), pytest.raises(RuntimeError, match="use target='frozen'"):
-        torch.export.export(model, (torch.randn(3, 4, 2),))
+        torch.export.export(model, (torch.randn(3, 4, 2),), strict=False)
 
 
 def test_the_package_is_imported_without_the_compiler():

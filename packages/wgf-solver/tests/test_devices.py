@@ -40,10 +40,11 @@ BLIND = {"max_steps": 3, "check_every": 100, "on_failure": "ignore"}
 def device():
     """A device whose tensors have no values: a look at one raises, and so does a mix of devices.
 
-    A GPU by name where torch knows what that is, else the meta device.
+    A GPU by name where there is one, else the meta device: a torch that is built for a GPU asks for
+    its driver where a tensor is indexed, be it without values.
     """
-    with torch.no_grad():  # on a GPU that is not there autograd fails
-        if torch.backends.cuda.is_built():
+    with torch.no_grad():
+        if torch.cuda.is_available():
             with FakeTensorMode():
                 yield torch.device("cuda")
         else:

@@ -6,6 +6,13 @@ from torch import Tensor, nn
 from set_attention.attention import SetAttention
 from set_attention.measures import check_tensor, check_weights, clear_padding, filling, shares
 
+# Asked once: the compiler of PyTorch before 2.7 does not follow the question.
+_WITH_AUTOCAST = frozenset(
+    kind
+    for kind in ("cpu", "cuda", "hpu", "mps", "mtia", "xla", "xpu")
+    if torch.amp.is_autocast_available(kind)
+)
+
 
 def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     r"""Mean of a measure, :math:`\sum_i w_i x_i / \sum_i w_i`; 0 for an empty set.
@@ -25,8 +32,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
         return x.mean(-2) if x.shape[-2] else x.sum(-2)
     precise = clear_padding(x, weights).to(torch.promote_types(x.dtype, torch.float32))
     share = shares(weights).to(precise.dtype)
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    if x.device.type in _WITH_AUTOCAST and torch.is_autocast_enabled(x.device.type):
         # Autocast would round both factors of a product, and a uniform weight errs in each term.
         mean = (share.unsqueeze(-1) * precise).sum(-2)
     else:
