@@ -155,7 +155,9 @@ class EquilibriumModel(nn.Module):
         """
         config, solver = self.config, self.solver
         # Fused attention has no second derivative, which these gradients of `through` need.
-        twice = solver.velocity == Descent(MMD(Energy()), "through")
+        # First of which class it is: the compiler of PyTorch 2.4 compares no two classes.
+        twice = isinstance(solver.velocity, Descent)
+        twice = twice and solver.velocity == Descent(MMD(Energy()), "through")
         twice = twice and isinstance(solver.adjoint, Implicit | Unrolled)
 
         def cell(mu: Measure) -> Measure:
