@@ -72,18 +72,18 @@ def test_calibration_error_by_hand() -> None:
     assert math.isnan(calibration_error([], []))
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 300), st.integers(0, 1000))
-def test_at_most_one_in_twenty_is_above_a_limit(extra: int, seed: int) -> None:
-    n = 20 + extra
-    rng = np.random.default_rng(seed)
-    distances = torch.from_numpy(rng.exponential(size=(n, 2)))
-    above = distances > chosen_limits(distances)
-    assert above.any(1).sum() <= 0.05 * n
-    assert above.any(1).sum() >= 0.025 * n - 1  # and not far fewer
-    assert abs(int(above[:, 0].sum()) - int(above[:, 1].sum())) == 0
-    few = distances[:19]
-    assert not (few > chosen_limits(few)).any()
+@pytest.mark.parametrize(
+    ("n", "least", "most"), [(20, 0.07, 0.1), (60, 0.03, 0.05), (400, 0.04, 0.05)]
+)
+def test_one_in_twenty_that_come_is_above_a_limit(n: int, least: float, most: float) -> None:
+    rng, found = np.random.default_rng(n), []
+    for _ in range(1500):
+        known, others = torch.from_numpy(rng.exponential(size=(n + 20, 2))).split([n, 20])
+        limits = chosen_limits(known)
+        found.append((others > limits).any(1).double().mean())
+        above = known > limits
+        assert int(above[:, 0].sum()) == int(above[:, 1].sum())
+    assert least <= np.mean(found) <= most  # twenty tell no share of one in twenty
 
 
 def test_whitened() -> None:
@@ -156,7 +156,7 @@ def test_what_0_7_knew_of_shapes_is_understood(fitted: Any, folder: Path, tmp_pa
 
 def test_what_is_unlike_is_found(fitted: Any) -> None:
     others, _ = rings(60, seed=3)
-    assert fitted.unlike(others).mean() <= 0.3  # 20 clouds tell a share of 5 % so well
+    assert fitted.unlike(others).mean() <= 0.4  # 20 clouds tell no share of 5 %
     assert fitted.unlike([10 * cloud for cloud in others]).all()
     assert fitted.unlike([cloud + 40 for cloud in others]).all()
     assert fitted.unlike([cloud * [1, 0] for cloud in others]).mean() > 0.9  # in a line

@@ -36,7 +36,7 @@ from ddeq_models.tasks.tally import calibration_error
 __all__ = ["calibrate", "calibration_of"]
 
 TRAINING, VALIDATION = 2000, 5000  # clouds that are looked at, at most, evenly chosen
-ALARMS = 0.05  # share of the validation clouds that may be called unlike the training
+ALARMS = 0.05  # share of clouds like the training that may be called unlike it
 _ROUGH = 0.1  # deviations of a shape that are never unusual: a tenth
 _PRIOR = 0.5  # standard deviation of the temperature's logarithm, before any cloud was seen
 _RANGE = 3.0  # of that logarithm
@@ -220,16 +220,19 @@ def whitening(deviations: Tensor, floor: float = 0.0) -> Tensor:
 
 
 def chosen_limits(distances: Tensor) -> Tensor:
-    """Limits (2,) of two numbers such that at most 5 % of the clouds are above one of them.
+    """Limits (2,) of two numbers such that one cloud in twenty like these is above one of them.
 
-    Both leave equally many clouds above. Of fewer than 20 clouds none is: the limits are the
-    largest numbers that occur.
+    Where ``u`` of n clouds are above a limit, another one like them is so with probability
+    ``(u + 2) / (n + 1)`` at most, about, whatever their law: it may be the next one by either of
+    the numbers (conformal prediction; Vovk, Gammerman and Shafer, "Algorithmic learning in a random
+    world", 2005). Both leave equally many above. Of fewer than 59 clouds none is: the limits are
+    the largest numbers that occur, and with 20 clouds one in ten is called unlike them.
 
     Args:
         distances: (n, 2) of validation clouds.
     """
     ordered = distances.sort(0, descending=True).values
-    allowed, limits = int(ALARMS * len(distances)), ordered[0]
+    allowed, limits = max(0, int(ALARMS * (len(distances) + 1)) - 2), ordered[0]
     for above in range(1, allowed + 1):
         candidate = ordered[above]
         if int((distances > candidate).any(1).sum()) > allowed:

@@ -18,9 +18,10 @@ is usual among training clouds:
 The two distances tell what covariances do not: a ring has no mass about its mean, normal noise a
 few points far out.
 
-A cloud is unlike the training where one of them is above its limit. The limits were chosen such
-that at most 5 % of the validation clouds are above one of the two. What a normalisation takes away,
-size and place of z-scored clouds say, is no part of what the model sees and is not told.
+A cloud is unlike the training where one of them is above its limit. The limits were chosen on
+validation clouds, such that of clouds like them at most 5 % are called so. What a normalisation
+takes away, size and place of z-scored clouds say, is no part of what the model sees and is not
+told.
 """
 
 from __future__ import annotations
