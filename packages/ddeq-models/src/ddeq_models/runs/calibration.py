@@ -175,10 +175,13 @@ def relative(outlines: Tensor, place: Tensor, size: Tensor) -> Tensor:
         place: (d,), where clouds are on average.
         size: (), how large they are.
     """
-    first = 2 + len(place)
-    count, sizes, means, extents, distances = outlines.split(
-        [1, 1, len(place), outlines.shape[1] - first - 2, 2], 1
-    )
+    first, last = 2 + len(place), outlines.shape[1] - 2
+    count, sizes, means, extents, distances = (
+        outlines[:, columns]
+        for columns in (
+            slice(0, 1), slice(1, 2), slice(2, first), slice(first, last), slice(last, None)
+        )
+    )  # fmt: skip
     unit = torch.where(size > 0, size, 1)
     off = (means - place).norm(dim=-1, keepdim=True) / unit
     logarithms = [count.log(), (sizes / unit + _LEAST).log(), (extents + _LEAST).log()]
