@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from set_attention.measures import check_width, clear_padding, shares
+from set_attention.precision import without_autocast
 
 
 class MeasureBatchNorm(nn.Module):
@@ -124,7 +125,7 @@ def normalise(
     Returns:
         The rows (n, d), and the mean and the variance (d,), through which no gradient flows.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         out: tuple[Tensor, Tensor, Tensor]
         if torch.compiler.is_compiling():  # which fuses the passes, and has its own derivative
             mean = share @ x

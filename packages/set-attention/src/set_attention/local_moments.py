@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from set_attention.measures import check_width, clear_padding, shares
 from set_attention.pooling import mean_pool
+from set_attention.precision import without_autocast
 
 # Numbers of a matrix of all pairs that are made at a time.
 _PAIRS = 2**25
@@ -68,7 +69,7 @@ class LocalMoments(nn.Module):
         n = x.shape[-2]
         if not n:
             return x.new_zeros(*x.shape[:-1], self.out_dim)
-        with torch.autocast(x.device.type, enabled=False):  # differences of squares lose too much
+        with without_autocast(x):  # differences of squares lose too much
             precise = x.to(torch.promote_types(x.dtype, torch.float32))
             found = self._moments(clear_padding(precise, weights), weights)
         return clear_padding(found.to(x.dtype), weights)

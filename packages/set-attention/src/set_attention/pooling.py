@@ -5,13 +5,7 @@ from torch import Tensor, nn
 
 from set_attention.attention import SetAttention
 from set_attention.measures import check_tensor, check_weights, clear_padding, filling, shares
-
-# Asked once: the compiler of PyTorch before 2.7 does not follow the question.
-_WITH_AUTOCAST = frozenset(
-    kind
-    for kind in ("cpu", "cuda", "hpu", "mps", "mtia", "xla", "xpu")
-    if torch.amp.is_autocast_available(kind)
-)
+from set_attention.precision import is_autocast_on
 
 
 def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -32,7 +26,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
         return x.mean(-2) if x.shape[-2] else x.sum(-2)
     precise = clear_padding(x, weights).to(torch.promote_types(x.dtype, torch.float32))
     share = shares(weights).to(precise.dtype)
-    if x.device.type in _WITH_AUTOCAST and torch.is_autocast_enabled(x.device.type):
+    if is_autocast_on(x):
         # Autocast would round both factors of a product, and a uniform weight errs in each term.
         mean = (share.unsqueeze(-1) * precise).sum(-2)
     else:

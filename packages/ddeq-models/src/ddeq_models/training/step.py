@@ -1,6 +1,7 @@
 """One step of a training."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,13 @@ from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.base import Task
 from ddeq_models.training.feeding import Prepared
 from ddeq_models.training.state import State
+
+
+def _in_precision(bf16: bool, device: str) -> AbstractContextManager[object]:
+    """A context with autocast on or off; on a device that has none, off is as it is."""
+    if not bf16 and not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, torch.bfloat16, enabled=bf16)
 
 
 def optimise(task: Task, state: State, prepared: Prepared, rate: float, ranks: Ranks) -> None:
@@ -28,8 +36,7 @@ def optimise(task: Task, state: State, prepared: Prepared, rate: float, ranks: R
     """
     plan, model = task.config.train, state.model
     for part in _cut(prepared.inputs, plan.accumulate):
-        bf16 = plan.precision == "bf16"
-        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
+        with _in_precision(plan.precision == "bf16", ranks.device.type):
             answer = task.answer(state.called, part)
             loss = task.loss(answer, part)
         if len(part[0]) != prepared.clouds:
