@@ -1,10 +1,15 @@
 import io
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 
+from ddeq_models import PRESETS, DataConfig, RunConfig
+from ddeq_models.data import open_split
+from ddeq_models.models.base import build_model
 from ddeq_models.report.pictures import (
     Flow,
     draw_confusion_matrix,
@@ -12,6 +17,7 @@ from ddeq_models.report.pictures import (
     draw_training_curves,
 )
 from ddeq_models.report.pictures.projection import principal_plane
+from ddeq_models.report.recording import recorded_flows
 
 RNG = np.random.default_rng(0)
 
@@ -104,6 +110,29 @@ def test_flows() -> None:
 @pytest.mark.parametrize(("steps", "dim"), [(1, 2), (4, 3), (4, 1)])
 def test_flows_of_solids_and_of_no_step(steps: int, dim: int) -> None:
     assert colours(draw_flows([flow(steps, dim)])) > 50
+
+
+def test_where_tokens_are_attended_to_the_whole_cloud_is_drawn() -> None:
+    plain = flow(3)
+    tokens = replace(
+        plain,
+        points=plain.points[:4],
+        weights=plain.weights[:4],
+        whole=(plain.points, plain.weights),
+    )
+    assert draw_flows([tokens]) == draw_flows([plain])
+    model = replace(
+        PRESETS["ddeq"], dim=8, heads=2, hidden=8, bilinear_dim=4, pooled=8, particles=3, scales=0,
+        rows=0, tokens=(4, 2), widths=(4, 6, 8), neighbours=3,
+    )  # fmt: skip
+    config = RunConfig("ddeq", tuple("0123456789"), DataConfig("digits", normalise="none"), model)
+    digits = open_split(config.data, "test")
+    (recorded,) = recorded_flows(config, build_model(model).eval(), digits, 1, torch.device("cpu"))
+    assert recorded.points.shape == (2, 2)
+    assert recorded.whole is not None
+    points, weights = recorded.whole
+    assert len(points) == len(weights) > 10
+    assert float(weights.sum()) == pytest.approx(1)
 
 
 def test_the_plane_is_that_of_the_largest_variance() -> None:

@@ -49,8 +49,12 @@ def recorded_flows(
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
     flows = []
     for i, cloud in enumerate(clouds):
-        there = masses[i] > 0
+        whole = None
         if not as_they_are:
+            real = batch.weights[i] > 0
+            seen = batch.points[i][real][:, : dataset.coordinates], batch.weights[i][real]
+            whole = seen[0].cpu().numpy(), seen[1].cpu().numpy()
+            there = masses[i] > 0
             cloud = Cloud(places[i][there], masses[i][there], cloud.label)
         best = int(probabilities[i].argmax())
         flows.append(
@@ -63,6 +67,7 @@ def recorded_flows(
                 probability=float(probabilities[i, best]),
                 attention=attention[i][:, : len(cloud.points)].numpy(),
                 message=solution.message(i),
+                whole=whole,
             )
         )
     return flows

@@ -51,14 +51,16 @@ class Flow:
     """One cloud and what the solver did with it.
 
     Attributes:
-        points: (m, d) the input cloud, without padding.
-        weights: (m,) its weights.
+        points: (m, d) what the particles attend to, without padding: the input cloud, some of its
+            points, or tokens.
+        weights: (m,) their weights.
         trajectory: (K, n, h) the particles at each step, the initial measure first.
         truth: Name of the true class.
         predicted: Name of the predicted class.
         probability: Its probability.
         attention: (n, m) how much each particle looks at each point at the end; None: not known.
         message: What the solver says, in a sentence.
+        whole: (k, d) the input cloud and (k,) its weights, where `points` are not all of it.
     """
 
     points: Array
@@ -69,6 +71,7 @@ class Flow:
     probability: float
     attention: Array | None = None
     message: str = ""
+    whole: tuple[Array, Array] | None = None
 
 
 def draw_flows(flows: Sequence[Flow], up: Up = "z", note: str = "") -> bytes:
@@ -120,9 +123,10 @@ def _range(values: Array) -> tuple[float, float]:
 
 
 def _draw_cloud(axes: Axes, flow: Flow, up: Up) -> None:
-    places, depth = on_paper(flow.points, up)
+    points, weights = flow.whole or (flow.points, flow.weights)
+    places, depth = on_paper(points, up)
     order = np.argsort(-depth, kind="stable")  # the farthest first
-    places, weights = places[order], flow.weights[order]
+    places, weights = places[order], weights[order]
     area = 45 * min(1.0, 60 / len(places))  # many points are drawn smaller
     colours = ink(shades(depth[order]), BLUE if np.ptp(depth) > 0 else INK)
     axes.scatter(places[:, 0], places[:, 1], s=area * weights / weights.max(), c=colours, lw=0)
