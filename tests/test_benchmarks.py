@@ -234,8 +234,11 @@ def finetune(figures: dict[str, Any], printed: str) -> None:
 
 def unlike(figures: dict[str, Any], printed: str) -> None:
     (found,) = figures["runs"].values()
-    assert rows(printed) == 1 + len(found) == 1 + 2 + len(bench.unlike.CHANGES) + 2
-    assert found["twice as large"] == found["its own test clouds"]  # z-scored: no size is seen
+    made = len(bench.unlike.CHANGES) + len(bench.unlike.THINNED)
+    assert rows(printed) == 1 + len(found) == 1 + 2 + made + 2
+    assert found["twice as large"] == found["its own test clouds"]  # in the unit sphere, no size
+    told = {kind for kind, row in found.items() if "right" in row}
+    assert len(told) == 1 + made - len(bench.unlike.NOISE)
 
 
 def gpu(figures: dict[str, Any], printed: str) -> None:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-# Asked once: the compiler of PyTorch before 2.7 does not follow the question, and a context of
+# Asked once: the compiler of PyTorch 2.6 and before follows no such question, and a context of
 # autocast on another kind of device raises there, also one that would switch it off.
 _WITH_AUTOCAST = frozenset(
     kind
