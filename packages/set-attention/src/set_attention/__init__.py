@@ -23,6 +23,7 @@ from set_attention.local_moments import LocalMoments
 from set_attention.measures import clear_padding, log_weights
 from set_attention.norm import SetNorm
 from set_attention.pooling import AttentionPool, MaxPool, MeanPool, max_pool, mean_pool
+from set_attention.precision import without_autocast
 from set_attention.ragged import by_size
 from set_attention.set_transformer import ISAB, MAB, PMA, SAB
 from set_attention.vector_attention import VectorAttention
@@ -67,6 +68,7 @@ __all__ = [
     "merge_points",
     "nearest_points",
     "take_points",
+    "without_autocast",
 ]
 
 __version__ = version("set-attention")

@@ -60,7 +60,8 @@ class TrainConfig:
             times the peak, or in a ``step`` by `decay_factor` every `decay_epochs` epochs.
         decay_epochs: Epochs between two steps of the learning rate.
         decay_factor: What it is multiplied by.
-        precision: ``float32``, or ``bf16``: the forward pass in automatic mixed precision.
+        precision: ``float32``, or ``bf16``: encoder and head in automatic mixed precision, the solve
+            in float32.
             Weights, the solver's states and all measuring are float32 either way.
         patience: Epochs without a better validation after which the training ends; 0 goes through
             all epochs.
@@ -93,7 +94,7 @@ class TrainConfig:
     schedule: Literal["cosine", "step"] = option("cosine", "how the learning rate falls: {choices}")
     decay_epochs: int = 8
     decay_factor: float = 0.1
-    precision: Literal["float32", "bf16"] = option("float32", "of the forward pass: {choices}")
+    precision: Literal["float32", "bf16"] = option("float32", "of the encoder: {choices}")
     patience: int = option(0, "end after so many epochs without a better validation, 0: never")
     solver_phases: tuple[SolverPhase, ...] = ()
     init: str = option("", "weights to begin with: a run, or as for predict", common=True)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ddeq_models.models.encoder import PointEncoder
@@ -47,6 +48,17 @@ class CellContext:
     rows: Tensor | None = None
     weights: Tensor | None = None
     places: Tensor | None = None
+
+    def to(self, dtype: torch.dtype) -> CellContext:
+        """The same in another floating-point dtype."""
+        return CellContext(
+            self.bilinear.to(dtype=dtype),
+            tuple(context.to(dtype=dtype) for context in self.attended),
+            *(
+                None if tensor is None else tensor.to(dtype)
+                for tensor in (self.summary, self.rows, self.weights, self.places)
+            ),
+        )
 
 
 class Cell(nn.Module):

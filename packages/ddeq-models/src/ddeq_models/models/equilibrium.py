@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ddeq_models.models.cell import Cell, CellContext
 from ddeq_models.models.encoder import PointEncoder
 from ddeq_models.models.solver import SolverConfig, build_solver
-from set_attention import held_dropout
+from set_attention import held_dropout, without_autocast
 from wgf_solver import (
     MMD,
     Descent,
@@ -166,8 +166,12 @@ class EquilibriumModel(nn.Module):
             return mu.with_points(image if still is None else torch.where(still, mu.points, image))
 
         still = None if held is None else held[..., None]
+        # Mixed precision ends where the solve begins: an image that is rounded to eight bits comes
+        # no nearer to its own image than that, so no tolerance below 1e-2 could be kept.
+        context = context.to(start.dtype)
         begin = _clock()
-        with held_dropout(self.cell), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+        backend = sdpa_kernel(SDPBackend.MATH) if twice else nullcontext()
+        with held_dropout(self.cell), backend, without_autocast(start):
             solution = equilibrium(
                 cell,
                 Measure(start, weights, marks),

@@ -1,7 +1,6 @@
 """One step of a training."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -12,13 +11,7 @@ from ddeq_models.distributed import Ranks
 from ddeq_models.tasks.base import Task
 from ddeq_models.training.feeding import Prepared
 from ddeq_models.training.state import State
-
-
-def _in_precision(bf16: bool, device: str) -> AbstractContextManager[object]:
-    """A context with autocast on or off; on a device that has none, off is as it is."""
-    if not bf16 and not torch.amp.is_autocast_available(device):
-        return nullcontext()
-    return torch.autocast(device, torch.bfloat16, enabled=bf16)
+from set_attention import without_autocast
 
 
 def optimise(task: Task, state: State, prepared: Prepared, rate: float, ranks: Ranks) -> None:
@@ -36,7 +29,9 @@ def optimise(task: Task, state: State, prepared: Prepared, rate: float, ranks: R
     """
     plan, model = task.config.train, state.model
     for part in _cut(prepared.inputs, plan.accumulate):
-        with _in_precision(plan.precision == "bf16", ranks.device.type):
+        mixed = plan.precision == "bf16"
+        kind = ranks.device.type
+        with torch.autocast(kind, torch.bfloat16) if mixed else without_autocast(part[0]):
             answer = task.answer(state.called, part)
             loss = task.loss(answer, part)
         if len(part[0]) != prepared.clouds:
