@@ -1,7 +1,7 @@
-"""A task of one's own, and a model for it: ``ddeq --import my_task.py train --task radius``."""
+"""A task of one's own: ``ddeq --import my_task.py train --task radius``; its model is below it."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
@@ -12,18 +12,18 @@ from set_attention import mean_pool
 
 @dataclass(frozen=True)
 class RadiusConfig(TaskConfig):
-    """In ``config.json``: ``"task": {"kind": "radius", "power": 1.0}``."""
+    """Its numbers: ``--set task.power=2``."""
 
     kind: ClassVar[str] = "radius"
     power: float = 1.0
 
 
 class Radii(NamedTuple):
-    """What `Radius.prepare` makes of a batch: tensors, the clouds first."""
+    """What the model is given, and what it is to say: tensors, the clouds first."""
 
     points: Tensor
     weights: Tensor
-    target: Tensor
+    radius: Tensor
 
 
 @register_task(RadiusConfig)
@@ -31,54 +31,29 @@ class Radius(Task):
     """The mean distance of a cloud's points from the origin."""
 
     def prepare(self, batch: PointBatch, generator: Generator) -> Radii:
-        """The clouds, and what the model is to say of them."""
-        target = (batch.weights * batch.points.norm(dim=-1)).sum(-1)
-        return Radii(batch.points, batch.weights, target)
+        """Of clouds as they are after normalisation and augmentation."""
+        radius = (batch.weights * batch.points.norm(dim=-1)).sum(-1)
+        return Radii(batch.points, batch.weights, radius)
 
-    def answer(self, model: nn.Module, inputs: Radii) -> Tensor:
-        """What it says."""
-        answer: Tensor = model(inputs.points, inputs.weights)
-        return answer
-
-    def _errors(self, answer: Tensor, inputs: Radii) -> Tensor:
-        return (answer - inputs.target).abs() ** self.config.task.power  # type: ignore[attr-defined]
-
-    def loss(self, answer: Tensor, inputs: Radii) -> Tensor:
-        """What is trained on."""
-        return self._errors(answer, inputs).mean()
-
-    def records(self, answer: Tensor, inputs: Radii, thorough: bool = False) -> dict[str, Tensor]:
-        """One number a cloud, by name."""
-        return {"loss": self._errors(answer, inputs)}
-
-    def figures(self, columns: Any) -> dict[str, float]:
-        """What is told of them."""
-        errors = columns.get("loss", [])
-        return {"clouds": len(errors), "loss": float(sum(errors)) / max(len(errors), 1)}
-
-    def objective(self, figures: Any) -> tuple[float, ...]:
-        """The larger, the better."""
-        return (-figures["loss"],)
-
-    def headline(self, figures: Any) -> str:
-        """What one watches."""
-        return f"error {figures['loss']:.3f}"
+    def losses(self, answer: Tensor, inputs: Radii) -> Tensor:
+        """One number a cloud."""
+        return (answer - inputs.radius).abs() ** self.config.task.power  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
-class RegressorConfig(ModelConfig):
-    """The model: a number of a cloud."""
+class RadiusModelConfig(ModelConfig):
+    """A model says which task it is made for."""
 
-    kind: ClassVar[str] = "regressor"
+    kind: ClassVar[str] = "radius-model"
     task: ClassVar[str] = "radius"
     width: int = 32
 
 
-@register_model(RegressorConfig)
-class Regressor(nn.Module):
+@register_model(RadiusModelConfig)
+class RadiusModel(nn.Module):
     """A linear map of the mean of a perceptron of each point."""
 
-    def __init__(self, config: RegressorConfig) -> None:
+    def __init__(self, config: RadiusModelConfig) -> None:
         super().__init__()
         self.config = config
         self.lift = nn.Sequential(nn.Linear(config.point_dim, config.width), nn.ReLU())
@@ -86,5 +61,5 @@ class Regressor(nn.Module):
 
     def forward(self, points: Tensor, weights: Tensor) -> Tensor:
         """``(B,)`` of clouds ``(B, n, d)``."""
-        answer: Tensor = self.head(mean_pool(self.lift(points), weights))
-        return answer[:, 0]
+        radius: Tensor = self.head(mean_pool(self.lift(points), weights))
+        return radius[:, 0]

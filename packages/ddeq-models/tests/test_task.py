@@ -28,7 +28,7 @@ from ddeq_models import (
 )
 from ddeq_models.registry import MODELS, TASKS
 from ddeq_models.tasks.base import build_task
-from ddeq_models.tasks.tally import mean
+from ddeq_models.tasks.tally import Records, mean
 
 
 @dataclass(frozen=True)
@@ -83,23 +83,13 @@ class Size(Task):
         noise = 1e-3 * torch.rand(len(batch), generator=generator)
         return Sizes(batch.points, batch.weights, batch.sizes / 100 + noise)
 
-    def answer(self, model: nn.Module, inputs: Sizes) -> Tensor:
-        answer: Tensor = model(inputs.points, inputs.weights)
-        return answer
-
-    def loss(self, answer: Tensor, inputs: Sizes) -> Tensor:
-        return self._errors(answer, inputs).mean()
-
-    def records(self, answer: Tensor, inputs: Sizes, thorough: bool = False) -> dict[str, Tensor]:
+    def records(self, answer: Tensor, inputs: Sizes, thorough: bool = False) -> Records:
         more = {"guess": answer} if thorough else {}
-        return {"loss": self._errors(answer, inputs), **more}
+        return {**super().records(answer, inputs), **more}
 
     def figures(self, columns: Any) -> dict[str, float]:
         more = {"guess": mean(columns["guess"])} if "guess" in columns else {}
-        return {"clouds": len(columns["loss"]), "loss": mean(columns["loss"]), **more}
-
-    def objective(self, figures: Any) -> tuple[float, ...]:
-        return (-figures["loss"],)
+        return {**super().figures(columns), **more}
 
     def headline(self, figures: Any) -> str:
         return f"error {figures['loss']:.3f}"
@@ -107,7 +97,7 @@ class Size(Task):
     def draw(self, run: RunFolder, *_: Any) -> None:
         run.write_picture("sizes.png", b"")
 
-    def _errors(self, answer: Tensor, inputs: Sizes) -> Tensor:
+    def losses(self, answer: Tensor, inputs: Sizes) -> Tensor:
         task = self.config.task
         assert isinstance(task, SizeConfig)
         return (answer - inputs.target).abs() ** task.power

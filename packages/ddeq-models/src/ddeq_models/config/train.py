@@ -60,9 +60,8 @@ class TrainConfig:
             times the peak, or in a ``step`` by `decay_factor` every `decay_epochs` epochs.
         decay_epochs: Epochs between two steps of the learning rate.
         decay_factor: What it is multiplied by.
-        precision: ``float32``, or ``bf16``: encoder and head in automatic mixed precision, the solve
-            in float32.
-            Weights, the solver's states and all measuring are float32 either way.
+        precision: ``float32``, or ``bf16``: encoder and head in automatic mixed precision.
+            Weights, the solve and all measuring are float32 either way.
         patience: Epochs without a better validation after which the training ends; 0 goes through
             all epochs.
         solver_phases: How the solver's settings change in the course of the training. A trained

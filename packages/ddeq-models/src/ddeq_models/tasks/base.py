@@ -8,8 +8,10 @@ what the clouds mean. One training step of the engine is::
     task.loss(answer, inputs).backward()
     tally.add(task.records(answer, inputs))       # one number a cloud, by name
 
-and `task.figures` makes means, maxima and counts of what was recorded. How a task, a model or a
-data set is written in a file of one's own is shown in ``docs/extending.md``.
+and `task.figures` makes means, maxima and counts of what was recorded. A task must say what the
+model is given, `Task.prepare`, and what its answer costs, `Task.losses`; all else follows, unless
+it says more. How a task, a model or a data set is written in a file of one's own is shown in
+``docs/extending.md``.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ from ddeq_data import CloudDataset, PointBatch, Transform
 from ddeq_models.config import RunConfig, TaskConfig
 from ddeq_models.errors import UserError
 from ddeq_models.registry import TASKS
-from ddeq_models.tasks.tally import SOLVER_FIGURES, Columns, Figures, Records
+from ddeq_models.tasks.tally import (
+    SOLVER_FIGURES,
+    Columns,
+    Figures,
+    Records,
+    mean,
+    solver_figures,
+    solver_records,
+)
 
 __all__ = ["Task", "TaskConfig", "build_task"]
 
@@ -101,19 +111,25 @@ class Task(ABC):
         return batch.labels
 
     @abstractmethod
+    def losses(self, answer: Any, inputs: Any) -> Tensor:
+        """The loss of each cloud, ``(B,)``."""
+
     def answer(self, model: nn.Module, inputs: Any) -> Any:
-        """What the model says. In training, PyTorch's own chance (dropout) is seeded by the step.
+        """What the model says of ``inputs.points`` and ``inputs.weights``.
+
+        In training, PyTorch's own chance (dropout) is seeded by the step.
 
         Args:
             model: The model, in training or evaluation mode.
             inputs: What `prepare` returned, or a share of its clouds.
         """
+        return model(inputs.points, inputs.weights)
 
-    @abstractmethod
     def loss(self, answer: Any, inputs: Any) -> Tensor:
-        """The loss ``()`` that is trained on, a mean over the clouds."""
+        """The loss ``()`` that is trained on: the mean of `losses`, and of the model's penalty."""
+        loss, penalty = self.losses(answer, inputs).mean(), getattr(answer, "penalty", None)
+        return loss if penalty is None else loss + penalty.mean()
 
-    @abstractmethod
     def records(self, answer: Any, inputs: Any, thorough: bool = False) -> Records:
         """What is known of each cloud: tensors ``(B,)`` by name, always the same names.
 
@@ -125,10 +141,11 @@ class Task(ABC):
             inputs: Its inputs.
             thorough: Add what is too dear for each step: in evaluations after the training.
         """
+        solved = solver_records(getattr(answer, "solution", None))
+        return {"loss": self.losses(answer, inputs), **solved}
 
-    @abstractmethod
     def figures(self, columns: Columns) -> Figures:
-        """Means, maxima and counts over clouds.
+        """Means, maxima and counts over clouds: of the loss and of the solver, unless it is said.
 
         Args:
             columns: All that was recorded, ``(clouds,)`` by name; empty if nothing was.
@@ -136,14 +153,17 @@ class Task(ABC):
         Returns:
             Numbers by name, among them ``clouds`` and ``loss``.
         """
+        loss = columns.get("loss")
+        clouds = 0 if loss is None else len(loss)
+        return {"clouds": clouds, "loss": mean(loss), **solver_figures(columns)}
 
-    @abstractmethod
     def objective(self, figures: Figures) -> tuple[float, ...]:
-        """What to compare validations by: the larger, the better."""
+        """What to compare validations by: the larger, the better; less loss, unless it is said."""
+        return (-figures["loss"],)
 
-    @abstractmethod
     def headline(self, figures: Figures) -> str:
-        """What one watches beside the loss, in a few characters: ``acc 97.2%``."""
+        """What one watches, in a few characters: ``acc 97.2%``."""
+        return f"loss {figures['loss']:.3f}"
 
     def result(self, columns: Columns) -> dict[str, Any]:
         """What goes into ``result.json`` beside the figures; JSON values."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ddeq_data import CloudDataset, PointBatch, Transform
@@ -27,7 +27,6 @@ from ddeq_models.tasks.tally import (
     confusion_matrix,
     mean,
     solver_figures,
-    solver_records,
 )
 
 
@@ -74,13 +73,12 @@ class Classification(Task):
         """See `Task.prepare`."""
         return Labelled(batch.points, batch.weights, batch.labels)
 
-    def answer(self, model: nn.Module, inputs: Labelled) -> Output:
-        """See `Task.answer`."""
-        output: Output = model(inputs.points, inputs.weights)
-        return output
+    def losses(self, answer: Output, inputs: Labelled) -> Tensor:
+        """See `Task.losses`; without smoothing."""
+        return functional.cross_entropy(answer.logits, inputs.labels, reduction="none")
 
     def loss(self, answer: Output, inputs: Labelled) -> Tensor:
-        """See `Task.loss`."""
+        """See `Task.loss`; with smoothed labels."""
         loss = functional.cross_entropy(
             answer.logits, inputs.labels, label_smoothing=self.config.train.label_smoothing
         )
@@ -94,8 +92,7 @@ class Classification(Task):
             **{n: (logits / t).softmax(-1).amax(-1) for n, t in known.items() if t},
             "label": labels,
             "predicted": logits.argmax(-1),
-            "loss": functional.cross_entropy(logits, labels, reduction="none"),
-            **solver_records(answer.solution),
+            **super().records(answer, inputs),
         }
 
     def figures(self, columns: Columns) -> Figures:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddeq_data import (
     Crop,
@@ -34,7 +34,7 @@ from ddeq_models.tasks.distances import (
     wasserstein,
 )
 from ddeq_models.tasks.parts import Compared, Incomplete, missing_parts, whole_clouds
-from ddeq_models.tasks.tally import Columns, Figures, Records, mean, solver_figures, solver_records
+from ddeq_models.tasks.tally import Columns, Figures, Records, mean, solver_figures
 
 # What figures are called, and their names.
 _DISTANCES = {
@@ -139,16 +139,8 @@ class Completion(Task):
             visible.points, visible.weights, missing.points, missing.weights, cut.share
         )
 
-    def answer(self, model: nn.Module, inputs: Incomplete) -> Completed:
-        """See `Task.answer`."""
-        completed: Completed = model(inputs.points, inputs.weights)
-        return completed
-
-    def loss(self, answer: Completed, inputs: Incomplete) -> Tensor:
-        """See `Task.loss`; clouds that were not cut count 0."""
-        return self._losses(answer, inputs).mean()
-
-    def _losses(self, answer: Completed, inputs: Incomplete) -> Tensor:
+    def losses(self, answer: Completed, inputs: Incomplete) -> Tensor:
+        """See `Task.losses`; those of clouds that were not cut are 0."""
         task = self._task
         distances: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
             "energy": energy_distance,
@@ -174,12 +166,11 @@ class Completion(Task):
         with torch.no_grad():
             records = {
                 "cut": (part.v > 0).any(-1),
-                "loss": self._losses(answer, inputs),
+                **super().records(answer, inputs),
                 **self._distances(part, thorough),
                 "neighbour": neighbour(part.x, part.w),
                 "neighbour_truth": neighbour(part.y, part.v),
                 "completed": (part.w > 0).sum(-1),
-                **solver_records(answer.solution),
             }
             if thorough:
                 of_whole = self._distances(whole_clouds(answer, inputs), thorough)

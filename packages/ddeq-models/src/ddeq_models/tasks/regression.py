@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ddeq_data import CloudDataset, PointBatch, Transform
@@ -19,7 +19,7 @@ from ddeq_models.models.base import Numbers
 from ddeq_models.registry import register_task
 from ddeq_models.tasks.base import Card, Task, TaskConfig
 from ddeq_models.tasks.peer import cheap_peer_of_numbers
-from ddeq_models.tasks.tally import Columns, Figures, Records, mean, solver_figures, solver_records
+from ddeq_models.tasks.tally import Columns, Figures, Records, mean
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,8 @@ class Regression(Task):
         unit = batch.targets.new_tensor(self._task.unit)
         return ((batch.targets - centre) / unit).to(batch.points.dtype)
 
-    def answer(self, model: nn.Module, inputs: Measured) -> Numbers:
-        """See `Task.answer`."""
-        said: Numbers = model(inputs.points, inputs.weights)
-        return said
-
-    def loss(self, answer: Numbers, inputs: Measured) -> Tensor:
-        """See `Task.loss`."""
-        loss = self._losses(answer, inputs).mean()
-        return loss if answer.penalty is None else loss + answer.penalty.mean()
-
-    def _losses(self, answer: Numbers, inputs: Measured) -> Tensor:
+    def losses(self, answer: Numbers, inputs: Measured) -> Tensor:
+        """See `Task.losses`."""
         said, truth, task = answer.values, inputs.targets, self._task
         match task.loss:
             case "mse":
@@ -139,10 +130,9 @@ class Regression(Task):
         said, truth = answer.values, inputs.targets
         numbers = range(truth.shape[-1])
         return {
-            "loss": self._losses(answer, inputs),
+            **super().records(answer, inputs),
             **{f"target_{i}": truth[:, i] for i in numbers},
             **{f"predicted_{i}": said[:, i] for i in numbers},
-            **solver_records(answer.solution),
         }
 
     def numbers(self, columns: Columns) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -159,13 +149,11 @@ class Regression(Task):
         """See `Task.figures`."""
         each = self._each(columns)
         return {
-            "clouds": len(columns.get("loss", ())),
-            "loss": mean(columns.get("loss")),
+            **super().figures(columns),
             **{
                 name: mean(np.array([known[name] for known in each.values()]))
                 for name in ("r2", "mae", "rmse")
             },
-            **solver_figures(columns),
         }
 
     def _each(self, columns: Columns) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ddeq_data import CloudDataset, PointBatch
@@ -18,7 +18,7 @@ from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
 from ddeq_models.registry import register_task
 from ddeq_models.tasks.base import Card, Task, TaskConfig
-from ddeq_models.tasks.tally import Columns, Figures, Records, mean, solver_figures, solver_records
+from ddeq_models.tasks.tally import Columns, Figures, Records, mean, solver_figures
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,16 @@ class Segmentation(Task):
         shares = functional.one_hot(batch.targets.clamp(min=0), count).to(batch.weights.dtype)
         return (batch.weights.unsqueeze(-1) * shares).sum(-2)
 
-    def answer(self, model: nn.Module, inputs: Parted) -> Output:
-        """See `Task.answer`."""
-        output: Output = model(inputs.points, inputs.weights)
-        return output
-
     def loss(self, answer: Output, inputs: Parted) -> Tensor:
-        """See `Task.loss`."""
-        loss = self._losses(answer, inputs, self.config.train.label_smoothing).mean()
+        """See `Task.loss`; with smoothed labels."""
+        loss = self._smoothed(answer, inputs, self.config.train.label_smoothing).mean()
         return loss if answer.penalty is None else loss + answer.penalty.mean()
 
-    def _losses(self, answer: Output, inputs: Parted, smoothing: float = 0.0) -> Tensor:
+    def losses(self, answer: Output, inputs: Parted) -> Tensor:
+        """See `Task.losses`; without smoothing."""
+        return self._smoothed(answer, inputs, 0.0)
+
+    def _smoothed(self, answer: Output, inputs: Parted, smoothing: float) -> Tensor:
         each = functional.cross_entropy(
             answer.logits.movedim(-1, 1),
             inputs.labels,
@@ -96,13 +95,13 @@ class Segmentation(Task):
         """See `Task.records`."""
         labels = inputs.labels
         said = torch.where(labels >= 0, answer.logits.argmax(-1), -1)
-        records = {"loss": self._losses(answer, inputs)}
+        records = dict(super().records(answer, inputs))
         for k in range(len(self.config.classes)):
             true, taken = labels == k, said == k
             records[f"both_{k}"] = (true & taken).sum(-1)
             records[f"either_{k}"] = (true | taken).sum(-1)
             records[f"true_{k}"] = true.sum(-1)
-        return {**records, **solver_records(answer.solution)}
+        return records
 
     def _counts(self, columns: Columns, of: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         none = np.zeros(0)
