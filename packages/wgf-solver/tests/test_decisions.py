@@ -96,6 +96,38 @@ def test_anderson_pauses_when_it_stalls_resumes_and_waits_twice_as_long():
     assert work[1] >= 1.6 * work[0]
 
 
+def test_anderson_solves_its_least_squares_also_when_its_ring_is_full():
+    memory, step, ridge = 3, 0.5, 1e-2
+    velocities = stalls(12)
+    integrator = Anderson(memory=memory, step=step, ridge=ridge, patience=99, growth=1e9)
+    points, plains = torch.zeros_like(velocities[0]), []
+    for k, taken in enumerate(feed(integrator, velocities)):
+        expected = step * velocities[k]
+        plains.append(points + expected)
+        if k > 0:
+            last = slice(max(0, k - memory), k)
+            dv = torch.stack([b - a for a, b in itertools.pairwise(velocities)][last])
+            du = torch.stack([b - a for a, b in itertools.pairwise(plains)][last])
+            columns = dv.flatten(1).mT
+            # ‖v − ΔV γ‖² + ε Σ ‖ΔV_j‖² γ_j² is the square of one longer column.
+            weights = torch.diag(ridge**0.5 * torch.linalg.vector_norm(columns, dim=0))
+            right = torch.cat([velocities[k].flatten(), torch.zeros(len(dv), dtype=F64)])
+            gamma = torch.linalg.lstsq(torch.cat([columns, weights]), right[:, None]).solution[:, 0]
+            expected = expected - torch.einsum("j,jnd->nd", gamma, du)
+        torch.testing.assert_close(taken, expected)
+        points = points + taken
+
+
+def test_anderson_starts_again_where_a_step_is_taken_back():
+    velocities, integrator = stalls(8), Anderson(memory=5, patience=99)
+    velocities[4] = 100 * velocities[4]
+    steps = feed(integrator, velocities)
+    again = feed(integrator, [velocities[3], *velocities[5:]])
+    for step, expected in zip(steps[5:], again[1:], strict=True):
+        torch.testing.assert_close(step, expected)
+    assert not torch.allclose(steps[5], velocities[5])  # accelerated at once
+
+
 def test_anderson_steps_alike_where_the_host_must_not_look(monkeypatch):
     # Measures that stall at different times: one always, one after progress, one never.
     always = torch.stack(stalls(60))

@@ -53,7 +53,7 @@ class Evaluation(_Parts):
             elsewhere that rest where no force reaches them (see `wgf_solver.MMD.relocated`).
     """
 
-    __slots__ = ()
+    _size: Tensor | None = None  # see `measured`; what `_replace` makes is not measured
 
     def _replace(self, **changes: Any) -> Evaluation:
         """With other parts; see above for what goes with another velocity."""
@@ -79,8 +79,21 @@ def completed(evaluation: Evaluation, mu: Measure) -> Evaluation:
     return evaluation._replace(scale=scale, rounding=rounding, discrepancy=discrepancy)
 
 
+def measured(evaluation: Evaluation, mu: Measure) -> Evaluation:
+    """The same, of which ``‖v‖`` is known, so that integrators need not measure it again.
+
+    A copy, which is nobody's but the driver's: whoever wrote the field may keep his record and
+    write another velocity into it.
+    """
+    copy = Evaluation(*evaluation)
+    copy._size = weighted_rms(evaluation.velocity, mu.weights, mu.full)
+    return copy
+
+
 def size_of(evaluation: Evaluation, mu: Measure) -> Tensor:
     """``‖v‖ (...)``."""
+    if evaluation._size is not None:
+        return evaluation._size
     return weighted_rms(evaluation.velocity, mu.weights, mu.full)
 
 

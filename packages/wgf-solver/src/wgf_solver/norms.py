@@ -59,16 +59,37 @@ def where_measure(chosen: Tensor, rows: Tensor, others: Tensor) -> Tensor:
     """``rows (..., n, d)`` of the measures that are ``chosen (...)``, ``others`` of the rest.
 
     It is `torch.where`, but on the CPU, where a look at the values costs next to nothing, it moves
-    no memory if all measures or none are chosen.
+    no memory if all measures or none are chosen, and else what is copied runs without a branch.
+    """
+    if not may_look(chosen):
+        return torch.where(chosen[..., None, None], rows, others)
+    count = int(chosen if chosen.numel() == 1 else torch.count_nonzero(chosen))
+    if count == 0:
+        return others
+    if count == chosen.numel():
+        return rows
+    few = 2 * count <= chosen.numel()
+    index = indices_of(chosen if few else ~chosen)
+    most, rest = (others, rows) if few else (rows, others)
+    mixed = most.clone(memory_format=torch.contiguous_format)
+    mixed.flatten(0, -3)[index] = rest.flatten(0, -3)[index]
+    return mixed
+
+
+def clear_measures(rows: Tensor, chosen: Tensor) -> None:
+    """Write 0 into ``rows (..., n, d)`` of the measures that are ``chosen (...)``, and only there.
+
+    On the CPU that takes a twentieth of the time of a mask.
     """
     if may_look(chosen):
-        single = chosen.numel() == 1
-        count = int(chosen if single else torch.count_nonzero(chosen))
-        if count == 0:
-            return others
-        if count == chosen.numel():
-            return rows
-    return torch.where(chosen[..., None, None], rows, others)
+        rows.view(-1, *rows.shape[-2:]).index_fill_(0, indices_of(chosen), 0)
+    else:
+        rows.masked_fill_(chosen[..., None, None], 0)
+
+
+def indices_of(chosen: Tensor) -> Tensor:
+    """The numbers of the ``chosen (...)`` in the flattened batch; waits for the device."""
+    return chosen.flatten().nonzero().squeeze(-1)
 
 
 def may_look(tensor: Tensor) -> bool:
@@ -82,6 +103,11 @@ def known_none(chosen: Tensor) -> bool:
         return False
     # Of a single one without a reduction, which costs ten times as much as the look itself.
     return not bool(chosen if chosen.numel() == 1 else chosen.any())
+
+
+def known_all(chosen: Tensor) -> bool:
+    """Whether it is known, with no wait for a device, that all of the measures are chosen."""
+    return may_look(chosen) and bool(chosen if chosen.numel() == 1 else chosen.all())
 
 
 def has_values(tensor: Tensor) -> bool:

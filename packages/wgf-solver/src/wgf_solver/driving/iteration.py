@@ -12,11 +12,11 @@ from wgf_solver.driving.yardstick import (
     of_places,
     yardstick_at,
 )
-from wgf_solver.evaluation import Evaluation, image_beside
+from wgf_solver.evaluation import Evaluation, image_beside, measured
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import known_none, where_measure
+from wgf_solver.norms import known_none, may_look, where_measure
 from wgf_solver.solution import Solution, Status
 from wgf_solver.velocities.base import image_of
 from wgf_solver.watch import depends_beyond, holds_a_parameter, refuse_tangents
@@ -53,19 +53,18 @@ class Iteration:
         self.energies: list[Tensor] | None = [] if flow.map is None else None
         batch, points = self.mu.batch_shape, self.mu.points
         alive = self.mu.mask.any(-1)
-        infinite = points.new_full(batch, torch.inf)
         broken = ~self.mu.weights.isfinite().all(-1)
         self._decide(torch.where(broken, NONFINITE, torch.where(alive, RUNNING, EMPTY)))
         self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
         self.best_points = points
-        self._best_size = torch.where(alive | broken, infinite, 0)
+        self._best_size = torch.where(alive | broken, points.new_full((), torch.inf), 0)
         self._yardstick: Yardstick | None = None
         self._fresh: Tensor | None = torch.ones_like(alive)  # whose start is not measured yet
         self._far = frobenius(points)
+        self._near = alive  # whether the problem is resolved so far out; see `_measured`
         self._place: Tensor | None = None  # (...) what of ‖Z‖ is the rounding of the field
         self.discrepancy = self._best_size
         self.first_discrepancy = points.new_zeros(batch)
-        self._best_merit = infinite
         self._evaluation: Evaluation | None = None
         self._wanted: list[Tensor] = []  # () bool for each evaluation: whether any measure ran
         self.history: list[Tensor] | None = [] if options.trajectory else None
@@ -81,6 +80,7 @@ class Iteration:
         if self._fresh is not None:
             at = self.mu if perturbed is None else perturbed
             evaluation, self._place = of_places(evaluation, at)
+        evaluation = measured(evaluation, self.mu)
         size = self.flow.size(evaluation, self.mu)
         if self.k == 0:
             self.first_discrepancy = evaluation.discrepancy
@@ -92,18 +92,19 @@ class Iteration:
             rounding = evaluation.rounding
             if self._place is not None:
                 rounding = torch.fmax(rounding, self._far * self._place)
-            small = (size <= yardstick.tolerance) | (
-                (size <= rounding) & (rounding <= yardstick.rounding)
-            )
-            resolved = self.running & (self._far <= yardstick.reach)
+            believed = rounding * (rounding <= yardstick.rounding)
+            small = size <= torch.fmax(yardstick.tolerance, believed)
+            resolved = self.running & self._near
             good = resolved & small
             # Not the relative size: of a solve that diverges, the start is the best.
-            merit = evaluation.discrepancy if self.flow.descends else size
-            record = good | (resolved & (merit < self._best_merit))
+            if self.flow.descends:
+                better = evaluation.discrepancy < self.discrepancy
+            else:
+                better = size < self._best_size
+            record = good | (resolved & better)
             self.best_points = where_measure(record, self.mu.points, self.best_points)
             self._best_size = torch.where(record, size, self._best_size)
             self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
-            self._best_merit = torch.where(record, merit, self._best_merit)
             self._end(good, CONVERGED)
         self._evaluation = evaluation
         if self.history is not None:
@@ -121,19 +122,21 @@ class Iteration:
         )
         proposal = self.flow.placed(proposal)
         far = frobenius(proposal)
-        # So that NaN is far.
-        leaps = self.running & ~(far <= self.yardstick.reach)
+        near = far <= self.yardstick.reach  # so that NaN is not
+        leaps = self.running > near
         if not known_none(leaps):
             # To where floating point does not resolve the problem no step leads but a plain one.
             step = self.plain_step(self._clock)[..., None, None]
             plain = self.mu.points + step * self._evaluation.velocity
             proposal = where_measure(leaps & (far < torch.inf), plain, proposal)
             far = frobenius(proposal)
+            near = far <= self.yardstick.reach
             # Points whose squares overflow have no distances: kernels of them are 0, not small.
             self._end(self.running & ~(far < torch.inf), NONFINITE)
-        points = where_measure(self.running, proposal, self.mu.points)
-        self._far = torch.where(self.running, far, self._far)
-        self.mu = self.mu.with_points(points)
+        if not self._all_run:
+            proposal = where_measure(self.running, proposal, self.mu.points)
+        self._far, self._near = far, near  # of measures that rest nobody reads them again
+        self.mu = self.mu.with_points(proposal)
         self._times.append(self._times[-1] + self.integrator.step_size(self._clock))
         self._clock += 1
 
@@ -150,6 +153,8 @@ class Iteration:
         self.status = status
         self.running = status == RUNNING
         self._some = self.running.any()
+        # Where values may be looked at, they are so when a status changes, not at each step.
+        self._all_run = may_look(status) and bool(self.running.all())
 
     def _end(self, chosen: Tensor, status: int) -> None:
         """Give the chosen measures a status; where it is known that none is, do nothing."""
@@ -158,7 +163,7 @@ class Iteration:
 
     def over(self) -> bool:
         """Whether no measure runs any more; waits for the device."""
-        return not bool(self._some)
+        return not (self._all_run or bool(self._some))
 
     @property
     def yardstick(self) -> Yardstick:
@@ -175,6 +180,7 @@ class Iteration:
         if self._yardstick is not None:
             new = self._yardstick.renewed(self._fresh, new)
         self._yardstick, self._fresh = new, None
+        self._near = self._far <= new.reach
         return new
 
     @property

@@ -28,7 +28,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from wgf_solver.evaluation import Evaluation, image_beside, size_of
+from wgf_solver.evaluation import Evaluation, image_beside
 from wgf_solver.measure import Measure, extent
 from wgf_solver.norms import weighted_rms
 
@@ -110,12 +110,13 @@ def of_places(evaluation: Evaluation, mu: Measure) -> tuple[Evaluation, Tensor |
         return evaluation, None
     y, w = image.points.detach(), mu.weights.detach()
     mask = None if mu.full else mu.mask[..., None]
-    off = evaluation.velocity.detach() - (y - mu.points.detach())
+    velocity = evaluation.velocity.detach()
+    off = velocity - (y - mu.points.detach())
     # The weighted mean of equal weights is the mean, five times faster.
     centred = y - (y.mean(-2, keepdim=True) if mask is None else w[..., None, :] @ y)
     if mask is not None:
         off, centred = torch.where(mask, off, 0), torch.where(mask, centred, 0)
-    leads = weighted_rms(off, w, mu.full) <= _SAME * size_of(evaluation, mu)
+    leads = weighted_rms(off, w, mu.full) <= _SAME * weighted_rms(velocity, w, mu.full)
     spread = torch.where(leads, weighted_rms(centred, w, mu.full), 0)
     atoms = (mu.mask.sum(-1) * max(mu.dim, 1)).clamp(min=1).to(w.dtype).sqrt()
     rounding = torch.where(leads, 4 * torch.finfo(w.dtype).eps / atoms, 0)

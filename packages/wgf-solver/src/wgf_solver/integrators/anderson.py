@@ -10,7 +10,14 @@ from torch import Tensor
 
 from wgf_solver.evaluation import Evaluation, size_of
 from wgf_solver.measure import Measure
-from wgf_solver.norms import has_values, known_none, may_look, where_measure
+from wgf_solver.norms import (
+    clear_measures,
+    has_values,
+    known_all,
+    known_none,
+    may_look,
+    where_measure,
+)
 
 # By how much an accelerated step may raise the discrepancy, relative to it: 0 takes back half of
 # the steps to the root of a frozen field with D > 0, 1e-2 lets some solves drift to spurious roots.
@@ -25,10 +32,17 @@ class _History:
     count is 0, and so is its ``γ``.
     """
 
-    du: Tensor  # (..., m, n, d)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
-    dv: Tensor  # (..., m + 1, n, d)  ΔV = v_{k} − v_{k−1}; the last row is v_k
-    last: Tensor  # (..., n, d)  that row
-    gram: Tensor  # (..., m, m)  ⟨dv_i, dv_j⟩
+    du: Tensor  # (..., m, N)  ΔZ + τ ΔV, with ΔZ = Z_{k} − Z_{k−1}
+    dv: Tensor  # (..., m + 1, N)  ΔV = v_{k} − v_{k−1}; the last row is v_k
+    # The same memory, with atoms and coordinates apart.
+    du_atoms: Tensor  # (..., m, n, d)
+    dv_atoms: Tensor  # (..., m + 1, n, d)
+    last: Tensor  # (..., n, d)  its last row
+    gram: Tensor  # (..., m, m)  ⟨dv_i, dv_j⟩ for i ≥ j; above the diagonal nothing is read
+    # (m, m) What makes the Gram matrix definite: 1, but 1 + ε on the diagonal, and 0, but there the
+    # least normal number, which makes the γ of a column that is 0 itself 0 and not NaN.
+    ridged: Tensor
+    least: Tensor
     accelerated: Tensor  # (...) bool: whether the last step used them
     warm: Tensor  # (...) bool: whether the solve started near a root
     best: Tensor  # (...) the residual that counts as progress when it is undercut
@@ -114,12 +128,20 @@ class Anderson:
         """An empty history."""
         batch, rows = mu.batch_shape, mu.points.shape[-2:]
         zeros, empty = mu.points.new_zeros, mu.points.new_empty
-        dv = empty(*batch, self.memory + 1, *rows)
+        du, dv = empty(*batch, self.memory, *rows), empty(*batch, self.memory + 1, *rows)
+        one = torch.eye(self.memory, dtype=dv.dtype, device=dv.device)
+        ridge = self.ridge
+        if ridge is None:
+            ridge = 1e-10 if dv.dtype == torch.float64 else 1e-6
         return _History(
-            du=empty(*batch, self.memory, *rows),
-            dv=dv,
+            du=du.flatten(-2),
+            dv=dv.flatten(-2),
+            du_atoms=du,
+            dv_atoms=dv,
             last=dv.select(-3, -1),
             gram=zeros(*batch, self.memory, self.memory),
+            ridged=1 + ridge * one,
+            least=torch.finfo(dv.dtype).tiny * one,
             accelerated=zeros(batch, dtype=torch.bool),
             warm=zeros(batch, dtype=torch.bool),
             best=mu.points.new_full(batch, torch.inf),
@@ -146,7 +168,7 @@ class Anderson:
             if descends and state.first_merit is not None:  # energies may be negative
                 rounding = 64 * torch.finfo(merit.dtype).eps * state.first_merit.abs()
                 limit = state.merit + _RISE * state.merit.abs() + rounding
-            rejected = state.accelerated & ~(merit <= limit)  # so that NaN is rejected
+            rejected = state.accelerated > (merit <= limit)  # and not; so that NaN is rejected
             if known_none(rejected):
                 rejected = None
             else:
@@ -170,7 +192,7 @@ class Anderson:
             use = use & (state.resume <= state.k)
         if descends and state.first_merit is not None:
             use = use & (state.warm | (merit <= self.basin * state.first_merit))
-        if not known_none(~use):
+        if not known_all(use):
             gamma = torch.where(use[..., None], gamma, 0)
         state.accelerated = use & (size > 0)
         return _minus_combination(plain, gamma, state.du)
@@ -201,8 +223,8 @@ class Anderson:
         if known_none(chosen):
             return
         filled = min(state.k, self.memory)
-        for columns in (state.du.flatten(-2), state.dv.flatten(-2), state.gram):
-            columns[..., :filled, :].masked_fill_(chosen[..., None, None], 0)
+        for columns in (state.du, state.dv, state.gram):
+            clear_measures(columns.narrow(-2, 0, filled), chosen)
 
     def _remember(
         self, state: _History, plain: Tensor, velocity: Tensor, rejected: Tensor | None
@@ -214,7 +236,7 @@ class Anderson:
         """
         if state.plain is not None:
             j = (state.k - 1) % self.memory
-            du, dv = state.du.select(-3, j), state.dv.select(-3, j)
+            du, dv = state.du_atoms.select(-3, j), state.dv_atoms.select(-3, j)
             if has_values(velocity):
                 torch.sub(velocity, state.last, out=dv)
                 torch.sub(plain, state.plain, out=du)
@@ -235,27 +257,21 @@ class Anderson:
         Returns:
             ``γ``, and ``(...)`` int, not 0 where there is none.
         """
-        ridge = self.ridge
-        if ridge is None:
-            ridge = 1e-10 if state.dv.dtype == torch.float64 else 1e-6
         # ⟨ΔV_i, ΔV_j⟩ for the newest column j, and ⟨ΔV_i, v⟩, in one pass over the history. As
         # rows times a matrix: with one column, CPU's batched product is ten times slower.
         j = (state.k - 2) % self.memory
         filled = min(state.k - 1, self.memory)
-        every = state.dv.flatten(-2)
-        rows = every[..., j :: self.memory - j, :]  # (..., 2, N): row j and the last
+        rows = state.dv[..., j :: self.memory - j, :]  # (..., 2, N): row j and the last
         if not mu.full:  # a common factor of all inner products does not matter to γ
             rows = rows * mu.weights[..., None].expand_as(mu.points).flatten(-2)[..., None, :]
-        products = rows @ every.narrow(-2, 0, filled).mT  # (..., 2, filled)
+        products = rows @ state.dv.narrow(-2, 0, filled).mT  # (..., 2, filled)
         newest, right = products.unbind(-2)
-        gram = state.gram.narrow(-1, 0, filled)
-        gram.select(-2, j).copy_(newest)
-        gram = gram.narrow(-2, 0, filled)
-        gram.select(-1, j).copy_(newest)
-        gram = gram.clone()
-        # A column that does not count has 0 here; the least normal number makes its γ 0, not NaN.
-        diagonal = gram.diagonal(dim1=-2, dim2=-1)
-        diagonal.mul_(1 + ridge).add_(torch.finfo(gram.dtype).tiny)
+        state.gram.select(-2, j).narrow(-1, 0, filled).copy_(newest)
+        if j + 1 < filled:  # the ring is full: older columns are below the newest row
+            state.gram.select(-1, j).copy_(newest)
+        # Cholesky's factor is read off the diagonal and what is below it.
+        gram = torch.addcmul(state.least, state.gram, state.ridged)
+        gram = gram.narrow(-1, 0, filled).narrow(-2, 0, filled)
         factor, failed = torch.linalg.cholesky_ex(gram)
         # As two triangular solves: `cholesky_solve` takes half as long again.
         half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
@@ -263,9 +279,9 @@ class Anderson:
 
 
 def _minus_combination(plain: Tensor, gamma: Tensor, du: Tensor) -> Tensor:
-    """``plain (..., n, d)`` without ``Σ_j γ_j du_j``, ``γ (..., k)`` on the first ``k`` columns."""
+    """``plain (..., n, d)`` without ``Σ_j γ_j du_j``, the first columns of ``du (..., m, N)``."""
     batch, count, size = math.prod(plain.shape[:-2]), gamma.shape[-1], math.prod(plain.shape[-2:])
-    columns = du.narrow(-3, 0, count).reshape(batch, count, size)
+    columns = du.narrow(-2, 0, count).reshape(batch, count, size)
     # `contiguous`: of a column of a solution, the CPU's batched product is ten times slower.
     coefficients = gamma.contiguous().view(batch, 1, count)
     result = torch.baddbmm(plain.reshape(batch, 1, size), coefficients, columns, alpha=-1)
