@@ -61,9 +61,9 @@ def where_measure(chosen: Tensor, rows: Tensor, others: Tensor) -> Tensor:
     It is `torch.where`, but on the CPU, where a look at the values costs next to nothing, it moves
     no memory if all measures or none are chosen, and else what is copied runs without a branch.
     """
-    if not may_look(chosen):
+    count = known_count(chosen)
+    if count is None:
         return torch.where(chosen[..., None, None], rows, others)
-    count = int(chosen if chosen.numel() == 1 else torch.count_nonzero(chosen))
     if count == 0:
         return others
     if count == chosen.numel():
@@ -97,11 +97,18 @@ def may_look(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and has_values(tensor)
 
 
+def known_count(chosen: Tensor) -> int | None:
+    """How many of the measures are chosen; None where a look would wait for a device."""
+    if not may_look(chosen):
+        return None
+    # Of a single one without a reduction, which costs ten times as much as the look itself.
+    return int(chosen if chosen.numel() == 1 else torch.count_nonzero(chosen))
+
+
 def known_none(chosen: Tensor) -> bool:
     """Whether it is known, with no wait for a device, that none of the measures is chosen."""
     if not may_look(chosen):
         return False
-    # Of a single one without a reduction, which costs ten times as much as the look itself.
     return not bool(chosen if chosen.numel() == 1 else chosen.any())
 
 

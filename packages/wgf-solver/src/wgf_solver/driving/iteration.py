@@ -16,7 +16,7 @@ from wgf_solver.evaluation import Evaluation, image_beside, measured
 from wgf_solver.flow import Flow
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
-from wgf_solver.norms import known_none, may_look, where_measure
+from wgf_solver.norms import known_count, known_none, may_look, where_measure
 from wgf_solver.solution import Solution, Status
 from wgf_solver.velocities.base import image_of
 from wgf_solver.watch import depends_beyond, holds_a_parameter, refuse_tangents
@@ -54,8 +54,9 @@ class Iteration:
         batch, points = self.mu.batch_shape, self.mu.points
         alive = self.mu.mask.any(-1)
         broken = ~self.mu.weights.isfinite().all(-1)
+        self._counted = torch.zeros(batch, dtype=torch.int64, device=points.device)
+        self._since, self.running = 0, torch.zeros_like(alive)
         self._decide(torch.where(broken, NONFINITE, torch.where(alive, RUNNING, EMPTY)))
-        self.steps = torch.zeros(batch, dtype=torch.int64, device=points.device)
         self.best_points = points
         self._best_size = torch.where(alive | broken, points.new_full((), torch.inf), 0)
         self._yardstick: Yardstick | None = None
@@ -68,7 +69,7 @@ class Iteration:
         self._evaluation: Evaluation | None = None
         self._wanted: list[Tensor] = []  # () bool for each evaluation: whether any measure ran
         self.history: list[Tensor] | None = [] if options.trajectory else None
-        self.probe_steps = torch.zeros_like(self.steps)
+        self.probe_steps = torch.zeros_like(self._counted)
         self._perturb = getattr(integrator, "perturb", None)  # few integrators have it
         self._clock = 0
         self._times = [0.0]
@@ -86,7 +87,6 @@ class Iteration:
             self.first_discrepancy = evaluation.discrepancy
         self.k += 1
         yardstick = self._measured(evaluation, size)
-        self.steps = self.steps + self.running
         self._wanted.append(self._some)
         if perturbed is None:
             rounding = evaluation.rounding
@@ -101,11 +101,11 @@ class Iteration:
                 better = evaluation.discrepancy < self.discrepancy
             else:
                 better = size < self._best_size
-            record = good | (resolved & better)
-            self.best_points = where_measure(record, self.mu.points, self.best_points)
-            self._best_size = torch.where(record, size, self._best_size)
-            self.discrepancy = torch.where(record, evaluation.discrepancy, self.discrepancy)
-            self._end(good, CONVERGED)
+            record = resolved & better
+            if not known_none(good):
+                record = record | good
+                self._decide(self.status.masked_fill(good, CONVERGED))
+            self._record(record, size, evaluation.discrepancy)
         self._evaluation = evaluation
         if self.history is not None:
             self.history.append(self.mu.points)
@@ -113,6 +113,19 @@ class Iteration:
             self.energies.append(evaluation.discrepancy)
         if self.callback is not None:
             self.callback(self.k, self.mu, evaluation)
+
+    def _record(self, chosen: Tensor, size: Tensor, discrepancy: Tensor) -> None:
+        """Keep the present points of the chosen measures as their best."""
+        count = known_count(chosen)
+        if count == 0:
+            return
+        if count == chosen.numel():
+            self.best_points, self._best_size = self.mu.points, size
+        else:
+            self.best_points = where_measure(chosen, self.mu.points, self.best_points)
+            self._best_size = torch.where(chosen, size, self._best_size)
+        # A copy: whoever wrote the field may write into his own tensor again.
+        self.discrepancy = torch.where(chosen, discrepancy, self.discrepancy)
 
     def step(self) -> None:
         """Move the measures that still run; one that would become NaN is stopped instead."""
@@ -150,11 +163,17 @@ class Iteration:
 
     def _decide(self, status: Tensor) -> None:
         """Set the statuses, and what is read off them at each step."""
+        self._counted, self._since = self.steps, self.k
         self.status = status
         self.running = status == RUNNING
         self._some = self.running.any()
         # Where values may be looked at, they are so when a status changes, not at each step.
         self._all_run = may_look(status) and bool(self.running.all())
+
+    @property
+    def steps(self) -> Tensor:
+        """How many evaluations each measure has had while it ran ``(...)``."""
+        return self._counted + self.running * (self.k - self._since)
 
     def _end(self, chosen: Tensor, status: int) -> None:
         """Give the chosen measures a status; where it is known that none is, do nothing."""

@@ -184,8 +184,8 @@ class Anderson:
         if state.k == 1:
             return plain
         gamma, failed = self._coefficients(state, mu)
-        size = torch.linalg.vector_norm(gamma, ord=torch.inf, dim=-1)
-        use = size < torch.inf  # so that NaN is not used
+        # NaN is not used, nor is what overflows.
+        use = torch.linalg.vector_norm(gamma, ord=torch.inf, dim=-1) < torch.inf
         if not known_none(failed):
             use = use & (failed == 0)
         if state.k <= state.pausing:
@@ -194,7 +194,7 @@ class Anderson:
             use = use & (state.warm | (merit <= self.basin * state.first_merit))
         if not known_all(use):
             gamma = torch.where(use[..., None], gamma, 0)
-        state.accelerated = use & (size > 0)
+        state.accelerated = gamma.any(-1)
         return _minus_combination(plain, gamma, state.du)
 
     def _pause_if_stalled(self, state: _History, residual: Tensor) -> None:
