@@ -21,6 +21,8 @@ def is_autocast_on(x: Tensor) -> bool:
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """A context in which autocast leaves alone what is computed from x."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if kind in _WITH_AUTOCAST else nullcontext()
+    """A context in which autocast leaves alone what is computed from x.
+
+    None where autocast is off as it is: an exported program would keep a region for it.
+    """
+    return torch.autocast(x.device.type, enabled=False) if is_autocast_on(x) else nullcontext()
