@@ -24,5 +24,11 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """A context in which autocast leaves alone what is computed from x.
 
     None where autocast is off as it is: an exported program would keep a region for it.
+
+    Args:
+        x: Any tensor (...) on the device in question.
+
+    Returns:
+        The context.
     """
     return torch.autocast(x.device.type, enabled=False) if is_autocast_on(x) else nullcontext()
