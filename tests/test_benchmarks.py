@@ -131,6 +131,9 @@ def adjoint_memory(figures: dict[str, Any], printed: str) -> None:
 def solver_overhead(figures: dict[str, Any], printed: str) -> None:
     assert set(figures["rows"]) == {"Anderson()", "Anderson(memory=10)", "Euler(1)"}
     assert all(row["within_seconds"] > 0 for row in figures["rows"].values())
+    counts = [row["operations"] for row in figures["rows"].values()]
+    assert counts[0] > counts[2] > 10  # Anderson does more than Euler
+    assert f"| {counts[0]:.1f} |" in printed
 
 
 def fractal(figures: dict[str, Any], printed: str) -> None:

@@ -3,7 +3,8 @@
 Batch 64, 10 particles, 128 dimensions, float32, Residual with Anderson, on solves of so many steps
 that cannot converge. A clock is read when f is entered and left: what is between two calls is the
 solver's, what is within is not. For each step the median over the repeats, which runs of
-other processes do not move; the mean of those over the steps.
+other processes do not move; the mean of those over the steps. Beside the time the number of
+PyTorch's operations, which no machine changes.
 
     hatch run bench solver-overhead --small    one measure of 10 particles in 2 dimensions
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from wgf_solver import Anderson, Euler, Integrator, Measure, equilibrium
 
@@ -50,14 +52,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     spans: dict[str, list[list[float]]] = {name: [] for name in INTEGRATORS}
     for _ in range(options.repeats):
         for name, integrator in INTEGRATORS.items():
-            spans[name].append(_clock(cell, start, integrator, options.steps))
+            clock = _readings(cell, start, integrator, options.steps, time.perf_counter)
+            spans[name].append(clock)
     rows = {}
     for name, clocks in spans.items():
         # (repeats, steps, 2): entered, left.
         times = torch.tensor(clocks, dtype=torch.float64).reshape(len(clocks), options.steps, 2)
         within = (times[:, :, 1] - times[:, :, 0])[:, 1:].median(0).values.mean()
         beyond = (times[:, 1:, 0] - times[:, :-1, 1]).median(0).values.mean()
-        rows[name] = {"within_seconds": float(within), "beyond_seconds": float(beyond)}
+        rows[name] = {
+            "within_seconds": float(within),
+            "beyond_seconds": float(beyond),
+            "operations": _operations(cell, start, INTEGRATORS[name], options.steps),
+        }
     return {"parameters": parameters, "rows": rows}
 
 
@@ -66,13 +73,14 @@ def table(figures: dict[str, Any]) -> str:
     lines = [
         f"a cell of {figures['parameters']:,} parameters",
         "",
-        "| integrator | ms in f | ms a step beyond it | part |",
-        "| --- | --- | --- | --- |",
+        "| integrator | ms in f | ms a step beyond it | part | operations beyond it |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, row in figures["rows"].items():
         within, beyond = row["within_seconds"], row["beyond_seconds"]
         lines.append(
-            f"| {name} | {1e3 * within:.3f} | {1e3 * beyond:.3f} | {beyond / within:.1%} |"
+            f"| {name} | {1e3 * within:.3f} | {1e3 * beyond:.3f} | {beyond / within:.1%} "
+            f"| {row['operations']:.1f} |"
         )
     return "\n".join(lines)
 
@@ -104,19 +112,44 @@ class Cell(nn.Module):
         return self.norm(attended + self.forward_layers(attended))
 
 
-def _clock(
+class Operations(TorchDispatchMode):
+    """Counts what PyTorch is asked for, views and looks at values among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def _operations(
     cell: Callable[[Tensor], Tensor], start: Tensor, integrator: Integrator, steps: int
+) -> float:
+    """How many operations a step has beyond f, on average."""
+    with Operations() as operations:
+        counts = torch.tensor(_readings(cell, start, integrator, steps, lambda: operations.count))
+    return float((counts[2::2] - counts[1:-1:2]).float().mean())
+
+
+def _readings(
+    cell: Callable[[Tensor], Tensor],
+    start: Tensor,
+    integrator: Integrator,
+    steps: int,
+    read: Callable[[], float],
 ) -> list[float]:
-    """When f was entered and left, in turn."""
-    times: list[float] = []
+    """What is read when f is entered and left, in turn."""
+    readings: list[float] = []
 
     def f(mu: Measure) -> Measure:
-        times.append(time.perf_counter())
+        readings.append(read())
         image = mu.with_points(cell(mu.points))
-        times.append(time.perf_counter())
+        readings.append(read())
         return image
 
     equilibrium(
         f, Measure(start), integrator=integrator, rtol=1e-30, max_steps=steps, on_failure="ignore"
     )
-    return times
+    return readings

@@ -127,8 +127,7 @@ class Task(ABC):
 
     def loss(self, answer: Any, inputs: Any) -> Tensor:
         """The loss ``()`` that is trained on: the mean of `losses`, and of the model's penalty."""
-        loss, penalty = self.losses(answer, inputs).mean(), getattr(answer, "penalty", None)
-        return loss if penalty is None else loss + penalty.mean()
+        return with_penalty(self.losses(answer, inputs).mean(), answer)
 
     def records(self, answer: Any, inputs: Any, thorough: bool = False) -> Records:
         """What is known of each cloud: tensors ``(B,)`` by name, always the same names.
@@ -242,6 +241,12 @@ class Task(ABC):
         """What a model card says of such a model."""
         kind = self.config.task.kind
         return Card(kind, kind.capitalize(), f"It is made for the task {kind}.", {"loss": "Loss"})
+
+
+def with_penalty(loss: Tensor, answer: Any) -> Tensor:
+    """A loss ``()``, and the mean of what the model adds to that of each cloud, if it does."""
+    penalty = getattr(answer, "penalty", None)
+    return loss if penalty is None else loss + penalty.mean()
 
 
 def _told(value: float | None) -> str:

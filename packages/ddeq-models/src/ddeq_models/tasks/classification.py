@@ -17,7 +17,7 @@ from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
 from ddeq_models.registry import register_task
 from ddeq_models.tasks.advice import advice
-from ddeq_models.tasks.base import Card, Task, TaskConfig
+from ddeq_models.tasks.base import Card, Task, TaskConfig, with_penalty
 from ddeq_models.tasks.peer import cheap_peer
 from ddeq_models.tasks.tally import (
     Columns,
@@ -82,7 +82,7 @@ class Classification(Task):
         loss = functional.cross_entropy(
             answer.logits, inputs.labels, label_smoothing=self.config.train.label_smoothing
         )
-        return loss if answer.penalty is None else loss + answer.penalty.mean()
+        return with_penalty(loss, answer)
 
     def records(self, answer: Output, inputs: Labelled, thorough: bool = False) -> Records:
         """See `Task.records`."""

@@ -17,7 +17,7 @@ from ddeq_models._internal.text import names_in_markdown
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
 from ddeq_models.registry import register_task
-from ddeq_models.tasks.base import Card, Task, TaskConfig
+from ddeq_models.tasks.base import Card, Task, TaskConfig, with_penalty
 from ddeq_models.tasks.tally import Columns, Figures, Records, mean, solver_figures
 
 
@@ -73,8 +73,8 @@ class Segmentation(Task):
 
     def loss(self, answer: Output, inputs: Parted) -> Tensor:
         """See `Task.loss`; with smoothed labels."""
-        loss = self._smoothed(answer, inputs, self.config.train.label_smoothing).mean()
-        return loss if answer.penalty is None else loss + answer.penalty.mean()
+        smoothing = self.config.train.label_smoothing
+        return with_penalty(self._smoothed(answer, inputs, smoothing).mean(), answer)
 
     def losses(self, answer: Output, inputs: Parted) -> Tensor:
         """See `Task.losses`; without smoothing."""

@@ -27,11 +27,10 @@ def optimise(task: Task, state: State, prepared: Prepared, rate: float, ranks: R
         rate: Learning rate.
         ranks: The processes that share the step.
     """
-    plan, model = task.config.train, state.model
+    plan, model, kind = task.config.train, state.model, ranks.device.type
     for part in _cut(prepared.inputs, plan.accumulate):
-        mixed = plan.precision == "bf16"
-        kind = ranks.device.type
-        with torch.autocast(kind, torch.bfloat16) if mixed else without_autocast(part[0]):
+        bf16 = plan.precision == "bf16"
+        with torch.autocast(kind, torch.bfloat16) if bf16 else without_autocast(part[0]):
             answer = task.answer(state.called, part)
             loss = task.loss(answer, part)
         if len(part[0]) != prepared.clouds:
