@@ -93,12 +93,13 @@ def rows(printed: str) -> int:
 def training_step(figures: dict[str, Any], printed: str) -> None:
     steps = figures["steps"]
     solids = figures["solids"]
-    assert rows(printed) == 1 + len(steps) + 1 + len(solids) == 9 + 6
+    assert rows(printed) == 1 + len(steps) + 1 + len(solids) == 9 + 7
     for name, row in solids.items():
         assert all(row[n] > 0 for n in ("gflop", "step_seconds", "peak_bytes"))
         assert row["predicted_per_second"] > 0
-        if name in ("pointnet2", "dgcnn", "point-transformer"):
+        if name in ("ddeq", "as trained", "pointnet2", "dgcnn", "point-transformer"):
             assert 0 < row["selection_share"] < 1
+    assert solids["as trained"]["gflop"] > 2 * solids["ddeq"]["gflop"]  # 32 clouds and not 2
     assert solids["pointnet"]["selection_share"] == 0
     assert all(row["gflop"] > 0 and row["step_seconds"] > 0 for row in steps.values())
     paper = steps["ddeq-paper: energy flow through F"]
