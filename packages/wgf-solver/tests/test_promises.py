@@ -29,6 +29,7 @@ from wgf_solver import (
     equilibrium,
     gradient_flow,
 )
+from wgf_solver.norms import weighted_rms
 
 FLOATS = (torch.float32, torch.float64)
 # Maps without a fixed point: F(z) − z is constant, or bounded away from 0.
@@ -224,8 +225,19 @@ class Kept(Shifted):
         return self.record
 
 
+class Rewritten(Shifted):
+    """Writes into another's velocity, of which the size is already known."""
+
+    def __call__(self, f, mu) -> Evaluation:
+        evaluation = Residual()(f, mu)
+        evaluation.velocity.add_(1)
+        return evaluation
+
+
 @pytest.mark.parametrize(
-    "field", [Shifted(), Lying(), Shortened(), Kept()], ids=["stale", "lying", "short", "kept"]
+    "field",
+    [Shifted(), Lying(), Shortened(), Kept(), Rewritten()],
+    ids=["stale", "lying", "short", "kept", "rewritten"],
 )
 def test_a_field_cannot_lie_about_its_size(field):
     f = moved(lambda z: 0.5 * z)
@@ -234,6 +246,41 @@ def test_a_field_cannot_lie_about_its_size(field):
     assert solution.converged
     torch.testing.assert_close(solution.measure.points, torch.full((3, 2), 2.0).double())
     assert (solution.residual < 1e-4).all()
+
+
+class OfOther(Residual):
+    """Evaluates another at other weights: all but nothing is on the first atom."""
+
+    def __call__(self, f, mu) -> Evaluation:
+        weights = torch.full_like(mu.weights, 1e-12)
+        weights[..., 0] = 1 - (mu.weights.shape[-1] - 1) * 1e-12
+        return super().__call__(f, Measure(mu.points, weights))
+
+
+def test_what_was_measured_by_other_weights_is_measured_again():
+    start = torch.randn(4, 2).double()
+    start[0] = 0  # which is a fixed point
+    solution = equilibrium(moved(lambda z: 0.5 * z), Measure(start), velocity=OfOther())
+    assert solution.steps > 1
+    torch.testing.assert_close(solution.measure.points, torch.zeros(4, 2).double())
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_velocity_is_measured_once(padded, monkeypatch):
+    calls = []
+
+    def counted(*given):
+        calls.append(given)
+        return weighted_rms(*given)
+
+    monkeypatch.setattr("wgf_solver.evaluation.weighted_rms", counted)
+    weights = torch.tensor([0.5, 0.5, 0.0 if padded else 1.0]).double()
+    mu = Measure(torch.randn(3, 2).double(), weights / weights.sum())
+    solution = equilibrium(moved(lambda z: 0.5 * z + 1), mu, integrator=Euler())
+    assert solution.steps > 10
+    # Of the first, which is seen with gradients on and through a copy of the start, the driver
+    # measures its own.
+    assert len(calls) <= solution.steps + 1
 
 
 def test_a_neighbour_at_a_saddle_does_not_lengthen_a_budget():
