@@ -26,6 +26,7 @@ from benchmarks.training import (
     digits_seeds,
     finetune,
     gpu,
+    scaling,
     step_memory,
     training_step,
     unlike,
@@ -35,6 +36,7 @@ from benchmarks.unseen import driver as unseen
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
     "step-memory": step_memory,
+    "scaling": scaling,
     "gradients": gradients,
     "adjoint-memory": adjoint_memory,
     "solver-overhead": solver_overhead,

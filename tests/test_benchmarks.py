@@ -23,6 +23,7 @@ with pytest.MonkeyPatch.context() as patch:
 SIZES = {
     "training-step": "--batch-size 2 --steps 1 --warm-up 1 --late 2 --paper-evaluations 2 "
     "--product 64 --solids 2 --solid-points 24 --solid-steps 1",
+    "scaling": "--points 24 48 --particles 2 4 --clouds 1 2 --at 24 2 --steps 1",
     "step-memory": "--budgets 2 4 --batch 2 --points 10",
     "gradients": "--unrolled 5 --rtol 0.1 --parameters 1",
     "adjoint-memory": "--steps 5 25 --batch 4 --particles 6 --dim 16",
@@ -114,6 +115,19 @@ def step_memory(figures: dict[str, Any], printed: str) -> None:
     assert list(peaks) == ["phantom", "implicit"]
     for row in peaks.values():
         assert 0 < row["2"] <= row["4"] < 1.05 * row["2"]
+
+
+def scaling(figures: dict[str, Any], printed: str) -> None:
+    axes = {(row["model"], row["axis"]) for row in figures["rows"]}
+    both = {(name, axis) for name in ("ddeq", "pointnet") for axis in ("points", "clouds")}
+    assert axes == both | {("ddeq", "particles")}
+    assert all(row["peak_bytes"] > 0 and row["step_seconds"] > 0 for row in figures["rows"])
+    assert rows(printed) == 3 + 2 * 3 + 3 + 2 * 3
+    bytes_of = {
+        (row["model"], row["axis"], row["value"]): row["peak_bytes"] for row in figures["rows"]
+    }
+    assert bytes_of["pointnet", "points", 48] > bytes_of["pointnet", "points", 24]
+    assert bytes_of["ddeq", "particles", 4] > bytes_of["ddeq", "particles", 2]
 
 
 def gradients(figures: dict[str, Any], printed: str) -> None:

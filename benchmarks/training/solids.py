@@ -19,14 +19,15 @@ from benchmarks.live_bytes import peak_bytes
 from benchmarks.products import gflop
 from benchmarks.steps import Steps, solid_like
 from ddeq_data import PointBatch
-from ddeq_models.recipes import RECIPES
+from ddeq_models.recipes import RECIPES, Recipe
 from ddeq_models.tasks.classification import Labelled
 from set_attention.local import grouping, places, sampling
 
 CLASSES = 40
+AS_TRAINED = "as trained"
 NAMES = {
     "ddeq": "ours",
-    "as trained": f"ours, {RECIPES['modelnet40', 'ddeq'].train.batch_size} in a batch",
+    AS_TRAINED: f"ours, {RECIPES['modelnet40', 'ddeq'].train.batch_size} in a batch",
     "pointnet": "PointNet",
     "pointnet2": "PointNet++ (SSG)",
     "dgcnn": "DGCNN",
@@ -58,10 +59,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     def clouds(batch: int) -> list[PointBatch]:
         return list(solid_like(batch, options.solid_points, options.solid_steps + 1))
 
-    few, many = clouds(options.solids), clouds(RECIPES["modelnet40", "ddeq"].train.batch_size)
-    return {
-        name: _row("ddeq", many) if name == "as trained" else _row(name, few) for name in NAMES
-    }
+    recipes = {name: RECIPES["modelnet40", name] for name in NAMES if name != AS_TRAINED}
+    ours, few = recipes["ddeq"], clouds(options.solids)
+    rows = {name: measured(recipe, few) for name, recipe in recipes.items()}
+    rows[AS_TRAINED] = measured(ours, clouds(ours.train.batch_size))
+    return {name: rows[name] for name in NAMES}
 
 
 def table(rows: dict[str, Any], batch: int, points: int) -> str:
@@ -82,8 +84,8 @@ def table(rows: dict[str, Any], batch: int, points: int) -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, clouds: Sequence[PointBatch]) -> dict[str, float]:
-    recipe = RECIPES["modelnet40", name]
+def measured(recipe: Recipe, clouds: Sequence[PointBatch]) -> dict[str, float]:
+    """What a training step by that recipe takes, and a prediction; the first batch is not timed."""
     model = replace(recipe.model, point_dim=3, classes=CLASSES)
     steps = Steps(model, recipe.train, classes=CLASSES)
     inputs: list[Labelled] = [steps.prepared(batch) for batch in clouds]
