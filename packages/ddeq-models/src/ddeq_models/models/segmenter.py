@@ -30,8 +30,6 @@ class DDEQSegmenterConfig(CloudEquilibriumConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.tokens:
-            raise ValueError("tokens must be none, since every point is given a label")
         if self.rows:
             raise ValueError(
                 f"rows must be 0, since every point is given a label, got {self.rows}; take "
