@@ -21,12 +21,16 @@ from ddeq_models.tasks.distances import energy_distance, neighbour
 from ddeq_models.using.complete import complete
 
 TINY = CompleterConfig(dim=16, heads=2, hidden=16, bilinear_dim=4, rtol=1e-9, max_steps=300)
+OURS = replace(TINY, encoder="moments", description=False, pooled=8, damping=0.5)
+TOKENS = replace(OURS, tokens=(5,), widths=(8, 8), neighbours=3)
 
 
-@pytest.fixture(scope="module")
-def model() -> DDEQCompleter:
+@pytest.fixture(scope="module", params=[TINY, OURS, TOKENS], ids=["attention", "moments", "tokens"])
+def model(request: pytest.FixtureRequest) -> DDEQCompleter:
     torch.manual_seed(0)
-    return DDEQCompleter(TINY).double().eval()
+    model = DDEQCompleter(request.param).double()
+    model.fit(*clouds(30, seed=1), None)
+    return model.eval()
 
 
 def clouds(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,6 @@ from torch.quasirandom import SobolEngine
 
 from ddeq_models.models.base import Output
 from ddeq_models.models.cell import Cell, CellContext
-from ddeq_models.models.encoder import PointEncoder
 from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
 from ddeq_models.registry import register_model
 from set_attention import max_pool, mean_pool
@@ -27,53 +26,11 @@ class CloudEquilibriumConfig(EquilibriumConfig):
         marked: whether each particle carries a learned mark. Without marks the equilibrium of a
             contraction is a single point, whatever the number of particles.
         readout: how the equilibrium measure becomes one vector.
-        encoder: ``attention``, the paper's: lifted points and self-attention among them; or
-            ``moments``, see `PointEncoder`, to which alone those that follow belong, up to
-            `summary_dropout`.
-        coordinates: how many columns of a point, from the first on, are coordinates and not
-            features; 0: all.
-        description: whether the cell knows place, scale, shape and count of the whole cloud.
-        placed: whether it holds the quantiles of the coordinates as they are; see `describe`.
-        pooled: width of the features whose mean and maximum the cell knows.
-        scales: of the local moments about each point, 0 for none.
-        tokens: how many tokens each stage of local pooling leaves, of which the particles attend to
-            the last; none: to the points.
-        widths: of the points' features before the first stage, and of the tokens after each.
-        neighbours: in the group that a token is pooled from.
-        residual_maps: how many there are on the members of such a group, and on the token.
-        rows: largest number of points that are encoded, 0 for all.
-        hiding: probability that the set's common frame is hidden from a cloud in training.
-        summary_dropout: of the description, the summary and the readout, in training.
-        damping: factor of the particles where they enter the cell.
     """
 
     particles: int = 10
     marked: bool = True
     readout: Literal["max", "mean", "max-mean", "flatten"] = "max"
-    encoder: Literal["attention", "moments"] = "attention"
-    coordinates: int = 0
-    description: bool = True
-    placed: bool = False
-    pooled: int = 192
-    scales: int = 3
-    tokens: tuple[int, ...] = ()
-    widths: tuple[int, ...] = ()
-    neighbours: int = 24
-    residual_maps: tuple[int, int] = (0, 2)
-    rows: int = 0
-    hiding: float = 0.3
-    summary_dropout: float = 0.1
-    damping: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tokens and self.encoder != "moments":
-            raise ValueError(f"tokens need the encoder moments, not {self.encoder}")
-        if len(self.widths) != len(self.tokens) + bool(self.tokens):
-            raise ValueError(
-                f"widths must hold one more than tokens, the features' before each stage and after "
-                f"the last, got {self.widths} for {self.tokens}"
-            )
 
 
 @dataclass(frozen=True)
@@ -148,7 +105,7 @@ class CloudEquilibrium(EquilibriumModel):
     cell: Cell
 
     def __init__(self, config: CloudEquilibriumConfig) -> None:
-        super().__init__(config, config.cell(_encoder(config), config.damping))
+        super().__init__(config, config.cell())
         self.marks: Tensor | None
         self.start: Tensor
         if config.marked:
@@ -259,28 +216,6 @@ class DDEQ(CloudEquilibrium):
         """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""
         logits: Tensor = self.head(self.dropout(self.pool(particles)))
         return logits
-
-
-def _encoder(config: CloudEquilibriumConfig) -> PointEncoder | None:
-    if config.encoder == "attention":
-        return None
-    return PointEncoder(
-        config.point_dim,
-        config.coordinates,
-        config.dim,
-        pooled=config.pooled,
-        octaves=config.octaves,
-        scales=config.scales,
-        description=config.description,
-        placed=config.placed,
-        dropout=config.summary_dropout,
-        hiding=config.hiding,
-        tokens=config.tokens,
-        widths=config.widths,
-        neighbours=config.neighbours,
-        residual_maps=config.residual_maps,
-        rows=config.rows,
-    )
 
 
 def low_discrepancy_normal(count: int, dim: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -71,11 +71,15 @@ class Completed(NamedTuple):
     solution: Solution | None = None
 
 
+# What is known of a cloud is its measure and no more: of how many points it is, a cut tells nothing.
+_OURS = CompleterConfig(
+    encoder="moments", description=False, hiding=0.0, summary_dropout=0.0, damping=0.5
+)
 _PRESETS = {
-    "completer": (CompleterConfig(), "adds missing points, equilibrium of noise; any unit"),
+    "completer": (_OURS, "adds missing points, equilibrium of noise; any unit"),
     # The paper's protocol: clouds are z-scored whole, before they are cut.
     "completer-given": (
-        CompleterConfig(frame="given"),
+        replace(_OURS, frame="given"),
         "the same on clouds z-scored whole, as in the paper",
     ),
 }
@@ -113,6 +117,18 @@ class DDEQCompleter(EquilibriumModel):
         square = torch.randn(config.dim, config.point_dim, generator=generator)
         self.register_buffer("embedding", torch.linalg.qr(square)[0].T, persistent=False)
 
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+        """Take units from clouds, before the training; see `PointEncoder.fit`.
+
+        Args:
+            points: ``(C, n, point_dim)``, whole clouds.
+            weights: ``(C, n)``, 0 for padding.
+            labels: nothing is learned from them.
+        """
+        if self.cell.points is not None:
+            centre, scale = self._frame(points, weights)
+            self.cell.points.fit((points - centre) / scale, weights, None)
+
     def forward(
         self, points: Tensor, weights: Tensor, count: int | None = None, *, trajectory: bool = False
     ) -> Completed:
@@ -128,19 +144,22 @@ class DDEQCompleter(EquilibriumModel):
         Raises:
             ValueError: the shapes are not those, or ``count`` is not positive.
         """
-        config = self.config
         self.check(points, weights)
         free = self.free(weights, count)
         # A division by the scale would lead NaN in padding into the gradient.
         points = torch.where((weights > 0)[..., None], points, 0)
-        centre, scale = points.new_zeros(1), points.new_ones(1)
-        if config.frame == "visible":
-            centre, scale = frame(points, weights)
+        centre, scale = self._frame(points, weights)
         context = self.cell.encode((points - centre) / scale, weights)
         noise = self.noise(free.shape[-1]).to(points)
         solution = self.equilibrium(context, noise, free, trajectory=trajectory)
         completed = centre + scale * self.decode(solution.measure.points)
         return Completed(torch.where((free > 0)[..., None], completed, 0), free, solution)
+
+    def _frame(self, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre and scale of the coordinates that the cell knows."""
+        if self.config.frame == "visible":
+            return frame(points, weights)
+        return points.new_zeros(1), points.new_ones(1)
 
     def free(self, weights: Tensor, count: int | None = None) -> Tensor:
         """Weights ``(B, m)`` of the free particles: uniform on as many as the cloud is to get."""

@@ -41,13 +41,30 @@ class EquilibriumConfig(SolverConfig):
         heads: attention heads.
         hidden: width of the feed-forward maps.
         bilinear_dim: width of the bilinear layer.
-        encoder_blocks: self-attention blocks on the input.
+        encoder_blocks: self-attention blocks on the input, of the encoder ``attention``.
         self_blocks: self-attention blocks on the particles.
         cross_blocks: cross-attention blocks from the particles to the input.
         dropout: row-invariant dropout in the blocks, one mask for a whole solve.
         norm: ``pre`` or ``post``: where the blocks normalise.
         octaves: of Fourier features of the input points; 0 gives the bare coordinates.
         interacting: whether the particles see their mean in the bilinear layer.
+        damping: factor of the particles where they enter the cell.
+        encoder: ``attention``, the paper's: lifted points and self-attention among them; or
+            ``moments``, see `PointEncoder`, to which alone those that follow belong.
+        coordinates: how many columns of a point, from the first on, are coordinates and not
+            features; 0: all.
+        description: whether the cell knows place, scale, shape and count of the whole cloud.
+        placed: whether it holds the quantiles of the coordinates as they are; see `describe`.
+        pooled: width of the features whose mean and maximum the cell knows.
+        scales: of the local moments about each point, 0 for none.
+        tokens: how many tokens each stage of local pooling leaves, of which the particles attend to
+            the last; none: to the points.
+        widths: of the points' features before the first stage, and of the tokens after each.
+        neighbours: in the group that a token is pooled from.
+        residual_maps: how many there are on the members of such a group, and on the token.
+        rows: largest number of points that are encoded, 0 for all.
+        hiding: probability that the set's common frame is hidden from a cloud in training.
+        summary_dropout: of the description, the summary and the readout, in training.
     """
 
     dim: int = 128
@@ -61,13 +78,34 @@ class EquilibriumConfig(SolverConfig):
     norm: Literal["pre", "post"] = "post"
     octaves: int = 0
     interacting: bool = False
+    damping: float = 1.0
+    encoder: Literal["attention", "moments"] = "attention"
+    coordinates: int = 0
+    description: bool = True
+    placed: bool = False
+    pooled: int = 192
+    scales: int = 3
+    tokens: tuple[int, ...] = ()
+    widths: tuple[int, ...] = ()
+    neighbours: int = 24
+    residual_maps: tuple[int, int] = (0, 2)
+    rows: int = 0
+    hiding: float = 0.3
+    summary_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        if self.tokens and self.encoder != "moments":
+            raise ValueError(f"tokens need the encoder moments, not {self.encoder}")
+        if len(self.widths) != len(self.tokens) + bool(self.tokens):
+            raise ValueError(
+                f"widths must hold one more than tokens, the features' before each stage and after "
+                f"the last, got {self.widths} for {self.tokens}"
+            )
 
-    def cell(self, encoder: PointEncoder | None = None, damping: float = 1.0) -> Cell:
+    def cell(self) -> Cell:
         """The map, with weights from PyTorch's present random state; see `Cell`."""
         return Cell(
             self.point_dim,
@@ -82,8 +120,27 @@ class EquilibriumConfig(SolverConfig):
             norm=self.norm,
             octaves=self.octaves,
             interacting=self.interacting,
-            encoder=encoder,
-            damping=damping,
+            encoder=None if self.encoder == "attention" else self._moments(),
+            damping=self.damping,
+        )
+
+    def _moments(self) -> PointEncoder:
+        return PointEncoder(
+            self.point_dim,
+            self.coordinates,
+            self.dim,
+            pooled=self.pooled,
+            octaves=self.octaves,
+            scales=self.scales,
+            description=self.description,
+            placed=self.placed,
+            dropout=self.summary_dropout,
+            hiding=self.hiding,
+            tokens=self.tokens,
+            widths=self.widths,
+            neighbours=self.neighbours,
+            residual_maps=self.residual_maps,
+            rows=self.rows,
         )
 
 
