@@ -156,6 +156,8 @@ def test_labels_are_read_from_the_equilibrium() -> None:
     assert float(model.marks.grad.abs().sum()) > 0
     with pytest.raises(ValueError, match="rows must be 0, since every point is given a label"):
         DDEQSegmenterConfig(rows=8)
+    with pytest.raises(ValueError, match="tokens must be left out, since every point"):
+        DDEQSegmenterConfig(encoder="moments", tokens=(4,), widths=(8, 8))
 
 
 def test_gradients_are_those_of_the_solved_problem() -> None:
