@@ -18,6 +18,7 @@ FIGURES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("energy distance", "test_energy_distance", ".4f"),
         ("Chamfer l1", "test_chamfer_l1", ".4f"),
         ("W2", "test_wasserstein", ".4f"),
+        ("energy distance, whole", "test_whole_energy_distance", ".4f"),
         ("validation", "validation_energy_distance", ".4f"),
     ),
 }
