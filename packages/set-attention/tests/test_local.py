@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn import functional as F
 
 import set_attention as sa
 from set_attention import laws, measures
@@ -213,9 +214,11 @@ def test_merging_looks_for_nothing_where_the_host_may_not_look(normal, monkeypat
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
-def test_formula(normal, ragged, pool) -> None:
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_formula(normal, ragged, pool, activation) -> None:
     torch.manual_seed(0)
-    module = sa.LocalPool(3, 2, 2, 3, out_dim=4, before=0, after=0, pool=pool).double().eval()
+    options = {"before": 0, "after": 0, "pool": pool, "activation": activation}
+    module = sa.LocalPool(3, 2, 2, 3, out_dim=4, **options).double().eval()
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
     x, points = normal(4, 5, 3), normal(4, 5, 2)
@@ -237,7 +240,7 @@ def test_formula(normal, ragged, pool) -> None:
             g = module.gain * (f[i, group] - f[i, c]) / (variance + 1e-5).sqrt() + module.shift
             norm = module.members.norm
             h = g @ module.members.linear.weight.T + x[i, c] @ module.middle.weight.T
-            h = (h / (1 + norm.epsilon) ** 0.5 * norm.weight + norm.bias).relu()
+            h = getattr(F, activation)(h / (1 + norm.epsilon) ** 0.5 * norm.weight + norm.bias)
             w = ragged[i, group] / ragged[i, group].sum()
             torch.testing.assert_close(token, h.amax(0) if pool == "max" else w @ h)
 

@@ -29,6 +29,22 @@ def test_points_that_attain_the_maximum_share_its_gradient() -> None:
     torch.testing.assert_close(whole, x.grad)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of its forward mode
+def test_the_derivative_of_many_rows_is_that_of_few(normal, ragged, monkeypatch) -> None:
+    x, g = normal(4, 5, 3).sign().requires_grad_(), normal(4, 3)  # of which many are equal
+    weights = (None, ragged, torch.ones(4, 5).double())
+    expected = [torch.autograd.grad(sa.max_pool(x, w), x, g)[0] for w in weights]
+    monkeypatch.setattr("set_attention.pooling.WORTH_A_LOOK", 0)
+    monkeypatch.setattr("set_attention.measures.WORTH_A_LOOK", 0)
+    for w, gradient in zip(weights, expected, strict=True):
+        assert torch.equal(torch.autograd.grad(sa.max_pool(x, w), x, g)[0], gradient)
+    apart = normal(4, 5, 3).requires_grad_()
+    options = {"check_forward_ad": True, "check_batched_grad": True}
+    assert torch.autograd.gradcheck(lambda x: sa.max_pool(x, ragged), apart, **options)
+    assert torch.autograd.gradgradcheck(sa.max_pool, apart)
+    assert torch.equal(torch.vmap(sa.max_pool)(apart), sa.max_pool(apart))
+
+
 def test_only_ratios_of_weights_matter(normal, ragged) -> None:
     x = normal(4, 5, 8)
     for pool in (sa.MeanPool(), sa.MaxPool(), sa.AttentionPool(8, 2).double()):

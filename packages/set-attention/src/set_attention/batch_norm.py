@@ -167,7 +167,7 @@ class _Normalise(torch.autograd.Function):
             variance = share @ (x - mean).square()
         r = (variance + ctx.epsilon).rsqrt()
         of_bias = g.sum(0)
-        of_gain = (x - mean).mul_(g).sum(0) * r
+        of_gain = ((x - mean) * g).sum(0) * r  # not in place: several g may come at once
         # gamma r (g - s (B + x^ G)), in three passes
         slope = -gain * r.square() * of_gain
         of_x = torch.addcmul(-gain * r * of_bias - mean * slope, x, slope)

@@ -71,7 +71,7 @@ class Completed(NamedTuple):
     solution: Solution | None = None
 
 
-# What is known of a cloud is its measure and no more: of how many points it is, a cut tells nothing.
+# A cloud is known by its measure alone: how many points are left of it, the cut decides.
 _OURS = CompleterConfig(
     encoder="moments", description=False, hiding=0.0, summary_dropout=0.0, damping=0.5
 )

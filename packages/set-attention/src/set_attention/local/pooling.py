@@ -156,15 +156,14 @@ class LocalPool(nn.Module):
         given = weights
         x, points, weights = merge_points(x, points, weights)
         groups = group_points(points, weights, groups=self.tokens, neighbours=self.neighbours)
-        members = self._members(x, groups)
-        pooled = (max_pool if self.pool == "max" else mean_pool)(members, groups.weights)
+        pooled = self._pooled(self._members(x, groups), groups)
         for part in self.after:
             pooled = part(pooled, groups.masses)
         tokens = show_negative(clear_padding(pooled, groups.masses), given)
         return tokens, groups.places, groups.masses
 
     def _members(self, x: Tensor, groups: LocalGroups) -> Tensor:
-        """Rows (..., m, k, out_dim) of the members of the groups."""
+        """Normalised rows (..., m k, out_dim) of the members of the groups."""
         middles = groups.middles(x)
         beside = groups.neighbours(x) - middles.unsqueeze(-2)
         seen = torch.cat([beside, groups.offsets.to(x.dtype)], -1)
@@ -174,13 +173,24 @@ class LocalPool(nn.Module):
         precise = seen.to(torch.promote_types(seen.dtype, torch.float32))
         variance = mean_pool(precise.square(), weights).unsqueeze(-2)
         scale = ((variance + self.epsilon).rsqrt() * self.gain).to(seen.dtype)
-        rows = self.members.linear(seen * scale + self.shift)
-        rows = (rows.unflatten(-2, pairs) + self.middle(middles).unsqueeze(-2)).flatten(-3, -2)
-        rows = activate(self.activation, self.members.normalise(rows, weights))
+        # W (scale * seen + shift), of which the few weights are scaled and not the many rows.
+        linear = self.members.linear.weight
+        rows = seen @ (linear * scale).mT
+        of_middle = self.middle(middles) + self.shift @ linear.mT
+        rows = (rows.unflatten(-2, pairs) + of_middle.unsqueeze(-2)).flatten(-3, -2)
+        return self.members.normalise(rows, weights)
+
+    def _pooled(self, rows: Tensor, groups: LocalGroups) -> Tensor:
+        """Tokens (..., m, out_dim), before the maps of single tokens."""
+        pairs = groups.weights.shape[-2:]
+        if self.pool == "max" and self.activation == "relu" and not self.before:
+            # ReLU rises, so that it may be taken of the largest alone.
+            return activate(self.activation, max_pool(rows.unflatten(-2, pairs), groups.weights))
+        rows, weights = activate(self.activation, rows), groups.shares().flatten(-2)
         for part in self.before:
             rows = part(rows, weights)
-        out: Tensor = rows.unflatten(-2, pairs)
-        return out
+        pool = max_pool if self.pool == "max" else mean_pool
+        return pool(rows.unflatten(-2, pairs), groups.weights)
 
     def extra_repr(self) -> str:
         """Sizes, as they were given."""
