@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from ddeq_data import Digits, collate, read_cloud
 from ddeq_models.cli import main
-from ddeq_models.config import DataConfig, RunConfig, TrainConfig
+from ddeq_models.config import DataConfig, RunConfig, TrainConfig, passes
 from ddeq_models.data import view
 from ddeq_models.models.completer import CompleterConfig, DDEQCompleter
+from ddeq_models.recipes import RECIPES
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.completion import Completion, CompletionConfig
 from ddeq_models.tasks.distances import energy_distance, neighbour
@@ -137,6 +138,12 @@ def test_embedding_is_inverted_exactly_and_completed_points_differ(model: DDEQCo
         answer = model(points, weights, 12)
     assert (neighbour(answer.points, answer.weights) > 1e-3).all()
     assert answer.solution.converged.all()
+
+
+@pytest.mark.parametrize("preset", ["completer", "completer-given", "pcn"])
+def test_few_clouds_are_gone_through_for_many_steps(preset: str) -> None:
+    train = RECIPES["folder", preset].train
+    assert passes(train, 300).epochs * -(-300 // train.batch_size) >= 2000
 
 
 def test_exact_gradient_is_that_of_the_resolved_problem() -> None:
