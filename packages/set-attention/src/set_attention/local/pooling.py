@@ -177,7 +177,7 @@ class LocalPool(nn.Module):
         linear = self.members.linear.weight
         rows = seen @ (linear * scale).mT
         of_middle = self.middle(middles) + self.shift @ linear.mT
-        rows = (rows.unflatten(-2, pairs) + of_middle.unsqueeze(-2)).flatten(-3, -2)
+        rows = (torch.unflatten(rows, -2, pairs) + of_middle.unsqueeze(-2)).flatten(-3, -2)
         return self.members.normalise(rows, weights)
 
     def _pooled(self, rows: Tensor, groups: LocalGroups) -> Tensor:
@@ -185,12 +185,14 @@ class LocalPool(nn.Module):
         pairs = groups.weights.shape[-2:]
         if self.pool == "max" and self.activation == "relu" and not self.before:
             # ReLU rises, so that it may be taken of the largest alone.
-            return activate(self.activation, max_pool(rows.unflatten(-2, pairs), groups.weights))
+            return activate(
+                self.activation, max_pool(torch.unflatten(rows, -2, pairs), groups.weights)
+            )
         rows, weights = activate(self.activation, rows), groups.shares().flatten(-2)
         for part in self.before:
             rows = part(rows, weights)
         pool = max_pool if self.pool == "max" else mean_pool
-        return pool(rows.unflatten(-2, pairs), groups.weights)
+        return pool(torch.unflatten(rows, -2, pairs), groups.weights)
 
     def extra_repr(self) -> str:
         """Sizes, as they were given."""
