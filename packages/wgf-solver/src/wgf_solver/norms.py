@@ -59,21 +59,14 @@ def where_measure(chosen: Tensor, rows: Tensor, others: Tensor) -> Tensor:
     """``rows (..., n, d)`` of the measures that are ``chosen (...)``, ``others`` of the rest.
 
     It is `torch.where`, but on the CPU, where a look at the values costs next to nothing, it moves
-    no memory if all measures or none are chosen, and else writes the fewer over a copy of the more.
+    no memory if all measures or none are chosen.
     """
     count = known_count(chosen)
-    if count is None:
-        return torch.where(chosen[..., None, None], rows, others)
     if count == 0:
         return others
     if count == chosen.numel():
         return rows
-    few = 2 * count <= chosen.numel()
-    index = indices_of(chosen if few else ~chosen)
-    most, rest = (others, rows) if few else (rows, others)
-    mixed = most.clone(memory_format=torch.contiguous_format)
-    mixed.flatten(0, -3)[index] = rest.flatten(0, -3)[index]
-    return mixed
+    return torch.where(chosen[..., None, None], rows, others)
 
 
 def clear_measures(rows: Tensor, chosen: Tensor) -> None:
