@@ -29,7 +29,6 @@ from wgf_solver import (
     equilibrium,
     gradient_flow,
 )
-from wgf_solver.norms import weighted_rms
 
 FLOATS = (torch.float32, torch.float64)
 # Maps without a fixed point: F(z) − z is constant, or bounded away from 0.
@@ -226,7 +225,7 @@ class Kept(Shifted):
 
 
 class Rewritten(Shifted):
-    """Writes into another's velocity, of which the size is already known."""
+    """Writes into another's velocity."""
 
     def __call__(self, f, mu) -> Evaluation:
         evaluation = Residual()(f, mu)
@@ -257,30 +256,12 @@ class OfOther(Residual):
         return super().__call__(f, Measure(mu.points, weights))
 
 
-def test_what_was_measured_by_other_weights_is_measured_again():
+def test_a_field_is_measured_by_the_weights_of_the_measure():
     start = torch.randn(4, 2).double()
     start[0] = 0  # which is a fixed point
     solution = equilibrium(moved(lambda z: 0.5 * z), Measure(start), velocity=OfOther())
     assert solution.steps > 1
     torch.testing.assert_close(solution.measure.points, torch.zeros(4, 2).double())
-
-
-@pytest.mark.parametrize("padded", [False, True])
-def test_a_velocity_is_measured_once(padded, monkeypatch):
-    calls = []
-
-    def counted(*given):
-        calls.append(given)
-        return weighted_rms(*given)
-
-    monkeypatch.setattr("wgf_solver.evaluation.weighted_rms", counted)
-    weights = torch.tensor([0.5, 0.5, 0.0 if padded else 1.0]).double()
-    mu = Measure(torch.randn(3, 2).double(), weights / weights.sum())
-    solution = equilibrium(moved(lambda z: 0.5 * z + 1), mu, integrator=Euler())
-    assert solution.steps > 10
-    # Of the first, which is seen with gradients on and through a copy of the start, the driver
-    # measures its own.
-    assert len(calls) <= solution.steps + 1
 
 
 def test_a_neighbour_at_a_saddle_does_not_lengthen_a_budget():

@@ -28,14 +28,6 @@ class _Parts(NamedTuple):
     relocated: Callable[[], Tensor] | None = None
 
 
-class _Size(NamedTuple):
-    """``‖v‖``, and what it was measured of."""
-
-    size: Tensor
-    weights: Tensor
-    version: int  # of the velocity, which PyTorch counts up whenever somebody writes into it
-
-
 class Evaluation(_Parts):
     """What a field, a discrepancy's pull and a functional's slope return.
 
@@ -61,16 +53,13 @@ class Evaluation(_Parts):
             elsewhere that rest where no force reaches them (see `wgf_solver.MMD.relocated`).
     """
 
-    _size: _Size | None = None  # see `measured`
+    _size: Tensor | None = None  # see `measured`; what `_replace` makes is not measured
 
     def _replace(self, **changes: Any) -> Evaluation:
         """With other parts; see above for what goes with another velocity."""
-        same = changes.get("velocity", self.velocity) is self.velocity
-        if not same:
+        if changes.get("velocity", self.velocity) is not self.velocity:
             changes = {"scale": _NOTHING, "rounding": _NOTHING, "held": None} | changes
-        changed = super()._replace(**changes)
-        changed._size = self._size if same else None
-        return changed
+        return super()._replace(**changes)
 
     @property
     def says_discrepancy(self) -> bool:
@@ -91,33 +80,21 @@ def completed(evaluation: Evaluation, mu: Measure) -> Evaluation:
 
 
 def measured(evaluation: Evaluation, mu: Measure) -> Evaluation:
-    """The same, of which ``‖v‖`` is known, so that nobody need measure it again.
+    """The same, of which ``‖v‖`` is known, so that integrators need not measure it again.
 
-    A copy: whoever wrote the field may keep his record and give it another velocity. A velocity
-    that has been written into since it was measured, or was measured by other weights, is measured
-    again.
+    A copy, which is nobody's but the driver's: whoever wrote the field may keep his record and
+    write another velocity into it.
     """
-    copy, size = Evaluation(*evaluation), _known_size(evaluation, mu)
-    velocity = evaluation.velocity
-    if size is None:
-        with torch.no_grad():
-            size = weighted_rms(velocity, mu.weights, mu.full)
-    if not velocity.is_inference():  # of such a tensor no version is counted
-        copy._size = _Size(size, mu.weights, velocity._version)
+    copy = Evaluation(*evaluation)
+    copy._size = weighted_rms(evaluation.velocity, mu.weights, mu.full)
     return copy
 
 
 def size_of(evaluation: Evaluation, mu: Measure) -> Tensor:
     """``‖v‖ (...)``."""
-    size = _known_size(evaluation, mu)
-    return weighted_rms(evaluation.velocity, mu.weights, mu.full) if size is None else size
-
-
-def _known_size(evaluation: Evaluation, mu: Measure) -> Tensor | None:
-    known = evaluation._size
-    if known is None or known.weights is not mu.weights:
-        return None
-    return known.size if known.version == evaluation.velocity._version else None
+    if evaluation._size is not None:
+        return evaluation._size
+    return weighted_rms(evaluation.velocity, mu.weights, mu.full)
 
 
 def merit_of(evaluation: Evaluation, mu: Measure, descends: bool) -> Tensor:

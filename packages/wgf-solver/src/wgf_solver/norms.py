@@ -75,14 +75,10 @@ def clear_measures(rows: Tensor, chosen: Tensor) -> None:
     On the CPU nothing else is read or written either, as it is under a mask.
     """
     if may_look(chosen):
-        rows.view(-1, *rows.shape[-2:]).index_fill_(0, indices_of(chosen), 0)
+        index = chosen.flatten().nonzero().squeeze(-1)
+        rows.view(-1, *rows.shape[-2:]).index_fill_(0, index, 0)
     else:
         rows.masked_fill_(chosen[..., None, None], 0)
-
-
-def indices_of(chosen: Tensor) -> Tensor:
-    """The numbers of the ``chosen (...)`` in the flattened batch; waits for the device."""
-    return chosen.flatten().nonzero().squeeze(-1)
 
 
 def may_look(tensor: Tensor) -> bool:
