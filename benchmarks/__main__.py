@@ -17,6 +17,7 @@ from benchmarks.solver import (
     evaluations,
     fractal,
     gradients,
+    kernels,
     large_measures,
     solver_overhead,
 )
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "solver-overhead": solver_overhead,
     "fractal": fractal,
     "evaluations": evaluations,
+    "kernels": kernels,
     "digits-seeds": digits_seeds,
     "data": reading,
     "data-kills": load(SOAK / "data_kills.py"),

@@ -30,6 +30,7 @@ SIZES = {
     "solver-overhead": "--steps 3 --repeats 1 --context 4",
     "fractal": "--starts 1 --evaluations 4 --euler 4",
     "evaluations": "--most 5 --training 1",
+    "kernels": "--atoms 4 --starts 2 --evaluations 3",
     "digits-seeds": "--seeds 0 --epochs 1 --data mnist --root {mnist}",
     "data": "--off {off} --mnist {mnist} --tables --folder {folder} --repeats 1",
     "data-kills": "--kills 10",
@@ -157,6 +158,12 @@ def fractal(figures: dict[str, Any], printed: str) -> None:
         "segment": 6, "sheared": 3, "Sierpinski": 3, "dragon": 3,
     }  # fmt: skip
     assert all(row["pulls"] > 0 for row in figures["rows"])
+
+
+def kernels(figures: dict[str, Any], printed: str) -> None:
+    assert rows(printed) == 1 + 4 * 5
+    assert all(0 < steps <= 4 for row in figures["rows"] for steps in row["evaluations"])
+    assert all(away >= 0 for row in figures["rows"] for away in row["away"])
 
 
 def evaluations(figures: dict[str, Any], printed: str) -> None:

@@ -15,11 +15,17 @@ from wgf_solver import (
     Gaussian,
     Laplacian,
     Measure,
+    Multiquadric,
     SquaredDistance,
     equilibrium,
 )
 
-KERNELS = [Energy(), Gaussian(0.5) + 0.3 * Laplacian(1.0), Gaussian(1.0) * Energy(1.5)]
+KERNELS = [
+    Energy(),
+    Multiquadric(0.3),
+    Gaussian(0.5) + 0.3 * Laplacian(1.0),
+    Gaussian(1.0) * Energy(1.5),
+]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from wgf_solver import (
     Kernel,
     Laplacian,
     Measure,
+    Multiquadric,
     SquaredDistance,
 )
 from wgf_solver.kernels import by_mark
@@ -21,6 +22,7 @@ RADIAL = [
     Gaussian(0.7),
     Laplacian(0.6),
     InverseMultiquadric(0.8),
+    Multiquadric(0.4),
     SquaredDistance(),
 ]
 
@@ -56,6 +58,19 @@ def test_values_by_hand():
     torch.testing.assert_close(Laplacian(0.5).value(r), torch.exp(-2 * r))
     imq = InverseMultiquadric(2.0).value(r)
     torch.testing.assert_close(imq, torch.tensor([0.5, 8**-0.5]).double())
+    assert Multiquadric(1.5).value(r).tolist() == [0.0, -1.0]
+
+
+def test_a_multiquadric_keeps_its_digits_near_and_is_the_energy_distance_from_afar():
+    near = torch.tensor([1e-4])
+    torch.testing.assert_close(Multiquadric(1.0).value(near), torch.tensor([-5e-9]))
+    mu, nu = Measure(torch.randn(6, 2).double()), Measure(torch.randn(5, 2).double())
+    exact = MMD(Energy())(mu, nu)
+    gaps = [(MMD(Multiquadric(c))(mu, nu) - exact).abs().item() for c in (0.1, 0.01, 0.001)]
+    assert gaps[0] > 5 * gaps[1] > 25 * gaps[2] > 0
+    far = torch.tensor([50.0]).double()
+    ratio = Multiquadric(0.1).slope_ratio(far) / Energy().slope_ratio(far)
+    torch.testing.assert_close(ratio, torch.ones_like(ratio), rtol=1e-5, atol=0)
 
 
 def test_terms_that_share_a_mark_kernel_share_one_pass():
@@ -94,6 +109,7 @@ def test_sums_multiples_and_products():
         lambda: Gaussian(float("nan")),
         lambda: Laplacian(-1.0),
         lambda: InverseMultiquadric(0.0),
+        lambda: Multiquadric(0.0),
         lambda: -1 * Energy(),
         lambda: float("nan") * Energy(),
         lambda: Dirac() * (Dirac() * Energy()),

@@ -19,6 +19,7 @@ from wgf_solver import (
     InverseMultiquadric,
     Laplacian,
     Measure,
+    Multiquadric,
     NoiseInjection,
     Potential,
     RadialKernel,
@@ -133,7 +134,7 @@ def test_a_map_that_changes_weights_is_refused_where_weights_are_held():
 @pytest.mark.parametrize(
     "build",
     [
-        Gaussian, Laplacian, InverseMultiquadric, Energy, Sinkhorn, Wasserstein,
+        Gaussian, Laplacian, InverseMultiquadric, Multiquadric, Energy, Sinkhorn, Wasserstein,
         lambda b: b * Gaussian(1.0), lambda b: MMD(Scaled(b)),
     ],
 )  # fmt: skip

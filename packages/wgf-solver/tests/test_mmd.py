@@ -12,6 +12,7 @@ from wgf_solver import (
     InverseMultiquadric,
     Laplacian,
     Measure,
+    Multiquadric,
     SquaredDistance,
 )
 
@@ -22,6 +23,7 @@ KERNELS = [
     Gaussian(0.8),
     Laplacian(0.9),
     InverseMultiquadric(0.6),
+    Multiquadric(0.3),
     0.5 * Gaussian(0.3) + 2 * Energy(),
 ]
 MARKED = [Gaussian(0.5) * Energy(), Dirac() * SquaredDistance(), Energy() + Gaussian(1) * Energy()]

@@ -8,6 +8,7 @@ from wgf_solver import (
     Gaussian,
     InverseMultiquadric,
     Laplacian,
+    Multiquadric,
     SquaredDistance,
 )
 from wgf_solver.kernels import by_mark, pairwise
@@ -20,10 +21,11 @@ KERNELS = [
     Gaussian(0.8),
     Laplacian(0.7),
     InverseMultiquadric(0.5),
+    Multiquadric(0.5),
     SquaredDistance(),
     by_mark(0.5 * Gaussian(0.3) + 2 * Energy())[0][1],
 ]
-SMOOTH = [Gaussian(0.8), InverseMultiquadric(0.5), SquaredDistance()]
+SMOOTH = [Gaussian(0.8), InverseMultiquadric(0.5), Multiquadric(0.5), SquaredDistance()]
 
 
 def clouds(*batch: int, n: int = 4, m: int = 3, d: int = 2) -> tuple[Tensor, ...]:

@@ -5,10 +5,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wgf_solver import MMD, Gaussian, Measure, Quantiles, Quantisation, Systematic, equilibrium
+from wgf_solver import (
+    MMD,
+    Energy,
+    EquilibriumWarning,
+    Gaussian,
+    Measure,
+    Quantiles,
+    Quantisation,
+    Systematic,
+    equilibrium,
+)
 
 LAW = settings(max_examples=30, deadline=None, derandomize=True)
-PROJECTIONS = [Quantiles(6), Systematic(6), Quantisation(6, MMD(Gaussian(1.0)))]
+PROJECTIONS = [Quantiles(6), Systematic(6), Quantisation(6, MMD(Gaussian(1.0))), Quantisation(6)]
 each = pytest.mark.parametrize("project", PROJECTIONS, ids=lambda p: type(p).__name__)
 
 
@@ -102,6 +112,24 @@ def test_quantisation_is_nearer_than_a_draw():
     mu = measure(60, 2, d=2)
     D = MMD(Gaussian(0.7))
     assert D(Quantisation(5, D)(mu), mu) < 0.2 * D(Systematic(5)(mu), mu)
+
+
+def test_a_quantisation_comes_to_rest_by_default_and_knows_no_unit():
+    """The energy distance would not, in the plane: no warning is expected here."""
+    mu = measure(60, 3, d=2)
+    nu = Quantisation(8)(mu)
+    D = MMD(Energy())
+    assert D(nu, mu) < 0.7 * D(Systematic(8)(mu), mu)
+    with pytest.warns(EquilibriumWarning):
+        corner = Quantisation(8, D, max_steps=100)(mu)
+    assert D(nu, mu) < 1.03 * D(corner, mu)
+    sizes = torch.tensor([1e-3, 1.0, 1e4], dtype=torch.float64)[:, None, None]
+    scaled = Quantisation(8)(Measure(sizes * mu.points, mu.weights.expand(3, -1)))
+    torch.testing.assert_close(
+        scaled.points / sizes, nu.points.expand(3, -1, -1), rtol=0, atol=1e-3
+    )
+    point = Quantisation(3)(Measure(torch.ones(1, 2)))
+    torch.testing.assert_close(point.points, torch.ones(3, 2))
 
 
 def test_a_map_that_squares_its_atoms_has_a_fixed_point_on_n_of_them():

@@ -60,6 +60,7 @@ from wgf_solver.kernels import (
     InverseMultiquadric,
     Kernel,
     Laplacian,
+    Multiquadric,
     RadialKernel,
     SquaredDistance,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "LinearStatus",
     "Map",
     "Measure",
+    "Multiquadric",
     "NoiseInjection",
     "Phantom",
     "Phases",

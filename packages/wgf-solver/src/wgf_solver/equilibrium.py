@@ -120,7 +120,7 @@ def equilibrium(
         tensor([-2.,  2.])
     """
     check_start(mu0)
-    check_choice("velocity", velocity, "__call__", "Residual() or Descent(MMD(Energy()))")
+    check_choice("velocity", velocity, "__call__", "Residual() or Descent(MMD(Multiquadric(0.1)))")
     integrator = integrator_for(velocity, integrator)
     check_choice("adjoint", adjoint, "attach", "Implicit() or Phantom()")
     if not callable(f):

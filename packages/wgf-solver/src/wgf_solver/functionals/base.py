@@ -85,8 +85,8 @@ def as_functional(functional: FunctionalLike) -> Functional:
         return functional
     if isinstance(functional, type) or not callable(functional):
         raise TypeError(
-            "a functional is a value such as DistanceTo(MMD(Energy()), target), or a function "
-            f"from a Measure to one number for each measure; got {functional!r}"
+            "a functional is a value such as DistanceTo(MMD(Multiquadric(0.1)), target), or a "
+            f"function from a Measure to one number for each measure; got {functional!r}"
         )
     return FunctionOf(functional)
 

@@ -24,7 +24,7 @@ class DistanceTo(Functional):
     flow converges to is then differentiable with respect to its points and weights.
 
     Args:
-        discrepancy: ``D``, such as ``MMD(Energy())``.
+        discrepancy: ``D``, such as ``MMD(Multiquadric(0.1))``.
         target: ``ν``.
     """
 

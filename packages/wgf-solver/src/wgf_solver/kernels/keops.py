@@ -19,6 +19,7 @@ from wgf_solver.kernels.families import (
     Gaussian,
     InverseMultiquadric,
     Laplacian,
+    Multiquadric,
     RadialKernel,
     SquaredDistance,
     parts_of,
@@ -63,7 +64,9 @@ def has_formula(kernel: RadialKernel) -> bool:
     return all(isinstance(part, _KNOWN) for _, part in parts_of(kernel))
 
 
-_KNOWN = (Dirac, Energy, Gaussian, InverseMultiquadric, Laplacian, SquaredDistance)
+_KNOWN = (
+    Dirac, Energy, Gaussian, InverseMultiquadric, Laplacian, Multiquadric, SquaredDistance,
+)  # fmt: skip
 
 
 def _pairs(mark: RadialKernel | None, mu: Measure, nu: Measure) -> tuple[Any, Any]:
@@ -95,6 +98,8 @@ def _value(kernel: RadialKernel, s: Any) -> Any:
                 value = (_power(s, 0.5) * (-1 / bandwidth)).exp()
             case InverseMultiquadric(c):
                 value = (s + c**2).rsqrt()
+            case Multiquadric(c):
+                value = -s / (c + (s + c**2).sqrt())
             case Energy(power):
                 value = -_power(s, power / 2)
             case SquaredDistance():
@@ -117,6 +122,8 @@ def _slope_ratio(kernel: RadialKernel, s: Any) -> Any:
                 ratio = (-1 / bandwidth) * fade * _power(s, -0.5)
             case InverseMultiquadric(c):
                 ratio = -((s + c**2).rsqrt() ** 3)
+            case Multiquadric(c):
+                ratio = -(s + c**2).rsqrt()
             case Energy(power):
                 ratio = -power * _power(s, power / 2 - 1)
             case SquaredDistance():

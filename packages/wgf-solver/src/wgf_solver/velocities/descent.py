@@ -33,10 +33,10 @@ class Descent:
 
     ``F`` may return another number of atoms than it was given. Assumes that ``D`` is
     differentiable at ``(μ, F(μ))``; `Energy` is not where atoms meet (the symmetric subgradient
-    0 is taken), so near an exact match implicit gradients want a smooth kernel.
+    0 is taken), so that near an exact match the flow does not come to rest: `Multiquadric` does.
 
     Args:
-        discrepancy: ``D``, such as ``MMD(Energy())``.
+        discrepancy: ``D``, such as ``MMD(Multiquadric(0.1))``.
         target: ``"frozen"`` or ``"through"``.
     """
 
