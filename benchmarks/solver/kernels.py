@@ -24,6 +24,7 @@ from wgf_solver import (
     Gaussian,
     InverseMultiquadric,
     Kernel,
+    Map,
     Measure,
     Multiquadric,
     Solution,
@@ -52,7 +53,7 @@ def problems() -> dict[str, Problem]:
     return {
         "to as many atoms": lambda kernel, points, most: _flow(kernel, points, most, 1),
         "to four times as many": lambda kernel, points, most: _flow(kernel, points, most, 4),
-        "a map to one place": _moved,
+        "a map to one place": _drawn_together,
         "function system (dragon)": _doubled,
     }
 
@@ -113,7 +114,7 @@ def _flow(kernel: Kernel, points: Tensor, most: int, times: int) -> tuple[Soluti
     return solution, answer
 
 
-def _moved(kernel: Kernel, points: Tensor, most: int) -> tuple[Solution, Measure]:
+def _drawn_together(kernel: Kernel, points: Tensor, most: int) -> tuple[Solution, Measure]:
     def f(mu: Measure) -> Measure:
         return mu.with_points(torch.tanh(mu.points) @ TURN + 1)
 
@@ -133,7 +134,7 @@ def _doubled(kernel: Kernel, points: Tensor, most: int) -> tuple[Solution, Measu
     return _brought_to_rest(f, kernel, points, most), Measure(many)
 
 
-def _brought_to_rest(f: Any, kernel: Kernel, points: Tensor, most: int) -> Solution:
+def _brought_to_rest(f: Map, kernel: Kernel, points: Tensor, most: int) -> Solution:
     return equilibrium(
         f,
         Measure(points),
