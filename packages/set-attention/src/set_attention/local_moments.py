@@ -5,12 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from set_attention.measures import check_width, clear_padding, shares
+from set_attention.measures import check_width, clear_padding, host_may_look, shares
 from set_attention.pooling import mean_pool
 from set_attention.precision import without_autocast
 
-# Numbers of a matrix of all pairs that are made at a time.
-_PAIRS = 2**25
+# Numbers of a matrix of all pairs that are made at a time: on the CPU they stay in its cache,
+# elsewhere they fill it.
+_PAIRS = 2**18
+_MORE_PAIRS = 2**25
 # Where a window is less, it is this: the fourth power is then no subnormal number, on which
 # processors take a hundred times as long.
 _LEAST = 2e-9
@@ -86,27 +88,42 @@ class LocalMoments(nn.Module):
         differentiated = torch.is_grad_enabled() and (x.requires_grad or share.requires_grad)
         if differentiated or torch.compiler.is_compiling():  # what is compiled takes any number
             return self._about(x, square, x, square, moments)
-        rows = max(1, min(n, _PAIRS // max(1, x[..., 0].numel())))
+        leading, pairs = x.shape[:-2], _PAIRS if host_may_look(x) else _MORE_PAIRS
+        measures = [t.reshape(-1, *t.shape[-2:]) for t in (x, square, moments)]
+        some, rows = max(1, pairs // n**2), max(1, min(n, pairs // n))
+        # Blocks of whole measures, or of the rows of one.
         parts = [
-            self._about(x[..., i : i + rows, :], square[..., i : i + rows, :], x, square, moments)
-            for i in range(0, n, rows)
+            torch.cat(
+                [
+                    self._about(at, at_square, *each)
+                    for at, at_square in zip(*(t.split(rows, 1) for t in each[:2]), strict=True)
+                ],
+                1,
+            )
+            for each in zip(*(t.split(some) for t in measures), strict=True)
         ]
-        return torch.cat(parts, -2) if len(parts) > 1 else parts[0]
+        found = torch.cat(parts) if parts else x.new_zeros(0, n, self.out_dim)
+        return found.view(*leading, n, self.out_dim)
 
     def _about(
         self, at: Tensor, at_square: Tensor, x: Tensor, square: Tensor, moments: Tensor
     ) -> Tensor:
         """The features of some rows."""
         width = self.widest * math.sqrt(self.dim)
-        # In place, for these are all pairs: |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, 0 at least.
-        apart = (at @ x.mT).mul_(-2).add_(at_square).add_(square.mT)
+        # In place, for these are all pairs: |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, 0 at least. A
+        # column for each row: the few moments times the many pairs is a third of the time of the
+        # pairs times the moments.
+        apart = (x @ at.mT).mul_(-2).add_(square).add_(at_square.mT)
         window = apart.mul_(-0.5 / width**2).clamp_(math.log(_LEAST), 0).exp_()
         found = []
         for scale in range(self.scales):
             if scale:
-                half = window * window
-                window, width = (half * half).clamp_(min=_LEAST), width / 2
-            sums = window @ moments
+                if window.requires_grad:
+                    window = window.square().square()
+                else:
+                    window = window.square_().square_()
+                window, width = window.clamp_(min=_LEAST), width / 2
+            sums = (moments.mT @ window).mT
             total, first, second = sums[..., :1], sums[..., 1:-1], sums[..., -1:]
             # Its own point is in every window, so the mass is 0 only about padding.
             density = torch.where(total > 0, total, 1)
