@@ -99,7 +99,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ),
     ("mnist", "ddeq"): Recipe(_OF_IMAGES, _IMAGES, _IMAGE_TRAINING),
     ("fashion-mnist", "ddeq"): Recipe(
-        PRESETS["ddeq"], DataConfig("fashion-mnist", normalise="set"), _ONE_PASS
+        _OF_IMAGES, replace(_IMAGES, name="fashion-mnist", weighted=True), _IMAGE_TRAINING
     ),
     ("modelnet10", "ddeq"): Recipe(
         _OF_SOLIDS, replace(_DDEQ_SOLIDS, name="modelnet10"), _SOLID_TRAINING
