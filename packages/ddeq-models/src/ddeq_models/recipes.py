@@ -60,8 +60,6 @@ _OF_IMAGES = replace(
 )
 _IMAGE_TRAINING = TrainConfig(epochs=10, batch_size=64, learning_rate=2e-3, ema=0.999)
 
-# One epoch sees no cloud twice, so that augmentation would only make it harder.
-_ONE_PASS = TrainConfig(epochs=1, batch_size=32, learning_rate=1.5e-3, ema=0.99)
 _SOLID_TRAINING = TrainConfig(
     epochs=50, batch_size=32, learning_rate=2e-3, label_smoothing=0.2, ema=0.999
 )

@@ -102,8 +102,7 @@ class LocalMoments(nn.Module):
             )
             for each in zip(*(t.split(some) for t in measures), strict=True)
         ]
-        found = torch.cat(parts) if parts else x.new_zeros(0, n, self.out_dim)
-        return found.view(*leading, n, self.out_dim)
+        return torch.cat(parts).view(*leading, n, self.out_dim)
 
     def _about(
         self, at: Tensor, at_square: Tensor, x: Tensor, square: Tensor, moments: Tensor
