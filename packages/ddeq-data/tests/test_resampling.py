@@ -199,6 +199,12 @@ def test_a_place_is_chosen_once():
     torch.testing.assert_close(mass, torch.tensor([0.3, 0.4, 0.3, 0.0, 0.0]))
     taken, mass = FarthestSample(5, weights="equal")(points, weights)
     torch.testing.assert_close(mass, torch.tensor([1 / 3, 1 / 3, 1 / 3, 0.0, 0.0]))
+    told = torch.cat([points, torch.tensor([[7.0], [0], [1e9], [3], [1], [2]])], -1)
+    taken, mass = FarthestSample(3, features=1)(told, weights)
+    assert taken.tolist() == [[0, 7], [5, 3], [2, 1e9]]
+    torch.testing.assert_close(mass, torch.tensor([0.3, 0.4, 0.3]))
+    with pytest.raises(ValueError, match="features must be at least 0, got -1"):
+        FarthestSample(3, features=-1)
 
 
 @LAW

@@ -88,6 +88,28 @@ def test_fashion_mnist(tiny: Path, mnist: Path) -> None:
     assert "Sneaker" in config.classes
 
 
+def test_what_is_trained_on_is_sampled_as_what_is_measured() -> None:
+    """By place alone, features or not, and with the mass that is there."""
+    place = torch.tensor([[0.0, 0], [0.1, 5e3], [4, 0], [4, 1], [9, -7e3], [9, 0.5]])
+    weights = torch.tensor([0.3, 0.1, 0.05, 0.05, 0.2, 0.3])
+    for features, count, columns in ((("i",), 3, place), ((), 6, place)):
+        config = DataConfig("folder", points=count, features=features)
+        measured = view(replace(config, normalise="none"))(columns[None], weights[None], None)
+        for seed in range(5):
+            seeded = torch.Generator().manual_seed(seed)
+            drawn = augmentation(config)(columns[None], weights[None], seeded)
+            for points, mass in (measured, drawn):
+                if count == 6:
+                    order = torch.cdist(points[0], place).argmin(0)
+                    torch.testing.assert_close(points[0][order], place)
+                    torch.testing.assert_close(mass[0][order], weights)
+                else:
+                    near = (points[0, :, 0] / 4).round()
+                    assert sorted(near.tolist()) == [0, 1, 2]
+                    expected = torch.tensor([0.4, 0.1, 0.5])
+                    torch.testing.assert_close(mass[0][near.argsort()], expected)
+
+
 def test_points_are_drawn_anew_in_training_and_fixed_in_measuring(solids: Path) -> None:
     config = DataConfig("folder", root=str(solids), sampling="surface", points=32)
     cloud = open_split(config, "test")[0]

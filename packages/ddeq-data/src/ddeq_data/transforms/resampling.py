@@ -81,19 +81,23 @@ class FarthestSample:
             with networks that know no weights.
         random: Draw the first point, by weight, and need a generator. Otherwise it is the point
             farthest from the mean, and the choice a function of the cloud.
+        features: How many columns, the last ones, are no coordinates and have no part in distances.
 
     Raises:
-        ValueError: If `count` is out of range or `weights` another word.
+        ValueError: If `count` is out of range, `weights` another word, or `features` negative.
     """
 
     count: int
     weights: Literal["nearest", "equal"] = "nearest"
     random: bool = False
+    features: int = 0
 
     def __post_init__(self) -> None:
         _check_count(self.count)
         if self.weights not in ("nearest", "equal"):
             raise ValueError(f'weights must be "nearest" or "equal", got {self.weights!r}')
+        if self.features < 0:
+            raise ValueError(f"features must be at least 0, got {self.features}")
 
     def __call__(
         self, points: Tensor, weights: Tensor, generator: torch.Generator | None = None
@@ -134,7 +138,8 @@ class FarthestSample:
         first = None
         if self.random:
             first = _systematic(weights, 1, seeds_for(self, points, generator))[..., 0]
-        chosen, owner = _farthest(points, weights, self.count, first)
+        places = points[..., : points.shape[-1] - self.features]
+        chosen, owner = _farthest(places, weights, self.count, first)
         there = (chosen >= 0).to(weights.dtype)
         if self.weights == "nearest":
             share = torch.where(weights > 0, weights, 0.0)

@@ -46,9 +46,10 @@ class DataConfig:
             500 to 800 of them; the DDEQ paper's are ``z-scored-vertices``, see
             `ddeq_data.VoxelVertices`. Of a folder ``vertices`` takes every file as it is, and that
             is also what ``default`` does there.
-        points: Number of points of each cloud, 0 for all that there are: other ones by chance in
-            each step of the training, the farthest from each other wherever something is measured
-            or predicted.
+        points: Number of points of each cloud, 0 for all that there are: those that are farthest
+            from each other, each with the mass that is nearest to it. In each step of the training
+            the first is another one, by chance; wherever something is measured or predicted it is
+            the outermost. See `ddeq_data.FarthestSample`.
         columns: Which columns of the files of a `folder` are coordinates, by name or by number
             from 0; see `ddeq_data.read_cloud`. Empty: x, y and z by their names, or what the
             format says.

@@ -30,7 +30,7 @@ from ddeq_data import (
     fit_frame,
 )
 from ddeq_data.datasets import TargetKind
-from ddeq_data.transforms import FarthestSample, RandomSample
+from ddeq_data.transforms import FarthestSample
 from ddeq_models.config import DataConfig, Split
 from ddeq_models.data.entries import entry
 from ddeq_models.errors import UserError
@@ -90,7 +90,8 @@ def view(config: DataConfig) -> Transform:
     normalise = normaliser(config)
     if not config.points:
         return normalise
-    return Compose([normalise, FarthestSample(config.points)])
+    features = len(config.features)
+    return Compose([normalise, FarthestSample(config.points, features=features)])
 
 
 def augmentation(config: DataConfig) -> Transform:
@@ -111,7 +112,11 @@ def augmentation(config: DataConfig) -> Transform:
     if config.drop:
         steps.append(DropPoints(config.drop))
     moved = [_geometric(step, config) for step in steps]
-    return Compose([RandomSample(config.points), *moved] if config.points else moved)
+    if not config.points:
+        return Compose(moved)
+    # By the law of `view`: points drawn by chance lie otherwise, and carry their mass otherwise.
+    thinned = FarthestSample(config.points, random=True, features=len(config.features))
+    return Compose([thinned, *moved])
 
 
 def batches(

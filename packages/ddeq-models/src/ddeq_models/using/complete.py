@@ -198,7 +198,9 @@ def _batches(
 
 def _thinned(batch: PointBatch, config: RunConfig) -> PointBatch:
     """The clouds as `view` shows them, but for the normalisation."""
-    return batch.map(FarthestSample(config.data.points)) if config.data.points else batch
+    if not config.data.points:
+        return batch
+    return batch.map(FarthestSample(config.data.points, features=len(config.data.features)))
 
 
 def _near_origin(cloud: Cloud, config: RunConfig) -> tuple[Cloud, Tensor, float]:
