@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from torch import nn
 
 from ddeq_data import SyntheticShapes
 from ddeq_models.config import DataConfig, RunConfig, TrainConfig
-from ddeq_models.data import normaliser, open_split
+from ddeq_models.data import normaliser, open_split, view
 from ddeq_models.models.base import build_model
 from ddeq_models.registry import PRESETS
 from ddeq_models.tasks.base import Task, build_task
 from ddeq_models.training import statistics, train
+from ddeq_models.training.forecast import fit_to_data
 from ddeq_models.training.statistics import take_statistics
 from set_attention import MeasureBatchNorm
 
@@ -95,12 +97,13 @@ def test_a_model_without_such_norms_is_not_shown_anything() -> None:
     assert not model.training
 
 
-def test_a_training_measures_and_keeps_them(tmp_path: Path) -> None:
-    """Clouds, of which one in a batch is far away: the last batches are no fair sample."""
+@pytest.mark.parametrize("points", [0, 6])
+def test_a_training_measures_and_keeps_them(tmp_path: Path, points: int) -> None:
+    """Of clouds as they are measured: of as many points."""
     config = replace(PRESETS["ddeq"], dim=8, heads=2, hidden=8, pooled=8, scales=0)
     run = train(
         config,
-        DataConfig("digits", normalise="set"),
+        DataConfig("digits", normalise="set", points=points),
         TrainConfig(epochs=1, batch_size=256, ema=0.9),
         out=tmp_path / "run",
         quiet=True,
@@ -108,6 +111,13 @@ def test_a_training_measures_and_keeps_them(tmp_path: Path) -> None:
     kept, again = run.model(), run.model()
     train_set = open_split(run.config().data, "train")
     task = build_task(run.config())
-    take_statistics(task, again, again, train_set, normaliser(run.config().data), CPU)
+    seen = view(run.config().data)
+    take_statistics(task, again, again, train_set, seen, CPU)
+    fresh: Any = build_model(run.config().model)
+    fit_to_data(task, fresh, train_set, seen, CPU)
+    told = {name: x for name, x in kept.named_buffers() if name.endswith((".unit", ".reach"))}
+    assert len(told) == 2
+    for name, x in told.items():
+        torch.testing.assert_close(fresh.get_buffer(name), x, msg=name)
     for (name, one), other in zip(kept.named_buffers(), again.buffers(), strict=True):
         torch.testing.assert_close(one, other, msg=name)

@@ -30,7 +30,7 @@ def fit_to_data(
     task: Task,
     model: nn.Module,
     train_set: CloudDataset,
-    normalise: Transform,
+    seen: Transform,
     device: torch.device,
 ) -> None:
     """Show a model some training clouds, if it wants to see any before the training.
@@ -39,14 +39,14 @@ def fit_to_data(
         task: Says what the model is told of the clouds.
         model: One with a method ``fit(points, weights, labels)`` takes from them what it likes.
         train_set: The clouds; of many, some, evenly chosen.
-        normalise: What is done to every cloud.
+        seen: What is done to every cloud that is measured.
         device: Where the model is.
     """
     if not hasattr(model, "fit") or not len(train_set):
         return
     most = max(1, min(CLOUDS, POINTS // max(1, int(train_set.sizes.max()))))
     chosen = torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
-    batch = moved(train_set.__getitems__(chosen.tolist()), device, normalise)
+    batch = moved(train_set.__getitems__(chosen.tolist()), device, seen)
     model.fit(batch.points, batch.weights, task.known(batch))  # type: ignore[operator]
 
 

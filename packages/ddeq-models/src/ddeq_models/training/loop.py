@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ddeq_data import CloudDataset
 from ddeq_models.config import RunConfig, TrainConfig
-from ddeq_models.data import batches, generator_of, normaliser
+from ddeq_models.data import batches, generator_of, view
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged
 from ddeq_models.measuring.measure import EVALUATION_BATCH, measure
@@ -71,6 +71,7 @@ def fit(
     records = max(1, round(length / RECORD_EVERY))
     ends = {length * (i + 1) // records for i in range(records)}
     quiet = manner.quiet or ranks.rank > 0
+    seen = view(config.data)
 
     with (
         warnings.catch_warnings(),
@@ -81,7 +82,7 @@ def fit(
         torch.manual_seed(plan.seed)
         model = build_model(config.model).to(device)
         if start is None:
-            fit_to_data(task, model, train_set, normaliser(config.data), device)
+            fit_to_data(task, model, train_set, seen, device)
         else:
             model.load_state_dict({**model.state_dict(), **start})
         frozen = freeze(model, plan.freeze)
@@ -128,7 +129,6 @@ def fit(
 
                 over = epoch == plan.epochs or ranks.any(late(plan, state))[0]
                 if over or epoch % every == 0:
-                    seen = normaliser(config.data)
                     take_statistics(task, state.average.model, model, train_set, seen, device)
                     tally = measure(
                         task, state.average.model, validation_loader, device, ranks=ranks

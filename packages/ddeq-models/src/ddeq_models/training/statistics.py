@@ -21,7 +21,7 @@ def take_statistics(
     model: nn.Module,
     trained: nn.Module,
     train_set: CloudDataset,
-    normalise: Transform,
+    seen: Transform,
     device: torch.device,
 ) -> None:
     r"""Set the running statistics of a model's batch norms to those of training clouds.
@@ -43,7 +43,7 @@ def take_statistics(
         model: The model that is measured, which is left in evaluation mode.
         trained: The model that is trained, of which the other one is an average, or the same.
         train_set: The training clouds.
-        normalise: What is done to every cloud.
+        seen: What is done to every cloud that is measured.
         device: Where the model is.
     """
     norms: list[Any] = [
@@ -64,7 +64,7 @@ def take_statistics(
     for number in range(count):
         for one in norms:
             one.momentum = 1 / (number + 1)  # the mean of all so far
-        batch = moved(train_set.__getitems__(chosen[number::count].tolist()), device, normalise)
+        batch = moved(train_set.__getitems__(chosen[number::count].tolist()), device, seen)
         task.answer(model, task.prepare(batch, generator))
     for one, momentum in zip(norms, momenta, strict=True):
         one.momentum = momentum
