@@ -250,8 +250,9 @@ class FashionMNISTPointCloud(MNISTPointCloud):
     """Fashion-MNIST: 70,000 images of clothes, 28 x 28 pixels, as point clouds in the plane.
 
     As `MNISTPointCloud`, from the IDX files in `root/FashionMNIST/raw` (where torchvision puts
-    them), `root/raw`, `root/fashion-mnist` (Keras), `root/data/fashion` (a clone of its
-    repository) or `root`.
+    them), `root/raw`, `root/fashion-mnist` (Keras; Debian, whose package dataset-fashion-mnist has
+    them in the root /usr/share/datasets), `root/data/fashion` (a clone of its repository) or
+    `root`.
 
     Source: H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for
     benchmarking machine learning algorithms", arXiv 1708.07747.
