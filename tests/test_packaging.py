@@ -77,7 +77,11 @@ def test_the_wheel_holds_the_trained_models() -> None:
         "model.safetensors",
         "result.json",
     }
-    assert {path.parent.name for path in files} == {"mnist-classifier", "mnist-completer"}
+    assert {path.parent.name for path in files} == {
+        "fashion-classifier",
+        "mnist-classifier",
+        "mnist-completer",
+    }
     if (ROOT / ".git").exists():
         ignored = subprocess.run(
             ["git", "check-ignore", "--no-index", *map(str, files)], cwd=ROOT, capture_output=True

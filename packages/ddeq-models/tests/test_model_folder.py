@@ -1,6 +1,7 @@
 """Model folders are read as run folders are; the card's head is YAML that the Hub reads."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,8 @@ import pytest
 import torch
 import yaml
 
+from ddeq_data import CloudDataset, read_cloud
+from ddeq_data.datasets.images import pack_images
 from ddeq_models import (
     DDEQ,
     PRESETS,
@@ -229,25 +232,57 @@ def test_errors(finished: Path, folder: Path, tmp_path: Path, fails: Fails) -> N
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["mnist-classifier", "mnist-completer"])
+SHIPPED_DATA = {
+    "fashion-classifier": ("zalando-datasets/fashion_mnist", "(MIT)"),
+    "mnist-classifier": ("ylecun/mnist", "CC BY-SA 3.0"),
+    "mnist-completer": ("ylecun/mnist", "CC BY-SA 3.0"),
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED_DATA)
 def test_shipped_models_are_small_and_have_cards(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    data, terms = SHIPPED_DATA[name]
     assert name in shipped_names()
     assert all(path.stat().st_size < 2e6 for path in (SHIPPED / name).iterdir())
     assert main(["models", "show", name]) == 0
     card = capsys.readouterr().out
     head = front_matter(card)
     assert head["license"] == "mit"
-    assert head["datasets"] == ["ylecun/mnist"]
+    assert head["datasets"] == [data]
     assert head["model-index"][0]["results"][0]["metrics"]
-    assert "CC BY-SA 3.0" in card
+    assert terms in card
     assert "y upwards" in card
     config = RunFolder(SHIPPED / name).config()
     assert config.data.root is None
     assert train_command(config) in card
     model = from_pretrained(name)
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["fashion-classifier", "mnist-classifier"])
+def test_an_image_becomes_the_cloud_that_the_model_learnt_from(tmp_path: Path, name: str) -> None:
+    """By the code of the card; the frame of a set is not turned over by a sign alone."""
+    card = (SHIPPED / name / "README.md").read_text()
+    image = np.zeros((28, 28), np.uint8)
+    image[4:24, 9:19] = np.arange(1, 201, dtype=np.uint8).reshape(20, 10)
+    found: dict[str, Any] = {"np": np, "image": image, "FILE": tmp_path / "cloud.npz"}
+    (points,) = re.findall(r"`(points = np\.stack[^`]*)`", card)
+    (places,) = re.findall(r"`(rows, columns = [^`]*)`", card)
+    (kept,) = re.findall(r"`(np\.savez[^`]*)`", card) or ["np.savez(FILE, points=points)"]
+    for line in (places, points, kept):
+        exec(line, found)
+    weighted = from_pretrained(name).run_config.data.weighted  # type: ignore[union-attr]
+    assert weighted == ("weights" in kept)
+    packed = pack_images(image[None], torch.zeros(1, dtype=torch.int64), weighted=weighted)
+    points, weights, *_ = read_cloud(found["FILE"])
+    cloud = CloudDataset(packed, ("0",))[0]
+    assert torch.equal(points, cloud.points.double())
+    if weighted:  # a file without weights says nothing of them
+        torch.testing.assert_close(weights, cloud.weights.double(), atol=1e-7, rtol=0)
+    else:
+        assert weights is None
 
 
 @pytest.mark.parametrize(

@@ -179,14 +179,14 @@ def _expected(task: Task) -> str:
     weigh = config.data.weighted or data.weighed
     weights = (
         "In the training a point weighed as much as its pixel's value: a file does best to hold "
-        "these values as `weights`."
+        "these values, `np.savez(FILE, points=points, weights=image[rows, columns])`."
         if weigh
         else "In the training all points weighed the same; weights in a file are respected."
     )
     return (
         f"{unit} **x goes to the right and y upwards**, so the rows of an image, which count from "
-        f"the top, are to be turned over: `points = np.stack([columns, -rows], 1)` with `rows, "
-        f"columns = np.nonzero(image)`, where `image` is 0 on the background. {weights}"
+        f"the top, are to be turned over: `points = np.stack([columns, len(image) - 1 - rows], 1)` "
+        f"with `rows, columns = np.nonzero(image)`, where `image` is 0 on the background. {weights}"
     )
 
 
