@@ -218,7 +218,7 @@ def test_models_lists_every_preset_and_every_shipped_model(
 
 
 def test_errors(finished: Path, folder: Path, tmp_path: Path, fails: Fails) -> None:
-    assert "no model of that name comes with the package (mnist-" in fails("predict", "nth", "a")
+    assert "no model of that name comes with the package (fashion-" in fails("predict", "nth", "a")
     assert "has no model card; ddeq models save" in fails("models", "show", finished)
     assert "is not empty" in fails("models", "save", finished, folder)
     (tmp_path / "empty").mkdir()

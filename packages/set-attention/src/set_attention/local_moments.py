@@ -96,11 +96,13 @@ class LocalMoments(nn.Module):
             torch.cat(
                 [
                     self._about(at, at_square, *each)
-                    for at, at_square in zip(*(t.split(rows, 1) for t in each[:2]), strict=True)
+                    for at, at_square in zip(
+                        *(torch.split(t, rows, 1) for t in each[:2]), strict=True
+                    )
                 ],
                 1,
             )
-            for each in zip(*(t.split(some) for t in measures), strict=True)
+            for each in zip(*(torch.split(t, some) for t in measures), strict=True)
         ]
         return torch.cat(parts).view(*leading, n, self.out_dim)
 

@@ -13,6 +13,7 @@ from ddeq_models.cli.shared import add_columns, add_split
 from ddeq_models.config import DataConfig, Release
 from ddeq_models.data import entry, open_split
 from ddeq_models.errors import UserError
+from ddeq_models.recipes import recipe_for
 from ddeq_models.report.pictures.clouds import draw_clouds
 from ddeq_models.report.pictures.panels import draw_targets
 from ddeq_models.report.pictures.projection import up_of
@@ -98,6 +99,7 @@ def run(options: argparse.Namespace) -> None:
     config = DataConfig(
         chosen.name,
         root=None if chosen.find is None else str(root),
+        weighted=recipe_for(chosen.name, "ddeq").data.weighted,
         release=release,
         columns=options.columns or (),
         features=options.features or (),
