@@ -116,14 +116,15 @@ def test_a_signalling_nan_is_one(tmp_path):
 
 def test_a_header_of_many_properties_takes_time_in_proportion(tmp_path):
     seconds = []
-    for count in (4_000, 16_000):
+    for count in (4_000, 64_000):
         names = b"".join(b"property int p%d\n" % i for i in range(count))
         row = b" ".join([b"0"] * (count + 2)) + b"\n"
         (tmp_path / "a.ply").write_bytes(PLY % names + 2 * row)
         start = time.process_time()
         assert read_cloud(tmp_path / "a.ply")[0].shape == (2, 2)
         seconds.append(time.process_time() - start)
-    assert seconds[1] < 8 * seconds[0] + 0.5  # 16 times as long if it were quadratic
+    # 16 times as long, and 256 times if it were quadratic: far apart even on a busy machine.
+    assert seconds[1] < 64 * seconds[0] + 2
 
 
 def test_bombs_are_refused_before_they_go_off(tmp_path, monkeypatch):
