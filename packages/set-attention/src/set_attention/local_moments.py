@@ -112,18 +112,14 @@ class LocalMoments(nn.Module):
         """The features of some rows."""
         width = self.widest * math.sqrt(self.dim)
         # In place, for these are all pairs: |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, 0 at least. A
-        # column for each row: the few moments times the many pairs is a third of the time of the
-        # pairs times the moments.
+        # column for each row: the few moments times the many pairs is the faster product.
         apart = (x @ at.mT).mul_(-2).add_(square).add_(at_square.mT)
         window = apart.mul_(-0.5 / width**2).clamp_(math.log(_LEAST), 0).exp_()
         found = []
         for scale in range(self.scales):
             if scale:
-                if window.requires_grad:
-                    window = window.square().square()
-                else:
-                    window = window.square_().square_()
-                window, width = window.clamp_(min=_LEAST), width / 2
+                half = window * window
+                window, width = (half * half).clamp_(min=_LEAST), width / 2
             sums = (moments.mT @ window).mT
             total, first, second = sums[..., :1], sums[..., 1:-1], sums[..., -1:]
             # Its own point is in every window, so the mass is 0 only about padding.
