@@ -39,7 +39,7 @@ SIZES = {
     "large-measures": "--sizes 50 --repeats 1 --slices 4",
     "attention": "--batch 3 --dim 8 --points 128 --seconds 0",
     "completion": "--root {mnist} --steps 2 --batch 8 --clouds 12",
-    "finetune": "--sizes 12 --seeds 0 --steps 1 --test 6",
+    "finetune": "--sizes 12 --seeds 0 --steps 1 --test 6 --records {out}/finetune.jsonl",
     "unlike": "--root {mnist} --clouds 4",
     "unseen": "--sets size --seeds 0 1 --epochs 1 --records {out}/records.jsonl",
     "tasks": "--seeds 0 --steps 2 --clouds 12 4 6 --records {out}/tasks.jsonl",

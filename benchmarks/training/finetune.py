@@ -2,10 +2,12 @@
 
 The same number of steps of the same batch for every way: all weights from those of the source;
 those with the encoder frozen; the same model from nothing; the preset ``ddeq`` from nothing. Test
-clouds are measured once, at the end; nothing is chosen by any figure.
+clouds are measured once, at the end; nothing is chosen by any figure. Rows are appended to
+``--records`` as they come, and what is there already is not done again.
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--test", type=int, default=0, help="test clouds [all]")
+    parser.add_argument("--records", type=Path, metavar="FILE", help="JSON lines to go on with")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -48,7 +51,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     watched = _some(open_split(base, "validation"), torch.arange(WATCHED))
     if options.test:
         test_set = _some(test_set, torch.arange(options.test))
-    rows = []
+    asked = {"source": options.source, "data": options.data, "steps": options.steps}
+    asked |= {"batch_size": options.batch_size, "test": len(test_set)}
+    rows = [row for row in _read(options.records) if asked.items() <= row.items()]
+    done = {(row["way"], row["clouds"], row["seed"]) for row in rows}
     for size in options.sizes:
         for seed in options.seeds:
             order = torch.randperm(
@@ -56,11 +62,22 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             )
             chosen = _some(train_set, order[: size or None])
             for way in WAYS:
+                if (way, len(chosen), seed) in done:
+                    continue
                 begin = time.perf_counter()
                 row = _trained(way, options, seed, chosen, watched, test_set)
-                row |= {"way": way, "clouds": len(chosen), "seed": seed}
+                row |= {"way": way, "clouds": len(chosen), "seed": seed, **asked}
                 rows.append(row | {"seconds": time.perf_counter() - begin})
+                if options.records is not None:
+                    with open(options.records, "a", encoding="utf-8") as file:
+                        file.write(json.dumps(rows[-1]) + "\n")
     return {"source": options.source, "steps": options.steps, "runs": rows}
+
+
+def _read(records: Path | None) -> list[dict[str, Any]]:
+    if records is None or not records.exists():
+        return []
+    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
 
 
 def _some(clouds: CloudDataset, chosen: torch.Tensor) -> CloudDataset:

@@ -177,13 +177,42 @@ def test_the_first_point_is_the_farthest_from_the_mean():
         assert farthest_points(moved, torch.full((4,), 0.25), 2).tolist() == [0, 3]
 
 
+@LAW
+@given(
+    size=st.integers(3, 9), unit=st.floats(1e-3, 1e3), seed=st.integers(0, 99), given=st.booleans()
+)
+def test_rounding_decides_nothing_on_a_grid(size, unit, seed, given):
+    """Where many are equally far: scaled, moved or in another precision, the same are chosen."""
+    grid = torch.cartesian_prod(*[torch.arange(float(size)).double()] * 2)
+    weights = torch.rand(len(grid), generator=seeded(seed)) + 0.1
+    first = torch.tensor(seed % size) if given else None
+    expected = farthest_points(grid, weights, 20, first)
+    _, mass = FarthestSample(20)(grid, weights)
+    moved = unit * (grid - 3.3)
+    noise = unit * 1e-6 * torch.randn(grid.shape, generator=seeded(seed)).double()
+    for points in (moved, moved.float(), moved + noise):
+        assert torch.equal(farthest_points(points, weights, 20, first), expected)
+        assert torch.equal(FarthestSample(20)(points, weights)[1], mass)
+
+
+def test_what_differs_by_more_than_rounding_is_told_apart():
+    """A part in 2,000 of the square is no rounding, and a part in 10,000 is."""
+    for part, told in ((5e-4, True), (1e-4, False)):
+        line = torch.tensor([[-1.0], [0.0], [1 + part / 2]], dtype=torch.float64)
+        weights = torch.tensor([1.0, 1e9, 1.0], dtype=torch.float64)  # the mean is at 0
+        assert farthest_points(line, weights, 2).tolist() == ([2, 0] if told else [0, 2])
+        assert farthest_points(line, weights, 2, torch.tensor(1)).tolist() == [1, 2 * told]
+        _, mass = FarthestSample(2)(line, torch.tensor([3.0, 3.0, 1.0]))  # the last one first
+        assert mass.tolist() == ([1, 6] if told else [4, 3])
+
+
 def test_what_is_chosen_covers_the_cloud():
     points = torch.randn(5, 300, 3, generator=seeded()).double()
     weights = torch.full((5, 300), 1 / 300).double()
     taken, mass = FarthestSample(20)(points, weights)
     among = torch.cdist(taken, taken) + torch.eye(20) * 1e9
     reach = torch.cdist(points, taken).amin(-1).amax(-1)
-    assert (reach <= among.amin((-1, -2))).all()
+    assert (reach <= among.amin((-1, -2)) * (1 + 2**-12)).all()
     nearest = torch.cdist(points, taken).argmin(-1)
     expected = torch.zeros(5, 20).double().scatter_add(1, nearest, weights)
     torch.testing.assert_close(mass, expected)

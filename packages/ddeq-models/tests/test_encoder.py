@@ -191,6 +191,14 @@ def test_large_clouds_are_thinned_the_same_way_in_any_order():
     more = torch.cat([points, torch.full((5, 3, 2), math.nan).double()], 1)
     padded = torch.cat([weights, torch.zeros(5, 3).double()], 1)
     torch.testing.assert_close(module(more, padded).summary, summary)
+    # Nor does rounding choose: it would exchange two of those that are next to each other at most.
+    noise = 1e-9 * torch.randn(5, 40, 2, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(module(points + noise, weights).summary, summary, rtol=0, atol=1e-6)
+    line, mass = torch.arange(40).double()[None, :, None].expand(1, 40, 2), weights[:1] * 0 + 1
+    mass[:, 24:] = 0
+    assert module.seen(line, mass)[0][0, :, 0].tolist() == list(range(1, 24, 2))
+    mass[:, 7:] = 0
+    assert module.seen(line, mass)[1][0].tolist() == [1 / 7] * 7 + [0] * 5
     module.train()
     assert not torch.equal(module(points, weights)[0], module(points, weights)[0])
     # The description is that of all points.

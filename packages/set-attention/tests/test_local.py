@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import set_attention as sa
 from set_attention import laws, measures
-from set_attention.local import grouping, places
+from set_attention.local import grouping, places, sampling
 
 
 def greedy(points: np.ndarray, weights: np.ndarray, count: int) -> list[int]:
@@ -109,7 +109,9 @@ def test_nearest_points_are_those_of_a_tree(normal, monkeypatch, dim, pairs) -> 
         there = np.flatnonzero(weights[i] > 0)
         apart, right = cKDTree(points[i, there]).query(queries[i], 6)
         assert np.array_equal(index[i].sort(-1).values, np.sort(there[right], -1))
-        radius = float(np.median(apart)) + 1e-6
+        every = np.sort(apart, None)
+        widest = 10 + int(np.diff(every[10:32]).argmax())  # where rounding decides nothing
+        radius = float(every[widest : widest + 2].mean())
         _, within = sa.nearest_points(queries[i], points[i], weights[i], count=6, radius=radius)
         assert np.array_equal((within > 0).sum(-1), (apart <= radius).sum(-1))
 
@@ -135,8 +137,50 @@ def test_ties_at_the_cut_go_to_a_place_and_not_to_a_row() -> None:
 
 def test_a_point_at_the_radius_is_within_it() -> None:
     line = torch.arange(5.0)[:, None]
-    _, near = sa.nearest_points(line[:1], line, count=4, radius=2.0)
-    assert near.sum() == 3
+    for radius, within in ((2.0, 3), (2 * (1 - 1e-5), 3), (2 * (1 - 1e-3), 2), (1.5, 2)):
+        _, near = sa.nearest_points(line[:1], line, count=4, radius=radius)
+        assert near.sum() == within
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10**6),
+    dim=st.sampled_from([1, 2, 3]),
+    unit=st.floats(1e-3, 1e3),
+    shift=st.floats(-5, 5),
+)
+def test_rounding_decides_nothing_on_a_grid(seed: int, dim: int, unit: float, shift: float) -> None:
+    """Where many are equally far: scaled, moved or in another precision, the same are chosen."""
+    chance = torch.Generator().manual_seed(seed)
+    cells = torch.cartesian_prod(*[torch.arange(60 // dim**3 + 2.0)] * dim).view(-1, dim).double()
+    cells = cells[torch.rand(len(cells), generator=chance).argsort()[:90]]
+    mass = torch.rand(len(cells), generator=chance) + 0.1
+    expected = sa.group_points(cells, mass, groups=20, neighbours=7, radius=3.0)
+    moved = unit * (cells + shift)
+    noise = unit * 1e-6 * torch.randn(cells.shape, generator=chance, dtype=torch.float64)
+    for points in (moved, moved.float(), moved + noise):
+        found = sa.group_points(points, mass, groups=20, neighbours=7, radius=3 * unit)
+        assert torch.equal(found.centres, expected.centres)
+        assert torch.equal(found.masses, expected.masses)
+        assert torch.equal(found.index.sort(-1).values, expected.index.sort(-1).values)
+        assert torch.equal(found.weights.sort(-1).values, expected.weights.sort(-1).values)
+
+
+def test_what_differs_by_more_than_rounding_is_told_apart() -> None:
+    """A part in 2,000 of the square is no rounding, and a part in 10,000 is."""
+    for part, told in ((5e-4, True), (1e-4, False)):
+        far = 1 + part / 2
+        line = torch.tensor([[[-1.0], [0.0], [far]]], dtype=torch.float64)
+        weights = torch.tensor([[1.0, 1e9, 1.0]], dtype=torch.float64)  # the mean is at 0
+        assert int(sa.farthest_points(line, weights, count=1)) == (2 if told else 0)
+        ends = torch.tensor([[[-1.0], [far], [0.0]]], dtype=torch.float64)
+        weights = torch.tensor([[1.0, 1e9, 1.0]], dtype=torch.float64)
+        chosen, owner = sampling.farthest(ends, weights, 2)
+        assert chosen.tolist() == [[0, 1]]
+        assert owner.tolist() == [[0, 1, 0]]  # of equally near ones the first
+        near, _ = sa.nearest_points(line[:, 1:2], -line, count=2)  # in order the farther is first
+        assert sorted(near.flatten().tolist()) == ([0, 1] if told else [1, 2])
+
 
 
 def test_a_point_between_two_middles_is_of_the_first() -> None:

@@ -16,7 +16,7 @@ from set_attention.feed_forward import FeedForward
 from set_attention.fourier import FourierFeatures
 from set_attention.latent import LatentEncoder
 from set_attention.local.grouping import LocalGroups, group_points, nearest_points, take_points
-from set_attention.local.places import merge_points
+from set_attention.local.places import in_order, merge_points
 from set_attention.local.pooling import LocalPool
 from set_attention.local.sampling import farthest_points
 from set_attention.local_moments import LocalMoments
@@ -62,6 +62,7 @@ __all__ = [
     "farthest_points",
     "group_points",
     "held_dropout",
+    "in_order",
     "log_weights",
     "max_pool",
     "mean_pool",

@@ -17,6 +17,8 @@ from ddeq_data.transforms.base import RandomTransform, seeds_for, unit_of
 __all__ = ["FarthestSample", "RandomSample", "farthest_points"]
 
 _LARGEST = 2**22
+# Squared distances that differ by so small a part of them count as equal.
+_ROUNDING = 2.0**-12
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,13 @@ def farthest_points(
 ) -> Tensor:
     """Choose points one by one, each the farthest from those that were chosen before.
 
-    Of points equally far the first one is taken. What is chosen covers the cloud: no point is
-    farther from it than its members are from each other. Source: Y. Eldar, M. Lindenbaum, M. Porat
-    and Y. Y. Zeevi, "The farthest point strategy for progressive image sampling", IEEE
-    Transactions on Image Processing 1997; for networks on point clouds C. R. Qi, L. Yi, H. Su and
-    L. J. Guibas, "PointNet++", NeurIPS 2017. Time O(m n d), memory O(n d).
+    Of points equally far the first one is taken; squared distances that differ by less than 2⁻¹²
+    of them count as equal, so that rounding decides nothing on a grid, where many are. What is
+    chosen covers the cloud: but for that, no point is farther from it than its members are from
+    each other. Source: Y. Eldar, M. Lindenbaum, M. Porat and Y. Y. Zeevi, "The farthest point
+    strategy for progressive image sampling", IEEE Transactions on Image Processing 1997; for
+    networks on point clouds C. R. Qi, L. Yi, H. Su and L. J. Guibas, "PointNet++", NeurIPS 2017.
+    Time O(m n d), memory O(n d).
 
     Args:
         points: (..., n, d) floating.
@@ -204,23 +208,26 @@ def _farthest(
         chosen.append(index)
         there = index.clamp(min=0).expand(len(axes), *index.shape)
         apart = (axes - axes.gather(-1, there)).square_().sum(0)
-        closer = apart < nearest
-        owner = torch.where(closer, step, owner)
-        nearest = torch.where(closer, apart, nearest)
-        farthest, index = nearest.max(-1, keepdim=True)
-        index = torch.where(farthest > 0, index, -1)
+        owner = torch.where(apart < nearest * (1 - _ROUNDING), step, owner)
+        nearest = torch.minimum(nearest, apart)
+        farthest = nearest.amax(-1, keepdim=True)
+        index = torch.where(farthest > 0, _first_as_large(nearest, farthest), -1)
     return torch.cat(chosen, -1), owner
 
 
 def _outermost(points: Tensor, weights: Tensor) -> Tensor:
-    # (...,) the first of the points farthest from the mean, told apart by 30 bits: rounding must
-    # not decide between those of a symmetric shape.
+    # (...,) the first of the points farthest from the mean.
     wide, mass = exact(points), exact(weights)
     mass = torch.where(mass > 0, mass, 0.0)
     total = mass.sum(-1, keepdim=True)
     mean = (wide * (mass / torch.where(total > 0, total, 1.0))[..., None]).sum(-2, keepdim=True)
-    radius = torch.where(mass > 0, (wide - mean).square().sum(-1).sqrt(), -1.0)
-    return (radius * 2.0**30).round().argmax(-1)
+    radius = torch.where(mass > 0, (wide - mean).square().sum(-1), -1.0)
+    return _first_as_large(radius, radius.amax(-1, keepdim=True))[..., 0]
+
+
+def _first_as_large(squares: Tensor, largest: Tensor) -> Tensor:
+    # (..., 1) the first of (..., n) that is as large as the largest (..., 1).
+    return (squares >= largest * (1 - _ROUNDING)).byte().argmax(-1, keepdim=True)
 
 
 def _systematic(weights: Tensor, count: int, seeds: Tensor) -> Tensor:

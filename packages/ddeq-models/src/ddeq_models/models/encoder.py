@@ -19,7 +19,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ddeq_data.counters import mix
 from ddeq_models.models.description import Description, describe
 from ddeq_models.models.packing import Packed, Padded
 from set_attention import (
@@ -28,6 +27,7 @@ from set_attention import (
     LocalPool,
     MeasureBatchNorm,
     by_size,
+    in_order,
     max_pool,
     mean_pool,
 )
@@ -76,7 +76,7 @@ class PointEncoder(nn.Module):
         neighbours: In the group that a token is pooled from.
         residual_maps: How many on the members of such a group, which are many, and on the token.
         rows: Largest number of points that have features, 0 for all. Of a larger cloud as many are
-            drawn in training; in evaluation they are chosen by a hash of their values, evenly,
+            drawn in training; in evaluation they are those at even steps along a direction,
             whatever their order. The description is always that of all points.
     """
 
@@ -244,10 +244,17 @@ class PointEncoder(nn.Module):
         """
         if not self.rows or points.shape[-2] <= self.rows:
             return points, weights
-        # In evaluation the same points whatever their order, their padding and their batch.
-        key = torch.rand_like(weights) if self.training else _hash(points).to(weights.dtype)
-        key = torch.where(weights > 0, key, -torch.inf)
-        chosen = key.topk(self.rows, dim=-1).indices
+        if self.training:
+            key = torch.where(weights > 0, torch.rand_like(weights), -torch.inf)
+            chosen = key.topk(self.rows, dim=-1).indices
+        else:
+            # Some at even steps along a direction: the same ones whatever their order, their
+            # padding, their batch and, but where two change places, their rounding.
+            count = (weights > 0).sum(-1, keepdim=True)
+            step = torch.arange(self.rows, device=points.device)
+            even = ((2 * step + 1) * count).div(2 * self.rows, rounding_mode="floor")
+            at = torch.where(count > self.rows, even, step)
+            chosen = in_order(points, weights).gather(-1, at)
         taken = weights.gather(-1, chosen)
         total = taken.sum(-1, keepdim=True)
         return (
@@ -278,15 +285,6 @@ def _centred(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     own = torch.where(inside, clean - mean.unsqueeze(-2), 0)
     # The second pass removes the rounding of the first, which is large far from the origin.
     return mean, torch.where(inside, own - mean_pool(own, weights).unsqueeze(-2), 0)
-
-
-def _hash(points: Tensor) -> Tensor:
-    """(B, n) numbers in [0, 1): a function of the bits of each point alone, evenly spread."""
-    bits = points.float().contiguous().view(torch.int32).to(torch.int64)
-    key = torch.zeros_like(bits[..., 0])
-    for column in bits.unbind(-1):
-        key = mix(key, column)
-    return (key & (2**24 - 1)) * 2.0**-24
 
 
 def _rounding_of(largest: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from set_attention.local.places import check_places, flat, in_order, take_flat
-from set_attention.local.sampling import check_positive, farthest
+from set_attention.local.sampling import ROUNDING, check_positive, farthest
 from set_attention.measures import clear_padding, host_may_look, is_full, sizes_may_decide
 
 # Distances that are made at a time: on the CPU they stay in its cache, elsewhere they fill it.
@@ -29,9 +29,10 @@ def nearest_points(
 ) -> tuple[Tensor, Tensor]:
     r"""The nearest points of a measure, seen from each of some places, as measures.
 
-    Exact, in Euclidean distance. Padding is never a neighbour. Of points that are equally far at
-    the cut those come in that are first along the direction of ``in_order``: a function of the
-    measure, not of how its points stand in the tensor. A count of points, not of mass: a point that
+    In Euclidean distance. Padding is never a neighbour. Of points that are equally far at the cut
+    those come in that are first along the direction of ``in_order``: a function of the measure, not
+    of how its points stand in the tensor. Squares that differ by less than 2⁻¹² of them count as
+    equal there, so that rounding decides nothing where many are, on a grid. A count of points, not of mass: a point that
     is written down as two takes two of the places, unless ``merge_points`` was called before.
 
     Distances are differences squared and summed in float32 at least, not
@@ -44,7 +45,8 @@ def nearest_points(
         points: (..., n, d), of the same leading shape.
         weights: (..., n), 0 for padding; None if all sets are full and uniform: 1 each.
         count: Number k of neighbours, at most; if there are only n rows, then n.
-        radius: Points that are farther away are none; None: all are near enough.
+        radius: Points that are farther away are none, unless by rounding; None: all are near
+            enough.
 
     Returns:
         Indices (..., c, min(k, n)), in no order, and the weights (..., c, min(k, n)) of the
@@ -66,7 +68,7 @@ def nearest_points(
     leading, n = points.shape[:-2], points.shape[-2]
     points = flat(clear_padding(points, weights))
     mass = None if weights is None else flat(weights, 1)
-    order = in_order(points, None if mass is None else mass > 0)
+    order = in_order(points, mass)
     mass = None if mass is None else mass.gather(-1, order)
     place, near = nearest(flat(places), take_flat(points, order), mass, min(count, n), radius)
     index = order.gather(-1, place.flatten(1)).view(place.shape)
@@ -105,7 +107,7 @@ def nearest(
             strict=True,
         )
         index = torch.cat(found)
-        far = None if radius is None else torch.cat(squares) > radius**2
+        far = None if radius is None else torch.cat(squares) > (1 + ROUNDING) * radius**2
     return index, _weights_at(index, points, weights, far)
 
 
@@ -116,7 +118,7 @@ def _nearest_in_one(
     with torch.no_grad():
         outside = None if weights is None else (weights <= 0).unsqueeze(1)
         index, squares = _nearest(places, points, outside, count, None)
-        far = None if radius is None else squares > radius**2
+        far = None if radius is None else squares > (1 + ROUNDING) * radius**2
     return index, _weights_at(index, points, weights, far)
 
 
@@ -161,14 +163,23 @@ def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Bits of such numbers are in the order of the numbers. The last ones of a float64, which a
     float32 does not have, give way to the position: of equals the first is taken, and the
-    selection of integers is the fastest that there is.
+    selection of integers is the fastest that there is. ``apart`` is overwritten.
     """
     n = apart.shape[-1]
     low = (1 << (n - 1).bit_length()) - 1 if sizes_may_decide() else _MOST
     key = apart.view(torch.int64).bitwise_and_(~low)
     key = key.bitwise_or_(torch.arange(n, device=apart.device))
-    smallest = key.topk(count, largest=False, sorted=False).values
-    return smallest & low, (smallest & ~low).view(torch.float64)
+    chosen = key.topk(count, largest=False, sorted=False).values
+    last = (chosen & ~low).view(torch.float64).amax(-1, keepdim=True)
+    inner = (last * (1 - ROUNDING)).view(torch.int64)
+    near = key <= (last * (1 + ROUNDING)).view(torch.int64).bitwise_or_(low)
+    # Where more are as near as the last one is: those that are nearer, and the first of these.
+    rows = near.sum(-1) != count if host_may_look(key) else slice(None)
+    key = key[rows]
+    rank = (key >= inner[rows]).long().sub_(near[rows].long()).mul_(low + 1)
+    first = rank.bitwise_or_(key & low).topk(count, largest=False, sorted=False).values & low
+    chosen[rows] = key.gather(-1, first)
+    return chosen & low, (chosen & ~low).view(torch.float64)
 
 
 def _by_differences(places: Tensor, points: Tensor) -> Tensor:
@@ -282,7 +293,7 @@ def group_points(
     rows = neighbours if not sizes_may_decide() else 0 if n else 1
     if rows:
         points, weights = F.pad(points, (0, 0, 0, rows)), F.pad(weights, (0, rows))
-    order = in_order(points, weights > 0)
+    order = in_order(points, weights)
     in_place, mass = take_flat(points, order), weights.gather(-1, order)
     if rows:  # whose points nobody has
         order = order.clamp(max=n - 1).clamp(min=0)

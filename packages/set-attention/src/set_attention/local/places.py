@@ -49,7 +49,7 @@ def merge_points(
         weights = points.new_ones(points.shape[:-1])
     points = clear_padding(points, weights)
     leading, n = points.shape[:-2], points.shape[-2]
-    order = in_order(flat(points), flat(weights, 1) > 0)
+    order = in_order(flat(points), flat(weights, 1))
     x, points = take_flat(flat(x), order), take_flat(flat(points), order)
     weights = flat(weights, 1).gather(-1, order)
     # Rows of padding are all in one place, and no reason to sum anything.
@@ -72,7 +72,7 @@ def merge_points(
     )
 
 
-def in_order(points: Tensor, inside: Tensor | None) -> Tensor:
+def in_order(points: Tensor, weights: Tensor | None = None) -> Tensor:
     r"""Indices of points in the order of their places along one direction, padding last.
 
     The direction is :math:`(\sqrt 2, \sqrt 3, \sqrt 5, \sqrt 7, \sqrt{11}, \ldots)`. The roots of
@@ -80,18 +80,23 @@ def in_order(points: Tensor, inside: Tensor | None) -> Tensor:
     the same value only if they are the same, on a grid of pixels too. Values are float64.
 
     Args:
-        points: (b, n, d).
-        inside: (b, n), False for padding; None if there is none.
+        points: (..., n, d).
+        weights: (..., n), 0 for padding; None if there is none.
 
     Returns:
-        (b, n) int64.
+        (..., n) int64.
+
+    Raises:
+        ValueError: If shapes do not fit.
+        TypeError: If something is no tensor of floating-point numbers.
     """
+    check_places(points, weights)
     with torch.no_grad():
         along = torch.zeros_like(points[..., 0], dtype=torch.float64)
         for axis, prime in zip(points.unbind(-1), _primes(points.shape[-1]), strict=True):
             along = along.add(axis, alpha=math.sqrt(prime))  # numbers, which no device waits for
-        if inside is not None:
-            along = along.masked_fill(~inside, torch.inf)
+        if weights is not None:
+            along = along.masked_fill(weights <= 0, torch.inf)
         return along.argsort(stable=True, dim=-1)
 
 

@@ -6,9 +6,10 @@ from torch import Tensor
 from set_attention.local.places import check_places, flat, in_order, take_flat
 from set_attention.measures import clear_padding, shares
 
-# Points so near to the largest distance from the mean count as equally far: rounding decides
-# nothing on a symmetric shape.
-_EQUALLY_FAR = 1 - 1e-6
+# Squared distances that differ by so small a part of them count as equal. On a grid many are, but
+# for what the places were rounded to: that of float32, scaled to a frame, moves the square between
+# neighbours in an image of a hundred pixels a side by 1e-5 of itself.
+ROUNDING = 2.0**-12
 
 
 def farthest_points(points: Tensor, weights: Tensor | None = None, *, count: int) -> Tensor:
@@ -18,9 +19,11 @@ def farthest_points(points: Tensor, weights: Tensor | None = None, *, count: int
         i_{s+1} = \arg\max_i \min_{r \le s} |x_i - x_{i_r}|
 
     with the weighted mean :math:`\bar x`. What is chosen covers the measure: no point is farther
-    from it than its members are from each other. Exact; a function of the measure, since points
-    that are equally far are told apart by their places (``in_order``) and not by where they stand
-    in the tensor, and weights enter by the mean alone. Eldar, Lindenbaum, Porat and Zeevi, "The
+    from it than its members are from each other, to a part in 4,096: squares that differ by less
+    than 2⁻¹² of them count as equal, so that rounding decides nothing where many are, on a grid. A
+    function of the measure, since points that are equally far are told apart by their places
+    (``in_order``) and not by where they stand in the tensor, and weights enter by the mean alone.
+    Eldar, Lindenbaum, Porat and Zeevi, "The
     farthest point strategy for progressive image sampling" (1997); for networks on point clouds Qi
     et al. (2017), "PointNet++", where the first point is drawn by chance.
 
@@ -47,7 +50,7 @@ def farthest_points(points: Tensor, weights: Tensor | None = None, *, count: int
         return torch.full((*leading, count), -1, device=points.device)
     points = flat(clear_padding(points, weights))
     weights = points.new_ones(points.shape[:-1]) if weights is None else flat(weights, 1)
-    order = in_order(points, weights > 0)
+    order = in_order(points, weights)
     chosen, _ = farthest(take_flat(points, order), weights.gather(-1, order), count)
     index = torch.where(chosen < 0, chosen, order.gather(-1, chosen.clamp(min=0)))
     return index.view(*leading, count)
@@ -64,7 +67,7 @@ def farthest(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tenso
 
     Returns:
         Indices (b, m), -1 where there is no further place; and for each point the position (b, n)
-        in them of the nearest, the first of equally near ones.
+        in them of the nearest, the first of equally near ones. Both to ``ROUNDING``.
     """
     inside = weights > 0
     points = points.detach().to(torch.promote_types(points.dtype, torch.float32))
@@ -80,10 +83,10 @@ def farthest(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tenso
         for axis in axes[1:]:
             offset = axis - axis.gather(-1, at)
             apart = apart.addcmul_(offset, offset)
-        owner = torch.where(apart < nearest, step, owner)
+        owner = torch.where(apart < nearest * (1 - ROUNDING), step, owner)
         nearest = torch.minimum(nearest, apart)
-        index = nearest.argmax(-1, keepdim=True)
-        index = torch.where(nearest.gather(-1, index) > 0, index, -1)
+        largest = nearest.amax(-1, keepdim=True)
+        index = torch.where(largest > 0, _first_as_large(nearest, largest), -1)
     return torch.cat(chosen, -1), owner.long()
 
 
@@ -92,8 +95,12 @@ def _outermost(points: Tensor, weights: Tensor) -> Tensor:
     points = points.double()
     mean = (shares(weights.detach().double()).unsqueeze(-1) * points).sum(-2, keepdim=True)
     radius = (points - mean).square().sum(-1).masked_fill(weights <= 0, -1)
-    far = radius >= _EQUALLY_FAR * radius.amax(-1, keepdim=True)
-    return far.byte().argmax(-1, keepdim=True)
+    return _first_as_large(radius, radius.amax(-1, keepdim=True))
+
+
+def _first_as_large(squares: Tensor, largest: Tensor) -> Tensor:
+    """Position (b, 1) of the first of numbers (b, n) that is as large as (b, 1), to ``ROUNDING``."""
+    return (squares >= largest * (1 - ROUNDING)).byte().argmax(-1, keepdim=True)
 
 
 def check_positive(**sizes: int | float | None) -> None:
