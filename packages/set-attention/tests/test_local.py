@@ -182,7 +182,6 @@ def test_what_differs_by_more_than_rounding_is_told_apart() -> None:
         assert sorted(near.flatten().tolist()) == ([0, 1] if told else [1, 2])
 
 
-
 def test_a_point_between_two_middles_is_of_the_first() -> None:
     line = torch.tensor([[0.0], [2.0], [1.0]])
     first = int(sa.farthest_points(line, torch.tensor([1.0, 3.0, 1.0]), count=1))

@@ -32,8 +32,9 @@ def nearest_points(
     In Euclidean distance. Padding is never a neighbour. Of points that are equally far at the cut
     those come in that are first along the direction of ``in_order``: a function of the measure, not
     of how its points stand in the tensor. Squares that differ by less than 2⁻¹² of them count as
-    equal there, so that rounding decides nothing where many are, on a grid. A count of points, not of mass: a point that
-    is written down as two takes two of the places, unless ``merge_points`` was called before.
+    equal there, so that rounding decides nothing where many are, on a grid. A count of points, not
+    of mass: a point that is written down as two takes two of the places, unless ``merge_points``
+    was called before.
 
     Distances are differences squared and summed in float32 at least, not
     :math:`|a|^2 + |b|^2 - 2 a \cdot b`, which far from the origin is all rounding; with more than

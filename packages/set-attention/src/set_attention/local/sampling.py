@@ -99,7 +99,7 @@ def _outermost(points: Tensor, weights: Tensor) -> Tensor:
 
 
 def _first_as_large(squares: Tensor, largest: Tensor) -> Tensor:
-    """Position (b, 1) of the first of numbers (b, n) that is as large as (b, 1), to ``ROUNDING``."""
+    """Position (b, 1) of the first of (b, n) that is as large as (b, 1), to ``ROUNDING``."""
     return (squares >= largest * (1 - ROUNDING)).byte().argmax(-1, keepdim=True)
 
 
