@@ -82,6 +82,7 @@ from ddeq_data.transforms import (
     Transform,
     UnitSphere,
     ZScore,
+    cut_mix,
     farthest_points,
 )
 
@@ -133,6 +134,7 @@ __all__ = [
     "VoxelVertices",
     "ZScore",
     "collate",
+    "cut_mix",
     "farthest_points",
     "fit_frame",
     "pack",

@@ -8,6 +8,7 @@ from ddeq_data.transforms.base import RandomTransform, Transform, is_random
 from ddeq_data.transforms.compose import Compose
 from ddeq_data.transforms.coordinates import OnCoordinates
 from ddeq_data.transforms.frame import Frame
+from ddeq_data.transforms.mixing import cut_mix
 from ddeq_data.transforms.motions import RandomRotation, RandomScale, RandomShear, RandomShift
 from ddeq_data.transforms.normalise import UnitSphere, ZScore
 from ddeq_data.transforms.points import DropPoints, Jitter
@@ -31,6 +32,7 @@ __all__ = [
     "Transform",
     "UnitSphere",
     "ZScore",
+    "cut_mix",
     "farthest_points",
     "is_random",
 ]

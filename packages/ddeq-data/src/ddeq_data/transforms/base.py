@@ -60,9 +60,13 @@ def seeds_for(transform: Transform, points: Tensor, generator: torch.Generator |
             f"{transform} is random and needs a torch.Generator: call "
             "transform(points, weights, generator), or batch.map(transform, generator)"
         )
-    seeds = torch.empty(points.shape[:-2], dtype=torch.int64, device=generator.device)
-    seeds.random_(-(2**63), None, generator=generator)
-    return seeds.to(points.device)
+    return draw_seeds(points.shape[:-2], generator).to(points.device)
+
+
+def draw_seeds(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draw 64-bit seeds of a shape, on the device of the generator."""
+    seeds = torch.empty(shape, dtype=torch.int64, device=generator.device)
+    return seeds.random_(-(2**63), None, generator=generator)
 
 
 def is_random(transform: Transform) -> bool:

@@ -40,6 +40,8 @@ class DataConfig:
         shift: Largest random shift along each axis.
         jitter: Standard deviation of the noise added to each point.
         drop: Probability of a point to be dropped.
+        cut_mix: Probability of a cloud to be mixed with another one, and its label with that of the
+            other; see `ddeq_data.cut_mix`. For classification.
         release: Which files of `modelnet10` and `modelnet40` are read; see
             `ddeq_data.ModelNet40`.
         sampling: How a mesh becomes a cloud: by ``surface``, 1,024 points, or by its ``vertices``,
@@ -73,6 +75,7 @@ class DataConfig:
     shift: float = 0.0
     jitter: float = 0.0
     drop: float = 0.0
+    cut_mix: float = 0.0
     release: Release = option("meshes", "files of ModelNet to read: {choices}")
     sampling: Literal["default", "surface", "vertices", "z-scored-vertices"] = option(
         "default", "points of a mesh: {choices}"
@@ -103,6 +106,7 @@ class DataConfig:
             require(self, name, lambda x: 0 <= x < math.inf, "at least 0")
         for name in ("scale", "stretch", "drop"):
             require(self, name, lambda x: 0 <= x < 1, "at least 0 and below 1")
+        require(self, "cut_mix", lambda x: 0 <= x <= 1, "in 0..1")
 
 
 def check_columns(columns: tuple[str, ...], features: tuple[str, ...]) -> None:

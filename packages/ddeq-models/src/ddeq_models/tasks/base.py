@@ -102,6 +102,17 @@ class Task(ABC):
             A `NamedTuple` of tensors whose first dimension counts the clouds.
         """
 
+    def mixed(self, inputs: Any, generator: torch.Generator) -> Any:
+        """Clouds that are made of two each, for a training with ``data.cut_mix`` above 0.
+
+        A task that has none of its own refuses such a training; see `check`.
+
+        Args:
+            inputs: What `prepare` returned.
+            generator: Source of all chance, on the processor.
+        """
+        return inputs
+
     def known(self, batch: PointBatch) -> Tensor | None:
         """What a model that looks at clouds before the training is told of each of them.
 
@@ -177,6 +188,11 @@ class Task(ABC):
         Raises:
             UserError: They are not.
         """
+        if self.config.data.cut_mix and type(self).mixed is Task.mixed:
+            raise UserError(
+                "data.cut_mix mixes clouds of two classes, of which the task "
+                f"{self.config.task.kind} has none; leave it at 0"
+            )
         for name, clouds in sets.items():
             if not len(clouds):
                 raise UserError(f"there are no {name} clouds; give more clouds, or another --root")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ddeq_data import CloudDataset, PointBatch, Transform
+from ddeq_data import CloudDataset, PointBatch, Transform, cut_mix
 from ddeq_models._internal.text import names_in_markdown
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import Output
@@ -51,6 +52,24 @@ class Labelled(NamedTuple):
     labels: Tensor
 
 
+class Mixed(NamedTuple):
+    """Clouds of two classes each.
+
+    Attributes:
+        points: (B, n, d).
+        weights: (B, n).
+        labels: (B,) int64, the class of the larger part.
+        others: (B,) int64, that of the smaller.
+        shares: (B,), how much of the cloud the larger part is.
+    """
+
+    points: Tensor
+    weights: Tensor
+    labels: Tensor
+    others: Tensor
+    shares: Tensor
+
+
 @register_task(ClassificationConfig)
 class Classification(Task):
     """Cross-entropy in training; accuracy, over all clouds and within each class, after it.
@@ -73,18 +92,42 @@ class Classification(Task):
         """See `Task.prepare`."""
         return Labelled(batch.points, batch.weights, batch.labels)
 
-    def losses(self, answer: Output, inputs: Labelled) -> Tensor:
-        """See `Task.losses`; without smoothing."""
+    def mixed(self, inputs: Labelled, generator: torch.Generator) -> Mixed:
+        """See `Task.mixed`."""
+        data = self.config.data
+        points, weights, own = cut_mix(
+            inputs.points,
+            inputs.weights,
+            generator,
+            odds=data.cut_mix,
+            features=len(data.features),
+        )
+        labels, others = inputs.labels, inputs.labels.roll(-1)
+        larger = own >= 0.5
+        return Mixed(
+            points,
+            weights,
+            torch.where(larger, labels, others),
+            torch.where(larger, others, labels),
+            torch.maximum(own, 1 - own),
+        )
+
+    def losses(self, answer: Output, inputs: Labelled | Mixed) -> Tensor:
+        """See `Task.losses`; without smoothing, and of the class of the larger part."""
         return functional.cross_entropy(answer.logits, inputs.labels, reduction="none")
 
-    def loss(self, answer: Output, inputs: Labelled) -> Tensor:
-        """See `Task.loss`; with smoothed labels."""
-        loss = functional.cross_entropy(
-            answer.logits, inputs.labels, label_smoothing=self.config.train.label_smoothing
+    def loss(self, answer: Output, inputs: Labelled | Mixed) -> Tensor:
+        """See `Task.loss`; with smoothed labels, and of both classes in their shares."""
+        smoothing = self.config.train.label_smoothing
+        loss = partial(
+            functional.cross_entropy, answer.logits, label_smoothing=smoothing, reduction="none"
         )
-        return with_penalty(loss, answer)
+        each = loss(inputs.labels)
+        if isinstance(inputs, Mixed):
+            each = inputs.shares * each + (1 - inputs.shares) * loss(inputs.others)
+        return with_penalty(each.mean(), answer)
 
-    def records(self, answer: Output, inputs: Labelled, thorough: bool = False) -> Records:
+    def records(self, answer: Output, inputs: Labelled | Mixed, thorough: bool = False) -> Records:
         """See `Task.records`."""
         logits, labels = answer.logits, inputs.labels
         known = {"confidence": 1.0, "calibrated_confidence": self.temperature} if thorough else {}

@@ -135,7 +135,10 @@ class _Source:
         for step in _steps(self.augment):
             batch = _mapped(batch, step, generator, part)
         pass_over(generator, part.start)
-        return self.task.prepare(batch, generator), part.clouds
+        inputs = self.task.prepare(batch, generator)
+        if self.task.config.data.cut_mix:  # with each other: by a process those of its own share
+            inputs = self.task.mixed(inputs, generator)
+        return inputs, part.clouds
 
 
 def _steps(transform: Transform) -> Sequence[Transform]:
