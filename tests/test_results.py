@@ -76,6 +76,7 @@ def test_from_a_trial_to_a_table(
 def test_means_and_spreads() -> None:
     assert tables.spread([0.5], ".1%") == "50.0%"
     assert tables.spread([0.4, 0.6], ".0%") == "50% ± 14%"
+    assert tables.spread([None, None], ".0%") == "learnt from"
 
 
 def test_names_stay_below_the_folder(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def table(task: str, results: Path = RESULTS) -> str:
 def _row(one: Entry, columns: Sequence[tuple[str, str, str]]) -> list[str]:
     results = list(one.results().values())
     cells = [f"`{one.name}`"]
-    cells += [spread([r[key] for r in results], form) for _, key, form in columns]
+    cells += [spread([r.get(key) for r in results], form) for _, key, form in columns]
     minutes = statistics.mean(r["seconds"] for r in results) / 60
     sizes = {r["parameters"] for r in results}
     return [
@@ -57,7 +57,12 @@ def _row(one: Entry, columns: Sequence[tuple[str, str, str]]) -> list[str]:
 
 
 def spread(values: Sequence[Any], form: str) -> str:
-    """The mean, and beside it the standard deviation over the seeds."""
+    """The mean, and beside it the standard deviation over the seeds.
+
+    There is none of validation clouds that were learnt from as well.
+    """
+    if None in values:
+        return "learnt from"
     mean = format(statistics.mean(values), form)
     if len(values) < 2:
         return mean

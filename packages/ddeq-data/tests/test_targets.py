@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,14 @@ from ddeq_data import (
 )
 from ddeq_data.datasets import list_files
 from ddeq_data.storage.clouds_file import read_clouds, write_clouds
-from ddeq_data.transforms import Compose, DropPoints, FarthestSample, RandomSample, RandomShift
+from ddeq_data.transforms import (
+    Compose,
+    DropPoints,
+    FarthestSample,
+    RandomSample,
+    RandomShift,
+    UnitSphere,
+)
 
 
 def side(points: Tensor) -> Tensor:
@@ -54,6 +62,32 @@ def with_numbers(sizes: list[int]) -> PackedClouds:
 def check_labels(batch: PointBatch) -> None:
     assert batch.targets is not None
     assert torch.equal(batch.targets, torch.where(batch.mask, side(batch.points), -1))
+
+
+def test_two_sets_of_clouds_are_joined() -> None:
+    for make in (clouds, with_numbers):
+        one, other = make([3, 0, 2]), make([1, 4])
+        weighted = replace(other, weights=torch.tensor([1.0, 0.1, 0.2, 0.3, 0.4]))
+        for second in (other, weighted):
+            both = one.joined(second)
+            assert len(both) == 5
+            for i in range(5):
+                found, expected = both.cloud(i), (one.cloud(i) if i < 3 else second.cloud(i - 3))
+                assert torch.equal(found.points, expected.points)
+                torch.testing.assert_close(found.weights, expected.weights)
+                assert torch.equal(torch.as_tensor(found.label), torch.as_tensor(expected.label))
+    plain = replace(one, targets=None)
+    assert plain.joined(plain).targets is None
+    with pytest.raises(ValueError, match="targets of all clouds or of none"):
+        one.joined(plain)
+    with pytest.raises(ValueError, match="of the same coordinates, got 1 and None"):
+        replace(one, coordinates=1).joined(one)
+    flat = CloudDataset(plain, ["a"])
+    joined = flat.joined(CloudDataset(plain, ["a"]))
+    assert (len(joined), joined.classes) == (6, ["a"])
+    for other_set in (CloudDataset(plain, ["b"]), CloudDataset(plain, ["a"], UnitSphere())):
+        with pytest.raises(ValueError, match="the same classes and the same transform"):
+            flat.joined(other_set)
 
 
 @settings(max_examples=20, deadline=None)

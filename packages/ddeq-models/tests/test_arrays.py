@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from ddeq_data import CloudDataset, PackedClouds, PointCloudFolder
+from ddeq_data import CloudDataset, PackedClouds, PointCloudFolder, fit_frame
 from ddeq_models import (
     DataConfig,
     DDEQConfig,
@@ -96,6 +96,25 @@ def test_the_model_card_says_how_it_is_trained_again(run: RunFolder, tmp_path: P
     again = RunFolder(tmp_path / "again").model().state_dict()
     for name, tensor in run.model().state_dict().items():
         assert torch.equal(tensor, again[name]), name
+
+
+def test_validation_clouds_are_learnt_from_where_nothing_is_chosen_by_them(
+    tiny_config: DDEQConfig, tmp_path: Path, no_pictures: None, capsys: Any
+) -> None:
+    data = replace(CONFIG, learn_from="train+validation")
+    run = train(tiny_config, data, PLAN, sets=three(), out=tmp_path / "run")
+    assert "16 train, 4 validation (learnt from as well), 4 test" in capsys.readouterr().err
+    assert run.metrics()[-2]["clouds"] == 16  # of an epoch of training
+    result = run.result()
+    assert result["test_clouds"] == 4
+    assert not [name for name in result if name.startswith("validation_")]
+    assert result["temperature"] == 1
+    train_set, validation_set, _ = sets_of(three())
+    frame = fit_frame(train_set.joined(validation_set))
+    assert run.config().data.centre == frame.centre != fit_frame(train_set).centre
+    for choosing in (replace(PLAN, keep="best"), replace(PLAN, patience=2)):
+        with pytest.raises(UserError, match="no clouds are left to choose an epoch by"):
+            train(tiny_config, data, choosing, sets=three(), out=tmp_path / "none")
 
 
 def test_the_three_sets_alone_are_trained_like_a_folder(

@@ -138,6 +138,17 @@ class CloudDataset(Dataset[Cloud]):
         batch = self._clouds.gather(torch.where(chosen < 0, chosen + len(self), chosen))
         return batch if self.transform is None else batch.map(self.transform)
 
+    def joined(self, other: CloudDataset) -> CloudDataset:
+        """Return these clouds and then those of `other`, which has the same classes.
+
+        Raises:
+            ValueError: If it has not, or the clouds are of another kind, or are transformed
+                otherwise.
+        """
+        if self.classes != other.classes or self.transform != other.transform:
+            raise ValueError("expected a data set of the same classes and the same transform")
+        return CloudDataset(self._clouds.joined(other._clouds), self.classes, self.transform)
+
     def _checked(self, index: int) -> int:
         i = operator.index(index)
         if not -len(self) <= i < len(self):

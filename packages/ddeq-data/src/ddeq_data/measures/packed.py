@@ -209,6 +209,40 @@ class PackedClouds:
             self.points[rows], weights, offsets, self.labels[indices], self.coordinates, targets
         )
 
+    def joined(self, other: PackedClouds) -> PackedClouds:
+        """Return these clouds and then those of `other`.
+
+        Raises:
+            ValueError: If the others have other columns, or know something else of each cloud.
+        """
+        for what in ("dim", "coordinates"):
+            if getattr(self, what) != getattr(other, what):
+                raise ValueError(
+                    f"expected clouds of the same {what}, got {getattr(self, what)} and "
+                    f"{getattr(other, what)}"
+                )
+        targets = None
+        if self.targets is not None and other.targets is not None:
+            targets = torch.cat([self.targets, other.targets])
+        elif self.targets is not other.targets:
+            raise ValueError("expected targets of all clouds or of none")
+        weights = None
+        if self.weights is not None or other.weights is not None:
+            weights = torch.cat([part._weights() for part in (self, other)])
+        return PackedClouds(
+            torch.cat([self.points, other.points]),
+            weights,
+            torch.cat([self.offsets, self.offsets[-1] + other.offsets[1:]]),
+            torch.cat([self.labels, other.labels]),
+            self.coordinates,
+            targets,
+        )
+
+    def _weights(self) -> Tensor:
+        if self.weights is not None:
+            return self.weights
+        return (1.0 / self.sizes.to(self.dtype)).repeat_interleave(self.sizes)
+
 
 def _labels(labels: Sequence[int | Tensor]) -> tuple[Tensor, None, Tensor | None]:
     """Labels, coordinates and targets of clouds whose labels may be numbers or of the points."""

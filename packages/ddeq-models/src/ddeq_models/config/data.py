@@ -57,6 +57,9 @@ class DataConfig:
             format says.
         features: Further columns of these files, which the points keep behind their coordinates.
             Of `arrays` they are told by the clouds.
+        learn_from: ``train``; or ``train+validation``, once a configuration was chosen: the
+            validation clouds are learnt from as well, and what is measured on them tells nothing of
+            others.
         target: What is known of each cloud: its ``class``, ``numbers``, or a label of each of its
             ``points``; decided by the task. See `ddeq_data.PointCloudFolder`.
         label: The column of the files of a `folder` that holds the labels of points.
@@ -83,6 +86,7 @@ class DataConfig:
     points: int = option(0, "points of each cloud, 0: all", common=True)
     columns: tuple[str, ...] = option((), "columns that are coordinates, by name or number")
     features: tuple[str, ...] = option((), "columns that the points keep beside them: nx,ny,nz")
+    learn_from: Literal["train", "train+validation"] = option("train", "clouds: {choices}")
     target: TargetKind = "class"
     label: str = "label"
 

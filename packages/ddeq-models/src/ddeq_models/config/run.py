@@ -38,6 +38,13 @@ class RunConfig:
     version: str = ""
     task: TaskConfig = field(default_factory=default_task)
 
+    def __post_init__(self) -> None:
+        if self.data.learn_from != "train" and (self.train.keep == "best" or self.train.patience):
+            raise UserError(
+                f"data.learn_from is {self.data.learn_from}: no clouds are left to choose an epoch "
+                "by; leave keep and patience as they are"
+            )
+
     def model_at(self, epoch: int) -> ModelConfig:
         """The model with the solver's settings of an epoch.
 

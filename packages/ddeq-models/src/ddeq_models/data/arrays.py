@@ -245,7 +245,7 @@ def open_sets(
         found = [open_split(data, split) for split in SPLITS]
         for one in found:
             check_target(one, data.target, task.kind)
-        return data, found
+        return data, _learnt(data, found)
     if data.name != ARRAYS:
         raise UserError(
             f"the clouds are those of the data set {data.name}; leave sets out, or take "
@@ -256,4 +256,12 @@ def open_sets(
     features = tuple(str(i) for i in range(first.coordinates, first.dim))
     if data.features != features:
         data = replace(data, features=features)
-    return data, made
+    return data, _learnt(data, made)
+
+
+def _learnt(data: DataConfig, sets: list[CloudDataset]) -> list[CloudDataset]:
+    """The sets, the first of which is what is learnt from."""
+    train_set, validation_set, test_set = sets
+    if data.learn_from == "train":
+        return sets
+    return [train_set.joined(validation_set), validation_set, test_set]

@@ -96,8 +96,8 @@ def calibration_of(
         task: What it was trained for.
         model: The model, in evaluation mode, on `device`.
         train_set: The clouds it was trained on.
-        validation_set: Others. If it is the same set, where there were too few to spare any, the
-            temperature remains 1.
+        validation_set: Others. If it is the same set, where there were too few to spare any, or
+            was learnt from, the temperature remains 1.
         device: Where it is.
 
     Returns:
@@ -113,7 +113,8 @@ def calibration_of(
         return None
     same = len(train_set) == len(validation_set)
     same = same and train_set.fingerprint() == validation_set.fingerprint()
-    temperature = 1.0 if same else fitted_temperature(held.logits, held.labels)
+    learnt = same or task.config.data.learn_from != "train"
+    temperature = 1.0 if learnt else fitted_temperature(held.logits, held.labels)
     errors = [
         calibration_error(*_confidence(held.logits / t, held.labels)) for t in (1.0, temperature)
     ]

@@ -91,7 +91,10 @@ def shortened(plan: TrainConfig, length: int, seconds: float) -> int:
 
 def introduce(data: DataConfig, sets: Mapping[str, CloudDataset]) -> None:
     """Say on standard error what the clouds are, and in which frame they are seen."""
-    counts = ", ".join(f"{len(clouds):,} {name}" for name, clouds in sets.items())
+    among = {} if data.learn_from == "train" else {"validation": " (learnt from as well)"}
+    counts = ", ".join(
+        f"{len(clouds):,} {name}{among.get(name, '')}" for name, clouds in sets.items()
+    )
     first = next(iter(sets.values()))
     frame = {
         "z-score": "each with mean 0 and variance 1 along each axis",

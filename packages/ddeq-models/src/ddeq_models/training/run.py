@@ -210,7 +210,7 @@ def _complete(
         loader, _ = batches(test_set, EVALUATION_BATCH)
         columns = measure(task, trained, loader, ranks.device, ranks=ranks, thorough=True).columns()
         if ranks.rank == 0:
-            seconds = state.seconds
+            seconds, held = state.seconds, config.data.learn_from == "train"
             draw_if_possible(task, run, trained, test_set, columns, ranks.device)
             run.write_result(
                 {
@@ -221,7 +221,7 @@ def _complete(
                     "parameters": sum(p.numel() for p in trained.parameters()),
                     "seconds": seconds,
                     "epoch": state.kept_epoch,
-                    **_named(to_json(state.kept), "validation", solver=False),
+                    **(_named(to_json(state.kept), "validation", solver=False) if held else {}),
                     **_named(to_json(task.figures(columns)), "test", solver=True),
                     **({} if temperature is None else {"temperature": temperature}),
                     **task.result(columns),
