@@ -1,9 +1,9 @@
 """A trained model goes on to other clouds: how many of them it takes, beside training from nothing.
 
-The same number of steps of the same batch for every way: all weights from those of the source;
-those with the encoder frozen; the same model from nothing; the preset ``ddeq`` from nothing. Test
-clouds are measured once, at the end; nothing is chosen by any figure. Rows are appended to
-``--records`` as they come, and what is there already is not done again.
+The same number of steps of the same batch for every way, whole passes through the clouds: all
+weights from those of the source; those with the encoder frozen; the same model from nothing; the
+preset ``ddeq`` from nothing. Test clouds are measured once, at the end; nothing is chosen by any
+figure. Rows are appended to ``--records`` as they come, and what is there is not done again.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", help="folder of its files")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 0], help="0: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=200, help="at least; a pass is finished [200]")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--test", type=int, default=0, help="test clouds [all]")
     parser.add_argument("--records", type=Path, metavar="FILE", help="JSON lines to go on with")
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 if options.records is not None:
                     with open(options.records, "a", encoding="utf-8") as file:
                         file.write(json.dumps(rows[-1]) + "\n")
-    return {"source": options.source, "steps": options.steps, "runs": rows}
+    return {**asked, "runs": rows}
 
 
 def _read(records: Path | None) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def _trained(
     if way == "same model from nothing":
         init = ""
     classes = tuple(train_set.classes)
-    epochs = -(-options.steps // -(-len(train_set) // options.batch_size))
+    epochs = _passes(len(train_set), options.steps, options.batch_size)
     plan = replace(
         recipe.train, epochs=epochs, steps=0, batch_size=options.batch_size, seed=seed, init=init,
         freeze="encoder" if way == "encoder frozen" else "none",
@@ -123,11 +123,17 @@ def _trained(
     return {"accuracy": figures["accuracy"], "loss": figures["loss"]}
 
 
+def _passes(clouds: int, steps: int, batch_size: int) -> int:
+    return -(-steps // -(-clouds // batch_size))
+
+
 def table(figures: dict[str, Any]) -> str:
     """A row for each way, a column for each number of clouds: mean accuracy and spread."""
     sizes = list(dict.fromkeys(row["clouds"] for row in figures["runs"]))
+    batch, least = figures["batch_size"], figures["steps"]
+    steps = {n: _passes(n, least, batch) * -(-n // batch) for n in sizes}
     lines = [
-        f"| {figures['steps']} steps | " + " | ".join(f"{n:,} clouds" for n in sizes) + " |",
+        "| | " + " | ".join(f"{n:,} clouds, {steps[n]:,} steps" for n in sizes) + " |",
         "| --- |" + " --- |" * len(sizes),
     ]
     for way in WAYS:

@@ -186,7 +186,8 @@ def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _by_differences(places: Tensor, points: Tensor) -> Tensor:
     """Squared distances (b, c, n) in float64, of the same numbers wherever these stand."""
     apart: Tensor | None = None
-    for place, axis in zip(places.unbind(-1), points.unbind(-1), strict=True):
+    places, points = places.mT.contiguous(), points.mT.contiguous()
+    for place, axis in zip(places.unbind(-2), points.unbind(-2), strict=True):
         offset = place.unsqueeze(-1) - axis.unsqueeze(-2)
         apart = offset.square_() if apart is None else apart.addcmul_(offset, offset)
     assert apart is not None

@@ -73,7 +73,8 @@ def farthest(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tenso
     points = points.detach().to(torch.promote_types(points.dtype, torch.float32))
     axes = [axis.contiguous() for axis in points.unbind(-1)]
     nearest = torch.where(inside, torch.inf, -1.0).to(points.dtype)
-    owner = torch.zeros_like(inside, dtype=torch.int32)
+    owner = torch.zeros_like(nearest)  # and masks of 0 and 1, as numbers: the processor compares
+    ahead = _backwards(nearest)  # and multiplies several of these at a time, but not truth values
     index = torch.where(inside.any(-1, keepdim=True), _outermost(points, weights), -1)
     chosen = []
     for step in range(count):
@@ -83,10 +84,11 @@ def farthest(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tenso
         for axis in axes[1:]:
             offset = axis - axis.gather(-1, at)
             apart = apart.addcmul_(offset, offset)
-        owner = torch.where(apart < nearest * (1 - ROUNDING), step, owner)
+        closer = (nearest * (1 - ROUNDING)).gt_(apart)
+        owner = torch.maximum(owner, closer.mul_(step))  # the last that was closer
         nearest = torch.minimum(nearest, apart)
         largest = nearest.amax(-1, keepdim=True)
-        index = torch.where(largest > 0, _first_as_large(nearest, largest), -1)
+        index = torch.where(largest > 0, _first_as_large(nearest, largest, ahead), -1)
     return torch.cat(chosen, -1), owner.long()
 
 
@@ -95,12 +97,19 @@ def _outermost(points: Tensor, weights: Tensor) -> Tensor:
     points = points.double()
     mean = (shares(weights.detach().double()).unsqueeze(-1) * points).sum(-2, keepdim=True)
     radius = (points - mean).square().sum(-1).masked_fill(weights <= 0, -1)
-    return _first_as_large(radius, radius.amax(-1, keepdim=True))
+    return _first_as_large(radius, radius.amax(-1, keepdim=True), _backwards(radius))
 
 
-def _first_as_large(squares: Tensor, largest: Tensor) -> Tensor:
+def _backwards(like: Tensor) -> Tensor:
+    """The numbers n, ..., 1, of the kind of (b, n)."""
+    n = like.shape[-1]
+    return torch.arange(n, 0, -1, device=like.device).to(like.dtype)
+
+
+def _first_as_large(squares: Tensor, largest: Tensor, ahead: Tensor) -> Tensor:
     """Position (b, 1) of the first of (b, n) that is as large as (b, 1), to ``ROUNDING``."""
-    return (squares >= largest * (1 - ROUNDING)).byte().argmax(-1, keepdim=True)
+    as_large = squares.clone().ge_(largest * (1 - ROUNDING))
+    return squares.shape[-1] - as_large.mul_(ahead).amax(-1, keepdim=True).long()
 
 
 def check_positive(**sizes: int | float | None) -> None:
