@@ -107,9 +107,13 @@ def _backwards(like: Tensor) -> Tensor:
 
 
 def _first_as_large(squares: Tensor, largest: Tensor, ahead: Tensor) -> Tensor:
-    """Position (b, 1) of the first of (b, n) that is as large as (b, 1), to ``ROUNDING``."""
+    """Position (b, 1) of the first of (b, n) that is as large as (b, 1), to ``ROUNDING``.
+
+    Of NaN some position.
+    """
+    n = squares.shape[-1]
     as_large = squares.clone().ge_(largest * (1 - ROUNDING))
-    return squares.shape[-1] - as_large.mul_(ahead).amax(-1, keepdim=True).long()
+    return (n - as_large.mul_(ahead).amax(-1, keepdim=True).long()).clamp(max=n - 1)
 
 
 def check_positive(**sizes: int | float | None) -> None:
