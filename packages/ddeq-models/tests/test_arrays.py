@@ -105,6 +105,7 @@ def test_validation_clouds_are_learnt_from_where_nothing_is_chosen_by_them(
     run = train(tiny_config, data, PLAN, sets=three(), out=tmp_path / "run")
     assert "16 train, 4 validation (learnt from as well), 4 test" in capsys.readouterr().err
     assert run.metrics()[-2]["clouds"] == 16  # of an epoch of training
+    assert [row["epoch"] for row in run.metrics() if row["split"] == "validation"] == [2]
     result = run.result()
     assert result["test_clouds"] == 4
     assert not [name for name in result if name.startswith("validation_")]

@@ -100,6 +100,8 @@ def fit(
                     announce(plan, state.epochs, length, trial)
         plan = replace(plan, epochs=state.epochs)
         steps, every = plan.epochs * length, max(1, plan.epochs // VALIDATIONS)
+        if config.data.learn_from != "train":
+            every = plan.epochs  # what is no validation is measured once
         with Progress(task, plan.epochs, steps, quiet, done=state.step) as progress:
             for epoch in range(state.step // length + 1, plan.epochs + 1):
                 if stalled(plan, state, epoch):
