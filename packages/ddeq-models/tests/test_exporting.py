@@ -17,9 +17,7 @@ from ddeq_models.using import export as module
 pytestmark = [
     pytest.mark.usefixtures("one_validation"),
     # PyTorch 2.4 of itself.
-    pytest.mark.filterwarnings(
-        "ignore:You are using `torch.load`", "ignore:Attempted to insert", "ignore:Node "
-    ),
+    pytest.mark.filterwarnings("ignore:Attempted to insert", "ignore:Node "),
 ]
 CLOUDS, LABELS = rings(24)
 
