@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import records
 from ddeq_models.config import RunConfig
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -69,10 +70,7 @@ class Entry:
 
     def trials(self) -> list[dict[str, Any]]:
         """What was tried on validation clouds."""
-        path = self.folder / "trials.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return records.read(self.folder / "trials.jsonl")
 
     def freeze(self, config: RunConfig, words: list[str]) -> None:
         """Fix the configuration.
@@ -109,8 +107,7 @@ class Entry:
     def tried(self, trial: Mapping[str, Any]) -> None:
         """Add a trial to the record of them."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "trials.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(trial) + "\n")
+        records.append(self.folder / "trials.jsonl", trial)
 
 
 def entry(name: str, results: Path = RESULTS) -> Entry:

@@ -8,7 +8,6 @@ appended to ``--records`` as they come, and what is there already is not done ag
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import records
 from benchmarks.tasks.sets import SETS
 from benchmarks.unseen.trees import row as moments
 from ddeq_data import CloudDataset
@@ -49,11 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Each set, seed and competitor, unless it is recorded."""
     keep_freed_memory()  # as ``ddeq train`` does
-    records: list[dict[str, Any]] = []
-    if options.records is not None and options.records.exists():
-        lines = options.records.read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
-    done = {(r["set"], r["seed"], r["competitor"]) for r in records}
+    known = records.read(options.records)
+    done = {(r["set"], r["seed"], r["competitor"]) for r in known}
     for name in options.sets:
         for seed in options.seeds:
             sets = split(name, seed, options.clouds)
@@ -70,11 +67,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 )
                 spent = round(time.process_time() - start, 1)
                 record = {"set": name, "seed": seed, "competitor": competitor, "seconds": spent}
-                records.append(record | {"figures": figures})
-                if options.records is not None:
-                    with open(options.records, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(records[-1]) + "\n")
-    return {"steps": options.steps, "clouds": options.clouds, "records": records}
+                known.append(record | {"figures": figures})
+                records.append(options.records, known[-1])
+    return {"steps": options.steps, "clouds": options.clouds, "records": known}
 
 
 def split(name: str, seed: int, counts: list[int]) -> list[CloudDataset]:

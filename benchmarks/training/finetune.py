@@ -7,7 +7,6 @@ figure. Rows are appended to ``--records`` as they come, and what is there is no
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import records
 from ddeq_data import CloudDataset, pack
 from ddeq_models import RECIPES, RunConfig, RunFolder
 from ddeq_models.data import batches, framed, open_split
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         test_set = _some(test_set, torch.arange(options.test))
     asked = {"source": options.source, "data": options.data, "steps": options.steps}
     asked |= {"batch_size": options.batch_size, "test": len(test_set)}
-    rows = [row for row in _read(options.records) if asked.items() <= row.items()]
+    rows = [row for row in records.read(options.records) if asked.items() <= row.items()]
     done = {(row["way"], row["clouds"], row["seed"]) for row in rows}
     for size in options.sizes:
         for seed in options.seeds:
@@ -68,16 +68,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 row = _trained(way, options, seed, chosen, watched, test_set)
                 row |= {"way": way, "clouds": len(chosen), "seed": seed, **asked}
                 rows.append(row | {"seconds": time.perf_counter() - begin})
-                if options.records is not None:
-                    with open(options.records, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(rows[-1]) + "\n")
+                records.append(options.records, rows[-1])
     return {**asked, "runs": rows}
-
-
-def _read(records: Path | None) -> list[dict[str, Any]]:
-    if records is None or not records.exists():
-        return []
-    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
 
 
 def _some(clouds: CloudDataset, chosen: torch.Tensor) -> CloudDataset:

@@ -7,7 +7,6 @@ what is there already is not done again: stop it and go on, or run several side 
 """
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
+from benchmarks import records
 from benchmarks.unseen import pointnet, trees
 from benchmarks.unseen.clouds import Clouds, Labels
 from benchmarks.unseen.sets import GENERATED, SETS
@@ -53,11 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Each set, seed and competitor, unless it is recorded."""
     keep_freed_memory()  # as ``ddeq train`` does
-    records = read(options.records)
+    known = records.read(options.records)
     # Ours are done anew by another version; the later record counts.
     done = {
         (r["set"], r["seed"], r["competitor"]): r
-        for r in records
+        for r in known
         if r.get("version", __version__) == __version__
     }
     for name in options.sets:
@@ -76,19 +76,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     if (name, seed, record["competitor"]) in done:
                         continue
                     done[name, seed, record["competitor"]] = record
-                    records.append(record)
-                    if options.records is not None:
-                        with open(options.records, "a", encoding="utf-8") as file:
-                            file.write(json.dumps(record) + "\n")
-    wanted = [r for r in records if r["set"] in options.sets]
+                    known.append(record)
+                    records.append(options.records, record)
+    wanted = [r for r in known if r["set"] in options.sets]
     return {"records": wanted}
-
-
-def read(path: Path | None) -> list[dict[str, Any]]:
-    """What was recorded before."""
-    if path is None or not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def results(

@@ -23,9 +23,9 @@ def farthest_points(points: Tensor, weights: Tensor | None = None, *, count: int
     than 2⁻¹² of them count as equal, so that rounding decides nothing where many are, on a grid. A
     function of the measure, since points that are equally far are told apart by their places
     (``in_order``) and not by where they stand in the tensor, and weights enter by the mean alone.
-    Eldar, Lindenbaum, Porat and Zeevi, "The
-    farthest point strategy for progressive image sampling" (1997); for networks on point clouds Qi
-    et al. (2017), "PointNet++", where the first point is drawn by chance.
+    Eldar, Lindenbaum, Porat and Zeevi, "The farthest point strategy for progressive image sampling"
+    (1997); for networks on point clouds Qi et al. (2017), "PointNet++", where the first point is
+    drawn by chance.
 
     Distances are sums of squared differences in float32 at least. Time O(count n d), memory O(n d);
     nothing is read by the host. No gradient: an index has none.
