@@ -116,15 +116,44 @@ def test_nearest_points_are_those_of_a_tree(normal, monkeypatch, dim, pairs) -> 
         assert np.array_equal((within > 0).sum(-1), (apart <= radius).sum(-1))
 
 
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(96, 300),
+    count=st.sampled_from([1, 2, 3, 9]),
+    kind=st.sampled_from(["any", "grid", "heap", "many coordinates"]),
+)
+def test_blocks_of_many_points_change_nothing(seed: int, n: int, count: int, kind: str) -> None:
+    """Of many points those that are looked through are few, and the neighbours are the same."""
+    chance = torch.Generator().manual_seed(seed)
+    points = torch.rand(3, n, 9 if kind == "many coordinates" else 2, generator=chance)
+    if kind == "grid":
+        points = (12 * points).round() / 12
+    if kind == "heap":  # a few places hold nearly all
+        points = torch.where(torch.rand(3, n, 1, generator=chance) < 0.9, points[:, :1], points)
+    weights = (torch.rand(3, n, generator=chance) - 0.2 * torch.arange(3.0)[:, None]).clamp(min=0)
+    weights[2, 2:] *= torch.randint(2, (1,), generator=chance)  # two points are all there is
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grouping, "_MANY", 1)
+        found = sa.nearest_points(points, points, weights, count=count)
+        patch.setattr(grouping, "_MANY", n)
+        expected = sa.nearest_points(points, points, weights, count=count)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.sort(-1).values, other.sort(-1).values)
+
+
 @pytest.mark.parametrize(("n", "dim"), [(37, 33), (101, 33), (61, 64), (35, 9), (203, 17)])
 def test_with_many_coordinates_equal_points_are_equally_far(normal, n, dim) -> None:
     """A product of matrices sums in another order at its edges, and by that told them apart."""
     owner = normal(n).argsort() % 3
-    for centre in (0, 1e6):
-        rows = (centre + normal(3, dim, dtype=torch.float32))[owner]
+    # The third: what a processor may leave of equal rows, and this one perhaps does not.
+    for centre, left in ((0, 0), (1e6, 0), (0, 1e-7)):
+        rows = (centre + normal(3, dim, dtype=torch.float32))[owner].double()
+        rows = rows + left * normal(n, dim)
         padded = torch.cat([rows, rows[:1]]), torch.tensor([1.0] * n + [0])
         index, _ = sa.nearest_points(rows, *padded, count=4)
-        first = [(owner == kind).nonzero().squeeze(-1)[:4] for kind in range(3)]
+        order = sa.in_order(rows)
+        first = [order[owner[order] == kind][:4].sort().values for kind in range(3)]
         assert torch.equal(index.sort(-1).values, torch.stack(first)[owner])
 
 

@@ -15,6 +15,10 @@ _PAIRS = 2**18
 _MORE_PAIRS = 2**24
 # Positions in a program, which does not know how many points there are.
 _MOST = (1 << 20) - 1
+# Numbers in a block, and from how many numbers for each that is looked for it is faster to look for
+# blocks first.
+_BLOCK = 8
+_MANY = 32
 # Up to so many coordinates, distances are made coordinate by coordinate.
 _FEW = 8
 
@@ -153,45 +157,82 @@ def _nearest(
     for some in (places,) if rows is None else torch.split(places, rows, 1):
         apart = (_by_products if many else _by_differences)(some, points)
         if outside is not None:
-            apart = apart.masked_fill_(outside, torch.finfo(torch.float64).max)
+            apart = apart.masked_fill_(outside, torch.finfo(apart.dtype).max)
         found.append(_smallest(apart, count))
     index, squares = zip(*found, strict=True)
     return torch.cat(index, 1), torch.cat(squares, 1)
 
 
 def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Positions (b, c, k) of the smallest of numbers (b, c, n) >= 0, and these, rounded.
+    """Positions (b, c, k) of the smallest of numbers (b, c, n) >= 0, and these, in float64.
 
     Bits of such numbers are in the order of the numbers. The last ones of a float64, which a
     float32 does not have, give way to the position: of equals the first is taken, and the
-    selection of integers is the fastest that there is. ``apart`` is overwritten.
+    selection of integers is the fastest that there is. ``apart`` may be overwritten.
     """
     n = apart.shape[-1]
     low = (1 << (n - 1).bit_length()) - 1 if sizes_may_decide() else _MOST
-    key = apart.view(torch.int64).bitwise_and_(~low)
-    key = key.bitwise_or_(torch.arange(n, device=apart.device))
+    position = torch.arange(n, device=apart.device)
+    looks = host_may_look(apart)
+    if looks and n >= _MANY * count:
+        some, at, least = _promising(apart, count)
+    else:
+        some, at, least = apart, position, None
+    key = _keys(some, at, low)
     chosen = key.topk(count, largest=False, sorted=False).values
     last = (chosen & ~low).view(torch.float64).amax(-1, keepdim=True)
-    inner = (last * (1 - ROUNDING)).view(torch.int64)
-    near = key <= (last * (1 + ROUNDING)).view(torch.int64).bitwise_or_(low)
+    outer = last * (1 + ROUNDING)
+    near = key <= outer.view(torch.int64).bitwise_or(low)
     # Where more are as near as the last one is: those that are nearer, and the first of these.
-    rows = near.sum(-1) != count if host_may_look(key) else slice(None)
-    key = key[rows]
-    rank = (key >= inner[rows]).long().sub_(near[rows].long()).mul_(low + 1)
+    rows = near.sum(-1) != count if looks else slice(None)
+    if least is not None:  # some of them may be in other blocks
+        rows |= (least <= outer).sum(-1) > count
+        key = _keys(apart[rows], position, low)
+        near = key <= outer[rows].view(torch.int64).bitwise_or(low)
+    else:
+        key, near = key[rows], near[rows]
+    inner = (last[rows] * (1 - ROUNDING)).view(torch.int64)
+    rank = (key >= inner).long().sub_(near.long()).mul_(low + 1)
     first = rank.bitwise_or_(key & low).topk(count, largest=False, sorted=False).values & low
     chosen[rows] = key.gather(-1, first)
     return chosen & low, (chosen & ~low).view(torch.float64)
 
 
+def _promising(apart: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers among which the ``count`` smallest of (b, c, n) are, their positions, all minima.
+
+    Of blocks of some numbers each, those of the smallest minima: what is in another one is no less
+    than ``count`` numbers are.
+    """
+    n = apart.shape[-1]
+    blocks = n // _BLOCK
+    whole = blocks * _BLOCK
+    # A block is every so manieth number: minima of whole rows are the faster ones.
+    least = apart[..., :whole].unflatten(-1, (_BLOCK, blocks)).amin(-2)
+    block = least.topk(count, largest=False, sorted=False).indices
+    inside = torch.arange(0, whole, blocks, device=apart.device).unsqueeze(-1)
+    at = (block.unsqueeze(-2) + inside).flatten(-2)
+    some = apart.gather(-1, at)
+    if whole < n:  # what is left over is no block
+        rest = torch.arange(whole, n, device=apart.device).expand(*at.shape[:-1], -1)
+        some, at = torch.cat([some, apart[..., whole:]], -1), torch.cat([at, rest], -1)
+    return some, at, least
+
+
+def _keys(squares: Tensor, position: Tensor, low: int) -> Tensor:
+    """Integers in the order of squares, and of positions among equals. May overwrite squares."""
+    return squares.double().view(torch.int64).bitwise_and_(~low).bitwise_or_(position)
+
+
 def _by_differences(places: Tensor, points: Tensor) -> Tensor:
-    """Squared distances (b, c, n) in float64, of the same numbers wherever these stand."""
+    """Squared distances (b, c, n), of the same numbers wherever these stand."""
     apart: Tensor | None = None
     places, points = places.mT.contiguous(), points.mT.contiguous()
     for place, axis in zip(places.unbind(-2), points.unbind(-2), strict=True):
         offset = place.unsqueeze(-1) - axis.unsqueeze(-2)
         apart = offset.square_() if apart is None else apart.addcmul_(offset, offset)
     assert apart is not None
-    return apart.double()
+    return apart
 
 
 def _by_products(places: Tensor, points: Tensor) -> Tensor:

@@ -69,27 +69,29 @@ def farthest(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tenso
         Indices (b, m), -1 where there is no further place; and for each point the position (b, n)
         in them of the nearest, the first of equally near ones. Both to ``ROUNDING``.
     """
-    inside = weights > 0
     points = points.detach().to(torch.promote_types(points.dtype, torch.float32))
     axes = [axis.contiguous() for axis in points.unbind(-1)]
+    inside = weights > 0
     nearest = torch.where(inside, torch.inf, -1.0).to(points.dtype)
     owner = torch.zeros_like(nearest)  # and masks of 0 and 1, as numbers: the processor compares
-    ahead = _backwards(nearest)  # and multiplies several of these at a time, but not truth values
-    index = torch.where(inside.any(-1, keepdim=True), _outermost(points, weights), -1)
-    chosen = []
+    behind = _behind(nearest)  # and multiplies several of these at a time, but not truth values
+    index = _outermost(points, weights)
+    chosen, left = [], [inside.any(-1, keepdim=True).to(points.dtype)]
+    apart, offset, mask = (torch.empty_like(nearest) for _ in range(3))
     for step in range(count):
         chosen.append(index)
-        at = index.clamp(min=0)
-        apart = (axes[0] - axes[0].gather(-1, at)).square_()
+        torch.sub(axes[0], axes[0].gather(-1, index), out=apart).square_()
         for axis in axes[1:]:
-            offset = axis - axis.gather(-1, at)
-            apart = apart.addcmul_(offset, offset)
-        closer = (nearest * (1 - ROUNDING)).gt_(apart)
-        owner = torch.maximum(owner, closer.mul_(step))  # the last that was closer
-        nearest = torch.minimum(nearest, apart)
+            torch.sub(axis, axis.gather(-1, index), out=offset)
+            apart.addcmul_(offset, offset)
+        closer = torch.mul(nearest, 1 - ROUNDING, out=mask).gt_(apart)
+        torch.maximum(owner, closer.mul_(step), out=owner)  # the last that was closer
+        torch.minimum(nearest, apart, out=nearest)
         largest = nearest.amax(-1, keepdim=True)
-        index = torch.where(largest > 0, _first_as_large(nearest, largest, ahead), -1)
-    return torch.cat(chosen, -1), owner.long()
+        left.append(largest)
+        index = _first_as_large(nearest, largest, behind, out=mask)
+    further = torch.cat(left[:-1], -1) > 0  # else all places are chosen
+    return torch.where(further, torch.cat(chosen, -1), -1), owner.long()
 
 
 def _outermost(points: Tensor, weights: Tensor) -> Tensor:
@@ -97,23 +99,23 @@ def _outermost(points: Tensor, weights: Tensor) -> Tensor:
     points = points.double()
     mean = (shares(weights.detach().double()).unsqueeze(-1) * points).sum(-2, keepdim=True)
     radius = (points - mean).square().sum(-1).masked_fill(weights <= 0, -1)
-    return _first_as_large(radius, radius.amax(-1, keepdim=True), _backwards(radius))
+    largest = radius.amax(-1, keepdim=True)
+    return _first_as_large(radius, largest, _behind(radius), out=torch.empty_like(radius))
 
 
-def _backwards(like: Tensor) -> Tensor:
-    """The numbers n, ..., 1, of the kind of (b, n)."""
+def _behind(like: Tensor) -> Tensor:
+    """How many numbers of (b, n) are behind each one: n - 1, ..., 0, of their kind."""
     n = like.shape[-1]
-    return torch.arange(n, 0, -1, device=like.device).to(like.dtype)
+    return torch.arange(n - 1, -1, -1, device=like.device).to(like.dtype)
 
 
-def _first_as_large(squares: Tensor, largest: Tensor, ahead: Tensor) -> Tensor:
+def _first_as_large(squares: Tensor, largest: Tensor, behind: Tensor, out: Tensor) -> Tensor:
     """Position (b, 1) of the first of (b, n) that is as large as (b, 1), to ``ROUNDING``.
 
-    Of NaN some position.
+    Of NaN some position. ``out`` (b, n) is overwritten.
     """
-    n = squares.shape[-1]
-    as_large = squares.clone().ge_(largest * (1 - ROUNDING))
-    return (n - as_large.mul_(ahead).amax(-1, keepdim=True).long()).clamp(max=n - 1)
+    as_large = torch.ge(squares, largest * (1 - ROUNDING), out=out)
+    return (squares.shape[-1] - 1 - as_large.mul_(behind).amax(-1, keepdim=True)).long()
 
 
 def check_positive(**sizes: int | float | None) -> None:
