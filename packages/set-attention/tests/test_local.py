@@ -270,6 +270,11 @@ def test_merging_is_the_same_measure_with_no_place_twice(normal) -> None:
             torch.testing.assert_close(*test)
     again = sa.merge_points(*merged)
     assert all(torch.equal(a, b) for a, b in zip(again, merged, strict=True))
+    known, found = (
+        vars(sa.group_points(*merged[1:], groups=4, neighbours=3, merged=way))
+        for way in (True, False)
+    )
+    assert all(torch.equal(known[name], found[name]) for name in known)
     uniform = sa.merge_points(x[0, 1:], points[0, 1:])
     assert uniform[2].tolist() == [*uniform[2].tolist()[:3], 0, 0]
     assert sorted(uniform[2].tolist()) == [0, 0, 1, 1, 3]

@@ -184,9 +184,11 @@ def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
     outer = last * (1 + ROUNDING)
     near = key <= outer.view(torch.int64).bitwise_or(low)
     # Where more are as near as the last one is: those that are nearer, and the first of these.
-    rows = near.sum(-1) != count if looks else slice(None)
+    more = near.sum(-1) != count
     if least is not None:  # some of them may be in other blocks
-        rows |= (least <= outer).sum(-1) > count
+        more |= (least <= outer).sum(-1) > count
+    rows = more if looks else slice(None)
+    if least is not None:
         key = _keys(apart[rows], position, low)
         near = key <= outer[rows].view(torch.int64).bitwise_or(low)
     else:
@@ -208,7 +210,7 @@ def _promising(apart: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     blocks = n // _BLOCK
     whole = blocks * _BLOCK
     # A block is every so manieth number: minima of whole rows are the faster ones.
-    least = apart[..., :whole].unflatten(-1, (_BLOCK, blocks)).amin(-2)
+    least = torch.unflatten(apart[..., :whole], -1, (_BLOCK, blocks)).amin(-2)
     block = least.topk(count, largest=False, sorted=False).indices
     inside = torch.arange(0, whole, blocks, device=apart.device).unsqueeze(-1)
     at = (block.unsqueeze(-2) + inside).flatten(-2)
@@ -307,11 +309,13 @@ def group_points(
     groups: int,
     neighbours: int,
     radius: float | None = None,
+    merged: bool = False,
 ) -> LocalGroups:
     """Groups of nearest neighbours about the farthest points of a measure.
 
     The middles are ``farthest_points``, the members ``nearest_points``; see there. A function of
-    the measure where no place is written down twice: call ``merge_points`` before if one may be.
+    the measure where no place is written down twice: call ``merge_points`` before if one may be,
+    and say so.
 
     Args:
         points: (..., n, d).
@@ -319,6 +323,7 @@ def group_points(
         groups: Number m of groups; a measure of fewer places has fewer, and empty ones of mass 0.
         neighbours: Number k of points in a group, at most, its middle among them.
         radius: Points that are farther from the middle are none of the group; None: all may be.
+        merged: Whether the points come from ``merge_points``, so that they are in order already.
 
     Returns:
         The groups.
@@ -336,10 +341,10 @@ def group_points(
     rows = neighbours if not sizes_may_decide() else 0 if n else 1
     if rows:
         points, weights = F.pad(points, (0, 0, 0, rows)), F.pad(weights, (0, rows))
-    order = in_order(points, weights)
-    in_place, mass = take_flat(points, order), weights.gather(-1, order)
-    if rows:  # whose points nobody has
-        order = order.clamp(max=n - 1).clamp(min=0)
+    order = None if merged else in_order(points, weights)
+    in_place, mass = points, weights
+    if order is not None:
+        in_place, mass = take_flat(points, order), weights.gather(-1, order)
     some = min(groups, points.shape[-2]) if sizes_may_decide() else groups
     chosen, owner = farthest(in_place, mass, some)
     there = chosen >= 0
@@ -351,8 +356,11 @@ def group_points(
     near, near_weights = nearest(places, in_place, mass, neighbours, radius)
     near_weights = near_weights * there.unsqueeze(-1)
     offsets = clear_padding(take_flat(in_place, near) - places.unsqueeze(-2), near_weights)
-    index = order.gather(-1, near.flatten(1)).view(near.shape)
-    parts = places, masses, order.gather(-1, chosen), index, near_weights, offsets
+    if order is not None:
+        chosen, near = order.gather(-1, chosen), order.gather(-1, near.flatten(1)).view(near.shape)
+    if rows:  # whose points nobody has
+        chosen, near = (index.clamp(max=n - 1).clamp(min=0) for index in (chosen, near))
+    parts = places, masses, chosen, near, near_weights, offsets
     more = groups - some
     padded = [F.pad(part, (0, 0) * (part.dim() - 2) + (0, more)) for part in parts]
     return LocalGroups(*(part.reshape(*leading, *part.shape[1:]) for part in padded))

@@ -155,7 +155,9 @@ class LocalPool(nn.Module):
         check_width(points, self.point_dim)
         given = weights
         x, points, weights = merge_points(x, points, weights)
-        groups = group_points(points, weights, groups=self.tokens, neighbours=self.neighbours)
+        groups = group_points(
+            points, weights, groups=self.tokens, neighbours=self.neighbours, merged=True
+        )
         pooled = self._pooled(self._members(x, groups), groups)
         for part in self.after:
             pooled = part(pooled, groups.masses)
