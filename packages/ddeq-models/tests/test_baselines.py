@@ -19,7 +19,7 @@ from ddeq_models.models.baselines import (
 )
 from ddeq_models.models.baselines.dgcnn import EdgeConv
 from ddeq_models.models.baselines.layers import PointPerceptron
-from ddeq_models.models.baselines.point_transformer import in_order, sampled
+from ddeq_models.models.baselines.point_transformer import TransitionDown, sampled
 from ddeq_models.recipes import RECIPES
 from ddeq_models.registry import MODELS
 
@@ -257,20 +257,17 @@ def test_sampling_keeps_a_quarter_of_each_cloud_and_never_padding() -> None:
         assert len(set(row[there].tolist())) == int(there.sum())
 
 
-def test_order_is_lexicographic_with_padding_last() -> None:
-    points = torch.tensor([[[1.0, 2.0], [0.0, 5.0], [1.0, 1.0], [torch.nan, 0.0]]])
-    weights = torch.tensor([[0.2, 0.3, 0.5, 0.0]])
-    places, mass = in_order(points, weights)
-    assert places.tolist() == [[[0.0, 5.0], [1.0, 1.0], [1.0, 2.0], [0.0, 0.0]]]
-    torch.testing.assert_close(mass, torch.tensor([[0.3, 0.5, 0.2, 0.0]]))
-
-
-def test_points_in_one_place_are_one() -> None:
-    points = torch.tensor([[[1.0, 2.0], [0.0, 5.0], [1.0, 2.0], [1.0, 2.0], [0.0, 0.0]]])
-    weights = torch.tensor([[0.125, 0.25, 0.25, 0.0, 0.375]])
-    places, mass = in_order(points, weights)
-    assert places.tolist() == [[[0.0, 0.0], [0.0, 5.0], [1.0, 2.0], [0.0, 0.0], [0.0, 0.0]]]
-    assert mass.tolist() == [[0.375, 0.25, 0.375, 0.0, 0.0]]
+def test_a_point_that_is_kept_has_the_weight_of_those_nearest_to_it() -> None:
+    down = TransitionDown(2, 3, 1, 2, 2).double().eval()
+    points = torch.tensor([[[0.0], [1.0], [10.0], [11.5], [12.0], [torch.nan]]]).double()
+    weights = torch.tensor([[0.1, 0.2, 0.1, 0.1, 0.5, 0.0]]).double()
+    x = torch.randn(1, 6, 2).double()
+    pooled, places, mass = down(x, points.nan_to_num(), weights)
+    assert places.tolist() == [[[0.0], [12.0], [10.0]]]  # the mean is 8.4
+    torch.testing.assert_close(mass, torch.tensor([[0.3, 0.6, 0.1]]).double())
+    rows = down.rows(x, weights)[0]
+    expected = torch.stack([rows[[0, 1]], rows[[3, 4]], rows[[2, 3]]]).amax(1)
+    torch.testing.assert_close(pooled[0], expected)
 
 
 def test_every_baseline_is_registered_under_its_kind() -> None:

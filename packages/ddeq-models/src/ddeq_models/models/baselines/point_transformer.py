@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -10,11 +9,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ddeq_data import farthest_points
 from ddeq_models.models.base import ModelConfig, Output
-from ddeq_models.models.baselines.layers import Head, PointPerceptron, clear
+from ddeq_models.models.baselines.layers import Head, PointPerceptron
 from ddeq_models.registry import register_model
-from set_attention import VectorAttention, mean_pool
+from set_attention import (
+    VectorAttention,
+    clear_padding,
+    farthest_points,
+    max_pool,
+    mean_pool,
+    merge_points,
+    nearest_points,
+    take_points,
+)
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,9 @@ class PointTransformer(nn.Module):
     the first with a quarter of the points (farthest-point sampling, then the maximum of a
     perceptron over 16 neighbours), each with one block of vector attention.
 
-    Points are put into the order of their coordinates first: farthest-point sampling and nearest
-    neighbours break ties by position, and on a grid of pixels almost everything ties. Points in one
-    place become one of their weight, since sampling and neighbourhoods count points and not mass. A
-    point that is sampled takes over the weight of those nearest to it, so that the mean at the end
-    is over the measure.
+    Points in one place become one of their weight first, since sampling and neighbourhoods count
+    points and not mass. A point that is sampled takes over the weight of those nearest to it, so
+    that the mean at the end is over the measure.
 
     Args:
         config: See `PointTransformerConfig`.
@@ -84,7 +89,7 @@ class PointTransformer(nn.Module):
             points: ``(B, n, point_dim)``; padded rows may hold anything.
             weights: ``(B, n)``, 0 for padding.
         """
-        places, weights = in_order(points, weights)
+        _, places, weights = merge_points(points[..., :0], points, weights)
         x = self.blocks[0](self.embed(places, weights), places, weights)
         for down, block in zip(self.downs, self.blocks[1:], strict=True):
             x, places, weights = down(x, places, weights)
@@ -132,22 +137,15 @@ class TransitionDown(nn.Module):
 
     def forward(self, x: Tensor, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """From ``(B, n, dim)`` to ``(B, m, out_dim)``, and places and weights of those."""
-        kept, inside = sampled(points, weights, self.rate)  # (B, m)
-        centres = torch.where(inside[..., None], _rows(points, kept), 0)
-        apart = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
-        there = weights > 0
-        far = torch.where(there[:, None], apart, torch.inf)  # (B, m, n)
-        near = far.topk(min(self.neighbours, points.shape[1]), -1, largest=False).indices
-        known = there[:, None].expand_as(far).gather(-1, near)[..., None]  # (B, m, k, 1)
-        features = self.rows(x, weights)
-        around = _rows(features, near.flatten(1)).reshape(*near.shape, -1)  # (B, m, k, out_dim)
-        pooled = torch.where(known, around, -torch.inf).amax(2)
-        pooled = torch.where(inside[..., None], pooled, 0)
-        owner = torch.where(inside[..., None], apart, torch.inf).argmin(1)  # (B, n)
-        mass = torch.zeros_like(inside, dtype=weights.dtype).scatter_add(
-            1, owner, torch.where(there, weights, 0)
-        )
-        return pooled, centres, mass
+        kept, inside = sampled(points, weights, self.rate)
+        here = inside.to(weights.dtype)
+        middles = clear_padding(take_points(points, kept), here)
+        near, near_weights = nearest_points(middles, points, weights, count=self.neighbours)
+        around = take_points(self.rows(x, weights), near)
+        pooled = clear_padding(max_pool(around, near_weights), here)
+        owner, _ = nearest_points(points, middles, here, count=1)
+        mass = torch.zeros_like(here).scatter_add(1, owner.squeeze(-1), weights)
+        return pooled, middles, mass
 
 
 @torch.no_grad()
@@ -160,31 +158,6 @@ def sampled(points: Tensor, weights: Tensor, rate: int) -> tuple[Tensor, Tensor]
     counts = (weights > 0).sum(-1)  # (B,)
     wanted = (counts + rate - 1) // rate
     most = -(-points.shape[1] // rate)
-    chosen = farthest_points(points, weights, most)
-    inside = (torch.arange(most, device=points.device) < wanted[:, None]) & (chosen >= 0)
+    chosen = farthest_points(points, weights, count=most)
+    inside = torch.arange(most, device=points.device) < wanted[:, None]
     return torch.where(inside, chosen, 0), inside
-
-
-def in_order(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The places of each cloud by their first coordinate, then the second, ...; padding last.
-
-    Points in one place become one of their weight.
-    """
-    places = clear(points, weights)
-    order = torch.zeros_like(weights, dtype=torch.int64) + torch.arange(
-        weights.shape[-1], device=weights.device
-    )
-    keys: Sequence[Tensor] = [*places.detach().unbind(-1)[::-1], (weights <= 0).to(places.dtype)]
-    for key in keys:  # the last sort decides first
-        order = order.gather(-1, key.gather(-1, order).argsort(dim=-1, stable=True))
-    places, weights = _rows(places, order), weights.gather(-1, order)
-    again = (places[:, 1:] == places[:, :-1]).all(-1) & (weights[:, 1:] > 0)
-    number = torch.cat([torch.zeros_like(order[:, :1]), (~again).cumsum(-1)], -1)  # of the place
-    mass = torch.zeros_like(weights).scatter_add(1, number, weights)
-    where = number[..., None].expand(places.shape)
-    return torch.zeros_like(places).scatter(1, where, places), mass
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """Rows ``index (B, m)`` of ``x (B, n, c)``."""
-    return x.gather(1, index[..., None].expand(*index.shape, x.shape[-1]))
