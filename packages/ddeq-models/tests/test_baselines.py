@@ -255,6 +255,8 @@ def test_sampling_keeps_a_quarter_of_each_cloud_and_never_padding() -> None:
     assert (weights.gather(1, kept)[inside] > 0).all()
     for row, there in zip(kept, inside, strict=True):
         assert len(set(row[there].tolist())) == int(there.sum())
+    near = torch.tensor([[[0.0], [1e-30], [3e-30]]])  # whose squares are 0
+    assert sampled(near, torch.full((1, 3), 1 / 3), 1)[1].sum() == 1
 
 
 def test_a_point_that_is_kept_has_the_weight_of_those_nearest_to_it() -> None:

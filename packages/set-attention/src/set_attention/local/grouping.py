@@ -182,17 +182,14 @@ def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
     chosen = key.topk(count, largest=False, sorted=False).values
     last = (chosen & ~low).view(torch.float64).amax(-1, keepdim=True)
     outer = last * (1 + ROUNDING)
-    near = key <= outer.view(torch.int64).bitwise_or(low)
+    bound = outer.view(torch.int64).bitwise_or(low)
     # Where more are as near as the last one is: those that are nearer, and the first of these.
-    more = near.sum(-1) != count
+    more = (key <= bound).sum(-1) != count
     if least is not None:  # some of them may be in other blocks
         more |= (least <= outer).sum(-1) > count
     rows = more if looks else slice(None)
-    if least is not None:
-        key = _keys(apart[rows], position, low)
-        near = key <= outer[rows].view(torch.int64).bitwise_or(low)
-    else:
-        key, near = key[rows], near[rows]
+    key = key[rows] if least is None else _keys(apart[rows], position, low)
+    near = key <= bound[rows]
     inner = (last[rows] * (1 - ROUNDING)).view(torch.int64)
     rank = (key >= inner).long().sub_(near.long()).mul_(low + 1)
     first = rank.bitwise_or_(key & low).topk(count, largest=False, sorted=False).values & low

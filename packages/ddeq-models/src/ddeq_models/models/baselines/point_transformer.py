@@ -159,5 +159,5 @@ def sampled(points: Tensor, weights: Tensor, rate: int) -> tuple[Tensor, Tensor]
     wanted = (counts + rate - 1) // rate
     most = -(-points.shape[1] // rate)
     chosen = farthest_points(points, weights, count=most)
-    inside = torch.arange(most, device=points.device) < wanted[:, None]
+    inside = (torch.arange(most, device=points.device) < wanted[:, None]) & (chosen >= 0)
     return torch.where(inside, chosen, 0), inside
