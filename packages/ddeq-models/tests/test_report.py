@@ -155,11 +155,12 @@ def test_attention_is_that_of_each_point_also_beside_a_larger_cloud(
     assert 0 < small < len(flows)
 
 
+@pytest.mark.parametrize("cross_blocks", [0, 1, 2])
 def test_attention_is_a_measure_on_the_points_and_permutes_with_them(
-    tiny_config: DDEQConfig,
+    tiny_config: DDEQConfig, cross_blocks: int
 ) -> None:
     torch.manual_seed(0)
-    model = DDEQ(tiny_config).double().eval()
+    model = DDEQ(replace(tiny_config, cross_blocks=cross_blocks)).double().eval()
     points = torch.randn(2, 7, 2, dtype=torch.float64)
     weights = torch.tensor([[1.0, 2, 1, 1, 1, 0, 0], [1.0] * 7], dtype=torch.float64)
     weights = weights / weights.sum(-1, keepdim=True)
@@ -174,6 +175,8 @@ def test_attention_is_a_measure_on_the_points_and_permutes_with_them(
     assert (plain[0, :, 5:] == 0).all()  # padding
     order = torch.randperm(7)
     torch.testing.assert_close(attention(order), plain[..., order])
+    # Without attention nothing but the masses tells the points apart.
+    assert torch.equal(plain, weights[:, None].expand(-1, 3, -1)) == (cross_blocks == 0)
 
 
 def test_a_run_whose_clouds_are_gone_says_so(finished: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def particle_attention(
     r"""How much each particle looks at each input point, ``(B, n, m)``, each row summing to 1.
 
     The attention weights ``w_j e^{q_i·k_j/√h} / Σ_j w_j e^{q_i·k_j/√h}`` of the cross-attention
-    blocks in one evaluation of the cell at ``particles``, averaged over heads and blocks.
+    blocks in one evaluation of the cell at ``particles``, averaged over heads and blocks. Without
+    such blocks a particle knows the cloud by its means alone: the masses ``w_j``.
 
     Args:
         model: The model, in evaluation mode.
@@ -32,6 +33,11 @@ def particle_attention(
 
     def look(attention: SetAttention, arguments: tuple[Tensor, Context]) -> None:
         seen.append(attention.attention_weights(*arguments).mean(-3))  # over heads
+
+    if not len(model.cell.cross_blocks):
+        assert context.weights is not None
+        masses: Tensor = context.weights.to(particles)[:, None, :]
+        return masses.expand(-1, particles.shape[1], -1)
 
     blocks = cast("Iterable[CrossBlock]", model.cell.cross_blocks)
     hooks = [block.attention.register_forward_pre_hook(look) for block in blocks]
