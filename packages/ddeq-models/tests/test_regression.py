@@ -28,7 +28,8 @@ from ddeq_models.data import normaliser
 from ddeq_models.models.base import build_model
 from ddeq_models.models.baselines import DeepSetsRegressor, DeepSetsRegressorConfig
 from ddeq_models.models.description import Description
-from ddeq_models.models.regressor import Moments, ridge
+from ddeq_models.models.regressor import Moments
+from ddeq_models.models.ridge import ridge
 from ddeq_models.tasks.base import build_task
 from ddeq_models.tasks.peer import cheap_peer_of_numbers
 from ddeq_models.tasks.regression import Regression, errors
@@ -233,19 +234,28 @@ def test_ridge_is_that_of_scikit_learn() -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 12)) @ rng.normal(size=(12, 12))
-    y = x[:, :2] + rng.normal(size=(30, 2)) * [0.1, 20]
+    y = x[:, :3] + rng.normal(size=(30, 3)) * [0.1, 3, 20]
     x, y = x - x.mean(0), y - y.mean(0)
-    found = ridge(torch.from_numpy(x), torch.from_numpy(y)).numpy()
-    penalties = 10.0 ** np.arange(-2, 6.25, 0.5)
-    for k in range(2):
-        # Both choose by cross-validation: theirs leaves one out, ours is its generalisation.
-        gcv = []
-        for penalty in penalties:
-            model = linear_model.Ridge(penalty, fit_intercept=False).fit(x, y[:, k])
-            hat = x @ np.linalg.solve(x.T @ x + penalty * np.eye(12), x.T)
-            left = np.square(y[:, k] - model.predict(x)).sum()
-            gcv.append((left / (29 - np.trace(hat)) ** 2, model.coef_))
-        assert_allclose(found[:, k], min(gcv, key=lambda one: one[0])[1], rtol=1e-6)
+    found = ridge(torch.from_numpy(x), torch.from_numpy(y))
+    theirs = linear_model.RidgeCV(10.0 ** np.arange(-2, 6.25, 0.5), alpha_per_target=True)
+    theirs.fit(x, y)
+    assert len(set(theirs.alpha_)) == 3
+    assert_allclose(found.slope.numpy().T, theirs.coef_, rtol=1e-6, atol=1e-9)
+    for k, penalty in enumerate(theirs.alpha_):  # each row said by the others, one by one
+        for i in (0, 7, 29):
+            others = np.arange(30) != i
+            model = linear_model.Ridge(penalty).fit(x[others], y[others, k])
+            missed = model.predict(x[i : i + 1])[0] - y[i, k]
+            assert_allclose(float(found.missed[i, k]), missed, rtol=1e-6)
+
+
+def test_ridge_of_more_columns_than_rows_does_no_worse_than_the_mean() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 40, generator=generator).double()
+    y = torch.randn(20, 1, generator=generator).double()
+    x, y = x - x.mean(0), y - y.mean(0)
+    mean = (y * 20 / 19).square().sum()
+    assert float(ridge(x, y).missed.square().sum()) <= 1.01 * float(mean)
 
 
 def test_a_cheap_peer(monkeypatch: pytest.MonkeyPatch) -> None:

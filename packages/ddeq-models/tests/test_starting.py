@@ -15,6 +15,7 @@ from small_estimators import SMALL, rings, small
 from ddeq_models import (
     DataConfig,
     DDEQConfig,
+    Interrupted,
     RunConfig,
     RunFolder,
     TrainConfig,
@@ -30,6 +31,7 @@ from ddeq_models.models.frozen import freeze
 from ddeq_models.runs.folder import CHECKPOINT
 from ddeq_models.runs.start import starting_weights
 from ddeq_models.training import resume_run
+from ddeq_models.training.step import optimise
 
 pytestmark = pytest.mark.usefixtures("no_pictures", "one_validation")
 CLOUDS, LABELS = rings()
@@ -159,6 +161,28 @@ def test_stopped_before_its_first_checkpoint(source: Path, mnist: Path, tmp_path
     first, second = weights(whole.path), weights(resumed.path)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not (begun.path / CHECKPOINT).exists()
+
+
+def test_what_begins_with_weights_is_not_fitted_when_it_goes_on(
+    source: Path, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_: Any) -> None:
+        raise AssertionError("the clouds decided what the weights have decided")
+
+    def stops(task: Any, state: Any, *rest: Any) -> None:
+        if state.step == 2:
+            raise KeyboardInterrupt
+        optimise(task, state, *rest)
+
+    monkeypatch.setattr("ddeq_models.training.loop.fit_to_data", fitted)
+    plan = TrainConfig(epochs=2, batch_size=8, init=str(source))
+    model, data = RunFolder(source).config().model, DataConfig("mnist", root=str(mnist))
+    monkeypatch.setattr("ddeq_models.training.loop.optimise", stops)
+    with pytest.raises(Interrupted):
+        train(model, data, plan, out=tmp_path / "run", quiet=True, checkpoint_every=0)
+    monkeypatch.setattr("ddeq_models.training.loop.optimise", optimise)
+    assert (tmp_path / "run" / CHECKPOINT).exists()
+    assert resume_run(tmp_path / "run", quiet=True).is_complete()
 
 
 def test_an_estimator_with_a_start_is_kept(source: Path, tmp_path: Path) -> None:

@@ -120,16 +120,22 @@ class CloudEquilibrium(EquilibriumModel):
         )
         self.dropout = nn.Dropout(config.summary_dropout if config.encoder == "moments" else 0.0)
 
-    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> str:
         """Take units and quantiles from clouds, before the training; see `PointEncoder.fit`.
 
         Args:
             points: ``(C, n, point_dim)``.
             weights: ``(C, n)``, 0 for padding.
             labels: ``(C,)`` int64, or numbers ``(C, k)`` of unit variance, or None.
+
+        Returns:
+            What was decided by them, for who trains the model; empty if nothing was.
         """
-        if self.cell.points is not None:
-            self.cell.points.fit(points, weights, labels)
+        if self.cell.points is None:
+            return ""
+        self.cell.points.fit(points, weights, labels)
+        tells = "where a cloud lies tells most of it, so that this is never hidden in training"
+        return tells if self.cell.points.place_tells else ""
 
     def encode(self, points: Tensor, weights: Tensor) -> CellContext:
         """The input branch, once per cloud."""

@@ -110,8 +110,21 @@ def describe(points: Tensor, weights: Tensor, *, placed: bool = False) -> Tensor
         -share.square().sum((-1, -2)).clamp(min=1e-12).log().unsqueeze(-1),
     ]
     if placed:
-        parts += [_quantiles(x, share).flatten(-2), *_extent(x, rows)]
+        parts.append(quantiles(x, share))
     return torch.cat(parts, -1)
+
+
+def quantiles(points: Tensor, share: Tensor) -> Tensor:
+    """Quantiles at `SHARES`, largest and smallest of each coordinate.
+
+    Args:
+        points: (B, n, d), finite in padded rows.
+        share: (B, n, 1), each cloud's summing to 1, 0 for padding.
+
+    Returns:
+        (B, (len(SHARES) + 2) d).
+    """
+    return torch.cat([_quantiles(points, share).flatten(-2), *_extent(points, share > 0)], -1)
 
 
 def description_size(dim: int, placed: bool = False) -> int:

@@ -7,7 +7,8 @@
 
 No frame fits all data: where place means nothing it misleads, and where it tells the classes apart
 nothing else does. So a point is seen in three frames at once, of which the set's own is hidden from
-some clouds in each step of the training, that the others are not neglected.
+some clouds in each step of the training, that the others are not neglected: unless what moments say
+of the training clouds shows that place is what tells.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_models.models.description import Description, describe
+from ddeq_models.models.frames import centred, place_tells
 from ddeq_models.models.packing import Packed, Padded
 from set_attention import (
     FourierFeatures,
@@ -68,7 +70,8 @@ class PointEncoder(nn.Module):
         description: Whether the summary knows the `Description` of the cloud.
         placed: Whether it holds the quantiles of the coordinates as they are; see `describe`.
         dropout: Of the description and in the summary, in training.
-        hiding: Probability of a cloud that the set's frame is hidden, in training.
+        hiding: Probability of a cloud that the set's frame is hidden, in training. Of a `placed`
+            encoder that was fitted to clouds whose place tells (see `place_tells`) it is 0.
         tokens: How many tokens each stage of local pooling leaves, the last of which are then what
             has features; see `set_attention.LocalPool`. Empty: the points have them.
         widths: Of the points' features before the first stage, and of the tokens after each: one
@@ -107,6 +110,7 @@ class PointEncoder(nn.Module):
         lifted = (*widths[:1],) if tokens else (dim, 2 * dim)
         self.point_dim, self.coordinates = point_dim, coordinates or point_dim
         self.hiding, self.rows, self.placed = hiding, rows, placed
+        self.place_tells = False  # of importance in a training alone, so no part of what is saved
         self.fourier = FourierFeatures(self.coordinates, octaves)
         self.local = LocalMoments(self.coordinates, scales) if scales else None
         features = point_dim + self.fourier.out_dim + self.coordinates
@@ -156,7 +160,7 @@ class PointEncoder(nn.Module):
             weights: (C, n), 0 for padding.
             labels: (C,) int64, or numbers (C, k) of about unit variance, or None.
         """
-        mean, own = _centred(points, weights)
+        mean, own = centred(points, weights)
         full = (weights > 0).any(-1)
         spread = mean_pool(own.square(), weights)[full].mean(0)
         means = mean[full]
@@ -169,6 +173,9 @@ class PointEncoder(nn.Module):
         if self.description is not None:
             described = describe(points / self.unit, weights, placed=self.placed)
             self.description.fit(described, labels)
+        if self.placed and self.hiding and labels is not None:
+            there = points[..., : self.coordinates] / self.unit[: self.coordinates]
+            self.place_tells = place_tells(there, weights, labels)
 
     def forward(self, points: Tensor, weights: Tensor) -> Encoded:
         """Encode clouds.
@@ -184,7 +191,7 @@ class PointEncoder(nn.Module):
             described = None if self.description is None else self._described(points, weights)
             points, weights = self.seen(points, weights)
             shown = points.new_ones(points.shape[0], 1, 1)
-            if self.training and self.hiding:
+            if self.training and self.hiding and not self.place_tells:
                 shown = (torch.rand_like(shown) >= self.hiding).to(points.dtype)
             told = torch.cat([points, shown.expand(*points.shape[:-1], 1)], -1)
         # On a GPU the host would wait for the sizes, and what is compiled shall not look at them.
@@ -217,7 +224,7 @@ class PointEncoder(nn.Module):
         with torch.no_grad():
             points, shown = told[..., :-1], told[..., -1:]
             scaled = points / self.unit
-            _, own = _centred(scaled, weights)
+            _, own = centred(scaled, weights)
             own = own[..., : self.coordinates]
             size = mean_pool(own.square(), weights).mean(-1, keepdim=True).sqrt()
             squares = mean_pool(scaled[..., : self.coordinates].square(), weights)
@@ -275,16 +282,6 @@ class _Lift(nn.Module):
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = norm(layer(x), weights).relu()
         return x
-
-
-def _centred(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (B, d) of clouds, and their points relative to these, 0 in padding."""
-    inside = (weights > 0).unsqueeze(-1)
-    clean = torch.where(inside, points, 0)
-    mean = mean_pool(clean, weights)
-    own = torch.where(inside, clean - mean.unsqueeze(-2), 0)
-    # The second pass removes the rounding of the first, which is large far from the origin.
-    return mean, torch.where(inside, own - mean_pool(own, weights).unsqueeze(-2), 0)
 
 
 def _rounding_of(largest: Tensor) -> Tensor:

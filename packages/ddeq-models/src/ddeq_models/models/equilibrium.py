@@ -63,7 +63,8 @@ class EquilibriumConfig(SolverConfig):
         neighbours: in the group that a token is pooled from.
         residual_maps: how many there are on the members of such a group, and on the token.
         rows: largest number of points that are encoded, 0 for all.
-        hiding: probability that the set's common frame is hidden from a cloud in training.
+        hiding: probability that the set's common frame is hidden from a cloud in training, unless
+            the encoder is `placed` and place is what tells; see `place_tells`.
         summary_dropout: of the description, the summary and the readout, in training.
     """
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ddeq_models.models.base import Numbers
 from ddeq_models.models.classifier import CloudEquilibrium, CloudEquilibriumConfig, as_ours
 from ddeq_models.models.description import ROUNDING, describe, description_size
+from ddeq_models.models.ridge import ridge
 from ddeq_models.registry import register_model
 from set_attention import mean_pool
 
@@ -63,12 +64,13 @@ class DDEQRegressorModel(CloudEquilibrium):
             nn.init.zeros_(self.head.weight)  # the training begins with what moments tell
             nn.init.zeros_(self.head.bias)
 
-    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> str:
         """See `CloudEquilibrium.fit`; and the moments, from which the training begins."""
-        super().fit(points, weights, labels)
+        decided = super().fit(points, weights, labels)
         if self.direct is not None:
             numbers = labels is not None and labels.is_floating_point()
             self.direct.fit(points, weights, labels if numbers else None)
+        return decided
 
     def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Numbers:
         """Numbers and equilibria.
@@ -138,8 +140,8 @@ class Moments(nn.Module):
         self.centre.copy_(mean)
         self.unit.copy_(torch.where(spread > least, spread, 1))
         if numbers is not None and len(found) > 2:
-            slope = ridge(self._standard(found).cpu().double(), numbers.cpu().double())
-            self.linear.weight.copy_(slope.T)
+            found = self._standard(found).cpu().double()
+            self.linear.weight.copy_(ridge(found, numbers.cpu().double()).slope.T)
 
     def forward(self, points: Tensor, weights: Tensor) -> Tensor:
         """Numbers ``(B, outputs)``."""
@@ -163,30 +165,3 @@ class Moments(nn.Module):
         volume = torch.linalg.det(covariance.cpu().double()).clamp(min=0).sqrt().to(x)
         parts = [described, squares.sqrt(), squares, square.sqrt(), square, volume.unsqueeze(-1)]
         return torch.cat(parts, -1)
-
-
-def ridge(x: Tensor, y: Tensor) -> Tensor:
-    r"""Ridge regression whose penalty is chosen by generalised cross-validation.
-
-    With ``x = U S Vᵀ`` and the shrinkage ``s² / (s² + λ)``, of trace df, the penalty λ of each
-    column of y is the one of least ``‖y − ŷ‖² / (C − 1 − df)²`` (Golub, Heath and Wahba 1979),
-    among powers of the root of ten from 1e-2 to 1e6.
-
-    Args:
-        x: ``(C, F)``, of means 0.
-        y: ``(C, k)``, of means 0.
-
-    Returns:
-        ``(F, k)``.
-    """
-    u, s, vt = torch.linalg.svd(x, full_matrices=False)
-    seen = u.T @ y  # (r, k)
-    penalties = 10.0 ** torch.arange(-2, 6.25, 0.5, dtype=x.dtype, device=x.device)
-    shrink = s.square()[:, None] / (s.square()[:, None] + penalties)  # (r, L)
-    outside = (y.square().sum(0) - seen.square().sum(0)).clamp(min=0)
-    left = torch.einsum("rl,rk->lk", (1 - shrink).square(), seen.square()) + outside
-    free = (len(x) - 1 - shrink.sum(0)).clamp(min=1e-3)
-    best = (left / free.square()[:, None]).argmin(0)  # (k,)
-    scaled = seen * s[:, None] / (s.square()[:, None] + penalties[best])
-    slope: Tensor = vt.T @ scaled
-    return slope

@@ -75,9 +75,9 @@ class Repeated(nn.Module):
         self.config = config
         self.of = DDEQ(config)
 
-    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> None:
+    def fit(self, points: Tensor, weights: Tensor, labels: Tensor | None) -> str:
         """See `DDEQ.fit`."""
-        self.of.fit(points, weights, labels)
+        return self.of.fit(points, weights, labels)
 
     def forward(self, points: Tensor, weights: Tensor) -> Output:
         """Logits.

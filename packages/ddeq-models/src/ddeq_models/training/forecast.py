@@ -32,22 +32,27 @@ def fit_to_data(
     train_set: CloudDataset,
     seen: Transform,
     device: torch.device,
-) -> None:
+) -> str:
     """Show a model some training clouds, if it wants to see any before the training.
 
     Args:
         task: Says what the model is told of the clouds.
-        model: One with a method ``fit(points, weights, labels)`` takes from them what it likes.
+        model: One with a method ``fit(points, weights, labels)`` takes from them what it likes,
+            and may return what that decided, in words.
         train_set: The clouds; of many, some, evenly chosen.
         seen: What is done to every cloud that is measured.
         device: Where the model is.
+
+    Returns:
+        What was decided; empty if nothing was.
     """
     if not hasattr(model, "fit") or not len(train_set):
-        return
+        return ""
     most = max(1, min(CLOUDS, POINTS // max(1, int(train_set.sizes.max()))))
     chosen = torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
     batch = moved(train_set.__getitems__(chosen.tolist()), device, seen)
-    model.fit(batch.points, batch.weights, task.known(batch))  # type: ignore[operator]
+    fitted = model.fit(batch.points, batch.weights, task.known(batch))  # type: ignore[operator]
+    return fitted or ""
 
 
 def seconds_a_step(task: Task, model: nn.Module, steps: Iterable[Prepared], ranks: Ranks) -> float:

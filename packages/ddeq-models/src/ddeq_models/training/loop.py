@@ -1,5 +1,6 @@
 """The training loop."""
 
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -81,10 +82,12 @@ def fit(
         warnings.simplefilter("ignore", AdjointWarning)  # these failures are counted
         torch.manual_seed(plan.seed)
         model = build_model(config.model).to(device)
-        if start is None:
-            fit_to_data(task, model, train_set, seen, device)
-        else:
+        if start is not None:
             model.load_state_dict({**model.state_dict(), **start})
+        elif not plan.init:  # or it goes on with weights that were fitted to other clouds
+            decided = fit_to_data(task, model, train_set, seen, device)
+            if decided and not quiet:
+                print(decided, file=sys.stderr, flush=True)
         frozen = freeze(model, plan.freeze)
         state = State(model, plan)
         saver = Saver(run, ranks, state, stop, manner)
