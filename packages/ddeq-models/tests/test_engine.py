@@ -110,6 +110,16 @@ def test_patience_ends_a_training(
     assert run.result()["epoch"] == best + 1
 
 
+def test_patience_is_kept_where_not_every_epoch_is_validated(
+    tmp_path: Path, tiny_config: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ddeq_models.training.loop.VALIDATIONS", 2)  # epochs 6 and 12 by itself
+    plan = replace(FAST, epochs=12, learning_rate=1e-12, ema=0.0, patience=4)
+    run = train(tiny_config, data, plan, out=tmp_path / "run", quiet=True)
+    validated = [r["epoch"] for r in run.metrics() if r["split"] == "validation"]
+    assert validated in ([4, 8], [4, 8, 12])  # the second time, or the third, nothing was better
+
+
 def test_phases_of_a_model_without_such_settings(tiny_config: DDEQConfig) -> None:
     from ddeq_models import ModelConfig
 

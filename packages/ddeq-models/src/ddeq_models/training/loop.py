@@ -30,7 +30,7 @@ from ddeq_models.training.step import optimise
 from wgf_solver import AdjointWarning
 
 RECORD_EVERY = 50  # steps between two records of the training, about: each epoch is cut evenly
-VALIDATIONS = 50  # of a training, about: a set of few clouds is passed through more often
+VALIDATIONS = 25  # of a training, about: of few clouds an epoch takes little more than measuring it
 
 
 def fit(
@@ -103,6 +103,8 @@ def fit(
                     announce(plan, state.epochs, length, trial)
         plan = replace(plan, epochs=state.epochs)
         steps, every = plan.epochs * length, max(1, plan.epochs // VALIDATIONS)
+        if plan.patience:  # which an epoch without a validation must not exhaust
+            every = min(every, plan.patience)
         if config.data.learn_from != "train":
             every = plan.epochs  # what is no validation is measured once
         with Progress(task, plan.epochs, steps, quiet, done=state.step) as progress:
