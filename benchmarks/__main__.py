@@ -33,6 +33,7 @@ from benchmarks.training import (
     unlike,
 )
 from benchmarks.unseen import driver as unseen
+from benchmarks.unseen import trial
 
 BENCHMARKS: dict[str, ModuleType] = {
     "training-step": training_step,
@@ -55,6 +56,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "finetune": finetune,
     "unlike": unlike,
     "unseen": unseen,
+    "unseen-trial": trial,
     "tasks": tasks,
     "gpu": gpu,
 }

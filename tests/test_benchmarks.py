@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from ddeq_data import read_off
+from ddeq_models import __version__
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(Path(__file__).parents[1]))
     bench = importlib.import_module("benchmarks.__main__")
 
+CHANGES = "train.epochs=1 train.steps=0 model.hiding=0"
 # The smallest sizes in which each row of each table is there. A benchmark that is not named here
 # fails. Words in braces are places: made-up files, or where something is to be written.
 SIZES = {
@@ -42,6 +44,7 @@ SIZES = {
     "finetune": "--sizes 12 --seeds 0 --steps 1 --test 6 --records {out}/finetune.jsonl",
     "unlike": "--root {mnist} --clouds 4",
     "unseen": "--sets size --seeds 0 1 --epochs 1 --records {out}/records.jsonl",
+    "unseen-trial": f"--sets size --seeds 10 11 --set {CHANGES} --records {{out}}/trials.jsonl",
     "tasks": "--seeds 0 --steps 2 --clouds 12 4 6 --records {out}/tasks.jsonl",
     "gpu": "--device cpu --batch-size 2 --batches 1 --sizes 50 --slices 4 --repeats 1 "
     "--solver-steps 2 --context 4 --backend eager --compiled pointnet",
@@ -55,6 +58,7 @@ NEEDS = {
     "evaluations": ("torchdeq",),
     "gpu": ("geomloss",),
     "unseen": ("sklearn", "scipy"),
+    "unseen-trial": ("scipy",),
     "tasks": ("sklearn",),
 }
 FORKS = ("data-kills", "kills", "damage", "large-measures")
@@ -251,6 +255,13 @@ def unseen(figures: dict[str, Any], printed: str) -> None:
     assert "| mean, all | " in printed
 
 
+def unseen_trial(figures: dict[str, Any], printed: str) -> None:
+    tried, new = figures["records"]
+    assert tried == TRIED  # what is there is not done again
+    assert (new["seed"], new["changes"], new["version"]) == (11, CHANGES, __version__)
+    assert f"| size | {__version__} | {CHANGES} | 2 | " in printed
+
+
 def finetune(figures: dict[str, Any], printed: str) -> None:
     assert rows(printed) == 1 + len(bench.finetune.WAYS)
     assert {row["clouds"] for row in figures["runs"]} == {12}
@@ -300,6 +311,11 @@ RECORDED = [
     for name in ("ddeq", "pointnet-60", "trees", "svc")
 ]
 
+TRIED = {
+    "set": "size", "seed": 10, "changes": CHANGES, "version": __version__,
+    "accuracy": 0.5, "loss": 1.0, "seconds": 1.0,
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -310,6 +326,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         place.mkdir()
     lines = [json.dumps(record) + "\n" for record in RECORDED]
     (made["out"] / "records.jsonl").write_text("".join(lines))
+    (made["out"] / "trials.jsonl").write_text(json.dumps(TRIED) + "\n")
     (made["out"] / "damage.jsonl").write_text(json.dumps(ROUND) + "\n")
     chance = np.random.default_rng(0)
     for part, count in (("train", TRAIN), ("t10k", TEST)):
