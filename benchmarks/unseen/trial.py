@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import records
+from benchmarks.frozen.running import assembled
 from benchmarks.unseen.driver import write
 from benchmarks.unseen.sets import SETS
 from benchmarks.unseen.split import split
 from ddeq_models import __version__
-from ddeq_models.cli.configure import assemble
-from ddeq_models.cli.main import parse
 from ddeq_models.training import train
 from ddeq_models.training.memory import keep_freed_memory
 
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 write(clouds, (parts[0], parts[1], parts[1]), root)
                 words = ["--data", "folder", "--root", str(root), "--seed", str(seed)]
                 words += [word for change in options.changes for word in ("--set", change)]
-                config = assemble(parse(["train", *words]))
+                config = assembled(words)
                 finished = train(
                     config.model, config.data, config.train, task=config.task,
                     preset=config.preset, out=Path(place) / "run", quiet=True,

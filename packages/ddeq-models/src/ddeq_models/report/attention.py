@@ -29,15 +29,14 @@ def particle_attention(
         context: From its `encode`.
         particles: ``(B, n, dim)``.
     """
-    seen: list[Tensor] = []
-
-    def look(attention: SetAttention, arguments: tuple[Tensor, Context]) -> None:
-        seen.append(attention.attention_weights(*arguments).mean(-3))  # over heads
-
     if not len(model.cell.cross_blocks):
         assert context.weights is not None
         masses: Tensor = context.weights.to(particles)[:, None, :]
         return masses.expand(-1, particles.shape[1], -1)
+    seen: list[Tensor] = []
+
+    def look(attention: SetAttention, arguments: tuple[Tensor, Context]) -> None:
+        seen.append(attention.attention_weights(*arguments).mean(-3))  # over heads
 
     blocks = cast("Iterable[CrossBlock]", model.cell.cross_blocks)
     hooks = [block.attention.register_forward_pre_hook(look) for block in blocks]

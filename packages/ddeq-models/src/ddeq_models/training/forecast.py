@@ -52,7 +52,7 @@ def fit_to_data(
     chosen = torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
     batch = moved(train_set.__getitems__(chosen.tolist()), device, seen)
     fitted = model.fit(batch.points, batch.weights, task.known(batch))  # type: ignore[operator]
-    return fitted or ""
+    return fitted if isinstance(fitted, str) else ""
 
 
 def seconds_a_step(task: Task, model: nn.Module, steps: Iterable[Prepared], ranks: Ranks) -> float:
