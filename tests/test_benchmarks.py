@@ -250,7 +250,7 @@ def completion(figures: dict[str, Any], printed: str) -> None:
 def unseen(figures: dict[str, Any], printed: str) -> None:
     assert len(figures["records"]) == 8
     assert figures["records"][:4] == RECORDED  # what is there is not done again
-    assert "| set | ddeq | pointnet-60 | trees | svc | s |" in printed
+    assert "| set | splits | ddeq | pointnet-60 | trees | svc | s |" in printed
     assert printed.count("\n| size | ") == 1
     assert "| mean, all | " in printed
 

@@ -47,6 +47,38 @@ def test_the_interval_is_that_of_the_differences() -> None:
     assert half == pytest.approx(4.302653 * 0.1 / 3**0.5)
 
 
+def test_the_last_record_of_a_split_counts_and_means_are_over_sets() -> None:
+    said = driver.table(
+        {
+            "records": [
+                _record("size", 0, "ddeq", 0.1, 1000.0),  # of an older version
+                _record("size", 0, "ddeq", 0.9, 10.0),
+                _record("size", 1, "ddeq", 1.0, 20.0),
+                _record("size", 0, "trees", 0.8, 1.0),
+                _record("size", 1, "trees", 0.9, 1.0),
+                _record("vowels", 0, "ddeq", 0.7, 30.0),
+                _record("vowels", 0, "trees", 0.8, 1.0),
+            ]
+        }
+    )
+    assert "| size | 2 | 95.0 | 85.0 ± 0.0 | 15 |" in said
+    assert "| vowels | 1 | 70.0 | 80.0 | 30 |" in said
+    # Of the sets' means 0.95 and 0.7 beside 0.85 and 0.8; of two differences 12.706 / sqrt(2) s.
+    half = 12.7062 * np.std([0.1, -0.1], ddof=1) / 2**0.5
+    assert f"| mean, all | | 82.5 | 82.5 ± {100 * half:.1f} | |" in said
+    assert "| mean, real | | 70.0 | 80.0 | |" in said
+
+
+def _record(name: str, seed: int, competitor: str, accuracy: float, seconds: float) -> dict:
+    return {
+        "set": name,
+        "seed": seed,
+        "competitor": competitor,
+        "accuracy": accuracy,
+        "seconds": seconds,
+    }
+
+
 def _options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     driver.add_arguments(parser)

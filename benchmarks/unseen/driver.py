@@ -146,35 +146,41 @@ def write(clouds: Clouds, parts: tuple[Labels, Labels, Labels], root: Path) -> N
 
 def table(figures: dict[str, Any]) -> str:
     """A row for each set, and what the differences are."""
-    accuracies = gathered(figures["records"])
+    standing = latest(figures["records"])
+    accuracies = gathered(standing)
     names = [c for c in (*OURS, *PEERS) if any(c in row for row in accuracies.values())]
     lines = [
         "Test accuracy in %, mean over the splits (± half the 95 % interval of the difference to "
-        "ddeq).",
+        "ddeq; of a mean over sets, that over the sets).",
         "",
-        f"| set | {' | '.join(names)} | s |",
-        "| --- |" + " --- |" * (len(names) + 1),
+        f"| set | splits | {' | '.join(names)} | s |",
+        "| --- | --- |" + " --- |" * (len(names) + 1),
     ]
-    for each in (*SETS,):
-        row = accuracies.get(each)
-        if row:
-            mine = row.get("ddeq", {})
-            cells = [_cell(row.get(name, {}), mine, name == "ddeq") for name in names]
-            spent = [
-                r["seconds"]
-                for r in figures["records"]
-                if r["set"] == each and r["competitor"] == "ddeq"
-            ]
-            lines.append(
-                f"| {each} | {' | '.join(cells)} | {statistics.mean(spent):.0f} |"
-                if spent
-                else f"| {each} | {' | '.join(cells)} | |"
-            )
+    for each in (name for name in SETS if name in accuracies):
+        row = accuracies[each]
+        mine = row.get("ddeq", {})
+        cells = [_cell(row.get(name, {}), mine, name == "ddeq") for name in names]
+        spent = [r["seconds"] for r in standing if r["set"] == each and r["competitor"] == "ddeq"]
+        seconds = f"{statistics.mean(spent):.0f}" if spent else ""
+        lines.append(f"| {each} | {len(mine)} | {' | '.join(cells)} | {seconds} |")
     for what, members in (("all", set(SETS)), ("real", set(SETS) - {s.name for s in GENERATED})):
-        rows = [row for name, row in accuracies.items() if name in members]
-        means = [_mean_of([row.get(name, {}) for row in rows]) for name in names]
-        lines.append(f"| mean, {what} | {' | '.join(means)} | |")
+        means = {
+            name: {
+                each: statistics.mean(row[name].values())
+                for each, row in accuracies.items()
+                if each in members and row.get(name)
+            }
+            for name in names
+        }
+        mine = means.get("ddeq", {})
+        cells = [_cell(means[name], mine, name == "ddeq") for name in names]
+        lines.append(f"| mean, {what} | | {' | '.join(cells)} | |")
     return "\n".join(lines)
+
+
+def latest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each competitor on each split the last record, which counts: of several versions of it."""
+    return list({(r["set"], r["seed"], r["competitor"]): r for r in records}.values())
 
 
 def gathered(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[int, float]]]:
@@ -185,8 +191,8 @@ def gathered(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[int, flo
     return found
 
 
-def interval(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[float, float]:
-    """Mean of the difference over common splits, and half its 95 % interval."""
+def interval(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> tuple[float, float]:
+    """Mean of the difference over common splits (or sets), and half its 95 % interval."""
     both = sorted(set(ours) & set(theirs))
     gaps = [ours[seed] - theirs[seed] for seed in both]
     if len(gaps) < 2:
@@ -195,7 +201,7 @@ def interval(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[fl
     return statistics.mean(gaps), float(half)
 
 
-def _cell(theirs: Mapping[int, float], mine: Mapping[int, float], is_mine: bool) -> str:
+def _cell(theirs: Mapping[Any, float], mine: Mapping[Any, float], is_mine: bool) -> str:
     if not theirs:
         return "–"
     mean = f"{100 * statistics.mean(theirs.values()):.1f}"
@@ -206,11 +212,6 @@ def _cell(theirs: Mapping[int, float], mine: Mapping[int, float], is_mine: bool)
         return mean
     mark = "**" if gap + half < 0 else ""  # ddeq is behind for sure
     return f"{mark}{mean}{mark} ± {100 * half:.1f}"
-
-
-def _mean_of(cells: list[Mapping[int, float]]) -> str:
-    means = [statistics.mean(cell.values()) for cell in cells if cell]
-    return f"{100 * statistics.mean(means):.1f}" if means else "–"
 
 
 def _since(start: float) -> float:
