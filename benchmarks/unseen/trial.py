@@ -1,7 +1,8 @@
 """A change of the recipe on small sets, by their validation clouds alone: no test cloud is read.
 
 Splits of other seeds than those of `unseen`. Each is a training of `ddeq train --data folder` with
-the options of ``--set``; its clouds of validation stand in the test clouds' place.
+the options of ``--set``. Every second of its validation clouds stands in the test clouds' place:
+from the others a training chooses what it validates.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             parts, start = split(clouds, seed), time.process_time()
             with tempfile.TemporaryDirectory() as place:
                 root = Path(place) / "clouds"
-                write(clouds, (parts[0], parts[1], parts[1]), root)
+                write(clouds, (parts[0], parts[1][::2], parts[1][1::2]), root)
                 words = ["--data", "folder", "--root", str(root), "--seed", str(seed)]
                 words += [word for change in options.changes for word in ("--set", change)]
                 config = assembled(words)
@@ -52,10 +53,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     config.model, config.data, config.train, task=config.task,
                     preset=config.preset, out=Path(place) / "run", quiet=True,
                 )  # fmt: skip
-                reached = [r for r in finished.metrics() if r["split"] == "validation"][-1]
+                reached = finished.result()
             record = {
                 "set": name, "seed": seed, "changes": changes, "version": __version__,
-                "accuracy": reached["accuracy"], "loss": reached["loss"],
+                "accuracy": reached["test_accuracy"], "loss": reached["test_loss"],
                 "seconds": round(time.process_time() - start, 1),
             }  # fmt: skip
             known.append(record)

@@ -22,7 +22,8 @@ pytestmark = [
 CLOUDS, LABELS = rings(24)
 
 
-TOKENS = {"model.tokens": [4, 2], "model.widths": [4, 6, 8], "model.neighbours": 3}
+# Few, since each is written out by itself.
+TOKENS = {"model.tokens": [3, 1], "model.widths": [4, 6, 8], "model.neighbours": 2}
 
 WITH_TOKENS = pytest.param(
     TOKENS, id="tokens",

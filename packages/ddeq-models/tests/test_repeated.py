@@ -59,7 +59,7 @@ def test_the_cell_is_applied_so_often(k: int) -> None:
     z = model.begin(context)
     for _ in range(k):
         z = model.cell(z, model.marks, context)
-    torch.testing.assert_close(control(points, weights).logits, model.read(z))
+    torch.testing.assert_close(control(points, weights).logits, model.read(z, points, weights))
     assert len(calls) == k
     assert control(points, weights).solution is None
 

@@ -70,7 +70,8 @@ class TrainConfig:
             model, of the same architecture; empty: by chance. A head of other classes begins by
             chance either way. See `ddeq_models.runs.start`.
         freeze: What of these weights stays as it is: ``none``; the ``encoder``, all that looks at
-            the points; or the ``body``, all but the head.
+            the points; or the ``body``, all but the head. What is found after the training, the
+            regression of `Direct`, is found anew.
         accumulate: How many parts the clouds of a step are worked on in, one after another: it
             takes the memory of a part. The gradient is that of all of them, up to the order of
             additions; batch norms use the means of a part.

@@ -11,6 +11,7 @@ from torch.quasirandom import SobolEngine
 
 from ddeq_models.models.base import Output
 from ddeq_models.models.cell import Cell, CellContext
+from ddeq_models.models.direct import Direct
 from ddeq_models.models.equilibrium import EquilibriumConfig, EquilibriumModel
 from ddeq_models.registry import register_model
 from set_attention import max_pool, mean_pool
@@ -39,11 +40,14 @@ class DDEQConfig(CloudEquilibriumConfig):
 
     Attributes:
         classes: number of classes.
+        direct: whether a logistic regression on the description of the cloud, fitted after the
+            training, has a share in the answer; see `Direct`. None has without `description`.
     """
 
     kind: ClassVar[str] = "ddeq"
 
     classes: int = 10
+    direct: bool = False
 
 
 _PRESETS = {
@@ -64,6 +68,7 @@ _PRESETS = {
             rows=512,
             damping=0.5,
             readout="max-mean",
+            direct=True,
         ),
         "equilibrium of marked particles; ours",
     ),
@@ -203,6 +208,9 @@ class DDEQ(CloudEquilibrium):
     def __init__(self, config: DDEQConfig) -> None:
         super().__init__(config)
         self.head = nn.Linear(self.width, config.classes)
+        self.direct: Direct | None = None
+        if config.direct and config.description:
+            self.direct = Direct(config.point_dim, config.placed, config.classes)
 
     def forward(self, points: Tensor, weights: Tensor, *, trajectory: bool = False) -> Output:
         """Logits and equilibria.
@@ -216,12 +224,22 @@ class DDEQ(CloudEquilibrium):
             ValueError: the shapes are not those.
         """
         solution = self.equilibrium(self.encode(points, weights), trajectory=trajectory)
-        return Output(self.read(solution.measure.points), solution)
+        return Output(self.read(solution.measure.points, points, weights), solution)
 
-    def read(self, particles: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` of equilibria ``(B, particles, dim)``."""
+    def read(self, particles: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+        """Logits ``(B, classes)``.
+
+        In training those of the equilibria alone; see `Direct`.
+
+        Args:
+            particles: equilibria, ``(B, particles, dim)``.
+            points: the clouds, ``(B, n, point_dim)``.
+            weights: ``(B, n)``.
+        """
         logits: Tensor = self.head(self.dropout(self.pool(particles)))
-        return logits
+        if self.direct is None or self.training:
+            return logits
+        return self.direct.join(logits, points, weights)
 
 
 def low_discrepancy_normal(count: int, dim: int) -> Tensor:

@@ -91,4 +91,4 @@ class Repeated(nn.Module):
         with held_dropout(self.of.cell):  # one mask for all applications, as in a solve
             for _ in range(self.config.applications):
                 z = self.of.cell(z, self.of.marks, context)
-        return Output(self.of.read(z))
+        return Output(self.of.read(z, points, weights))

@@ -45,7 +45,7 @@ def recorded_flows(
     places, masses = context.places.cpu(), context.weights.cpu()
     as_they_are = not config.data.points and not getattr(model.config, "tokens", ())
     as_they_are = as_they_are and places.shape[:2] == batch.points.shape[:2]
-    probabilities = model.read(solution.measure.points).softmax(-1).cpu()
+    probabilities = model(batch.points, batch.weights).logits.softmax(-1).cpu()
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
     flows = []
     for i, cloud in enumerate(clouds):

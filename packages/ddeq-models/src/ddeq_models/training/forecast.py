@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice, pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, Transform
 from ddeq_models.config import DataConfig, TrainConfig
@@ -48,11 +48,15 @@ def fit_to_data(
     """
     if not hasattr(model, "fit") or not len(train_set):
         return ""
-    most = max(1, min(CLOUDS, POINTS // max(1, int(train_set.sizes.max()))))
-    chosen = torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
-    batch = moved(train_set.__getitems__(chosen.tolist()), device, seen)
+    batch = moved(train_set.__getitems__(some_of(train_set).tolist()), device, seen)
     fitted = model.fit(batch.points, batch.weights, task.known(batch))  # type: ignore[operator]
     return fitted if isinstance(fitted, str) else ""
+
+
+def some_of(train_set: CloudDataset) -> Tensor:
+    """The numbers of training clouds that fit in one batch: all, or of many some, evenly chosen."""
+    most = max(1, min(CLOUDS, POINTS // max(1, int(train_set.sizes.max()))))
+    return torch.arange(len(train_set))[:: max(1, -(-len(train_set) // most))]
 
 
 def seconds_a_step(task: Task, model: nn.Module, steps: Iterable[Prepared], ranks: Ranks) -> float:

@@ -15,6 +15,7 @@ from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged
 from ddeq_models.measuring.measure import EVALUATION_BATCH, measure
 from ddeq_models.models.base import build_model
+from ddeq_models.models.direct import direct_of
 from ddeq_models.models.frozen import freeze
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.base import Task
@@ -22,6 +23,7 @@ from ddeq_models.tasks.tally import Figures, Tally, to_json
 from ddeq_models.training.checkpoints import Manner, Saver, Stop
 from ddeq_models.training.feeding import Feed
 from ddeq_models.training.forecast import announce, fit_to_data, seconds_a_step, shortened
+from ddeq_models.training.opinion import take_opinion
 from ddeq_models.training.optimiser import learning_rate
 from ddeq_models.training.progress import Pace, Progress
 from ddeq_models.training.state import State
@@ -84,6 +86,8 @@ def fit(
         model = build_model(config.model).to(device)
         if start is not None:
             model.load_state_dict({**model.state_dict(), **start})
+            if (direct := direct_of(model)) is not None:
+                direct.forget()  # what it knows is of other clouds
         elif not plan.init:  # or it goes on with weights that were fitted to other clouds
             decided = fit_to_data(task, model, train_set, seen, device)
             if decided and not quiet:
@@ -151,6 +155,16 @@ def fit(
                 if over:
                     break
             saver.save()
+        share = take_opinion(task, run, train_set, validation_set, ranks, odds)
+        if share is not None:  # in what is kept, which is no longer what was validated
+            tally = measure(task, run.model(device), validation_loader, device, ranks=ranks)
+            state.kept = _finite(task, tally, "validation", run)
+            if not quiet:
+                print(
+                    f"moments and quantiles alone have a share of {share:.0%} in the answer",
+                    file=sys.stderr,
+                    flush=True,
+                )
     return state
 
 

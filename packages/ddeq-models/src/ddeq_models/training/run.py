@@ -24,6 +24,7 @@ from ddeq_models.errors import Interrupted
 from ddeq_models.measuring.calibrate import calibration_of
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.models.base import ModelConfig
+from ddeq_models.models.direct import direct_of
 from ddeq_models.registry import TASKS
 from ddeq_models.report.drawing import draw_if_possible
 from ddeq_models.runs.calibration import write_calibration
@@ -202,6 +203,7 @@ def _complete(
         start = None if begun else ranks.together(lambda: starting_weights(config))
         state = fit(task, train_set, validation_set, run, ranks, manner, start=start)
         trained = run.model(ranks.device)  # what is measured is what was saved
+        direct = direct_of(trained)
         temperature = ranks.of_first(
             ranks.together(lambda: _calibrated(task, trained, sets, run, ranks))
         )
@@ -224,6 +226,7 @@ def _complete(
                     **(_named(to_json(state.kept), "validation", solver=False) if held else {}),
                     **_named(to_json(task.figures(columns)), "test", solver=True),
                     **({} if temperature is None else {"temperature": temperature}),
+                    **({} if direct is None else {"direct_share": direct.share()}),
                     **task.result(columns),
                     **task.aside(named, normaliser(config.data), state.kept, run.metrics()),
                     "device": str(ranks.device),
