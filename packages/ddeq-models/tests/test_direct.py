@@ -1,5 +1,7 @@
 """What moments and quantiles alone say, and their share in the answer."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,17 @@ from small_estimators import SMALL, small
 from torch import Tensor
 from torch.nn import functional
 
+from ddeq_data import Cloud, CloudDataset, PackedClouds
+from ddeq_models import DataConfig, DDEQConfig, TrainConfig, evaluate, train
+from ddeq_models.distributed import Ranks
 from ddeq_models.models.base import build_model
-from ddeq_models.models.direct import direct_of
+from ddeq_models.models.direct import Direct, direct_of
 from ddeq_models.models.logistic import fitted_shares, logistic, pooled
 from ddeq_models.registry import PRESETS
+from ddeq_models.runs.folder import RunFolder
+from ddeq_models.tasks.base import build_task
+from ddeq_models.training import loop
+from ddeq_models.training.opinion import take_opinion
 
 
 def drawn(count: int, features: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -154,3 +163,105 @@ def test_what_moments_tell_is_told_though_nothing_was_learned() -> None:
     direct = direct_of(alone.fit(clouds, labels).model_)
     assert direct is not None
     assert direct.share() == 0.0
+
+
+CONFIG = DDEQConfig(
+    dim=8, heads=2, hidden=8, bilinear_dim=4, particles=2, self_blocks=0, encoder="moments",
+    placed=True, pooled=8, scales=0, max_steps=10, damping=0.5, direct=True,
+)  # fmt: skip
+
+
+def three(seed: int = 0) -> tuple[CloudDataset, CloudDataset, CloudDataset]:
+    names = ("small", "middling", "large")
+    made = [sizes(count, seed + i) for i, count in enumerate((30, 15, 60))]
+    train_set, validation_set, test_set = (
+        CloudDataset(
+            PackedClouds.from_clouds(
+                [
+                    Cloud(
+                        torch.from_numpy(c).float(), torch.full((len(c),), 1 / len(c)), int(label)
+                    )
+                    for c, label in zip(clouds, labels, strict=True)
+                ]
+            ),
+            names,
+        )
+        for clouds, labels in made
+    )
+    return train_set, validation_set, test_set
+
+
+def trained(out: Path, model: DDEQConfig = CONFIG, learn_from: str = "train") -> Any:
+    data = DataConfig("arrays", normalise="none", learn_from=learn_from)
+    plan = TrainConfig(epochs=1, batch_size=16, ema=0.0)
+    return train(model, data, plan, sets=three(), out=out, quiet=True)
+
+
+def test_a_run_keeps_the_share_and_a_network_that_knows_nothing_of_it(
+    tmp_path: Path, no_pictures: None
+) -> None:
+    run = trained(tmp_path / "with")
+    alone = trained(tmp_path / "alone", replace(CONFIG, direct=False))
+    result, without = run.result(), alone.result()
+    assert result["direct_share"] > 0.5
+    assert "direct_share" not in without
+    assert result["test_accuracy"] > 0.9 > without["test_accuracy"]
+    # What is kept is what was measured, of the validation clouds too.
+    said = evaluate(run.path, sets=three(), split="validation")
+    assert said["accuracy"] == pytest.approx(result["validation_accuracy"])
+    assert said["loss"] == pytest.approx(result["validation_loss"], rel=1e-4)
+    assert result["validation_loss"] < without["validation_loss"]
+    # The network is that of a training without, to the bit; the regression counts as numbers.
+    kept, other = run.model().state_dict(), alone.model().state_dict()
+    assert all(torch.equal(kept[name], other[name]) for name in other)
+    more = sum(tensor.numel() for name, tensor in kept.items() if name in ("direct.slope",))
+    assert result["parameters"] == without["parameters"] + more + 3
+    # Done twice it is done once.
+    train_set, validation_set, _ = three()
+    again = RunFolder(run.path)
+    share = take_opinion(
+        build_task(run.config()), again, train_set, validation_set, Ranks(torch.device("cpu"))
+    )
+    assert share == pytest.approx(result["direct_share"])
+    assert all(torch.equal(tensor, kept[n]) for n, tensor in again.model().state_dict().items())
+
+
+def test_where_nothing_was_held_out_the_network_answers_alone(
+    tmp_path: Path, no_pictures: None
+) -> None:
+    run = trained(tmp_path / "all", learn_from="train+validation")
+    assert run.result()["direct_share"] == 0.0
+
+
+def test_a_training_from_other_weights_begins_without_what_these_knew(
+    tmp_path: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = trained(tmp_path / "source")
+    begun: list[float] = []
+    monkeypatch.setattr(
+        loop,
+        "take_statistics",
+        lambda task, kept, model, *_: begun.append(direct_of(model).share()),
+    )
+    data = DataConfig("arrays", normalise="none")
+    plan = TrainConfig(epochs=1, batch_size=16, ema=0.0, init=str(source.path))
+    run = train(CONFIG, data, plan, sets=three(5), out=tmp_path / "next", quiet=True)
+    assert begun == [0.0]
+    assert run.result()["direct_share"] > 0.5
+
+
+def test_clouds_that_are_drawn_more_often_count_more() -> None:
+    clouds, labels = sizes(60, 0)
+    points = torch.from_numpy(np.stack(clouds)).float()
+    weights = torch.full(points.shape[:2], 1 / points.shape[1])
+    direct = Direct(2, True, 3)
+    direct.fit(points, weights, torch.from_numpy(labels))
+    plain = direct(points, weights).softmax(-1).mean(0)
+    odds = torch.where(torch.from_numpy(labels) == 1, 50.0, 1.0)
+    direct.fit(points, weights, torch.from_numpy(labels), odds)
+    assert direct(points, weights).softmax(-1).mean(0)[1] > plain[1] + 0.02
+
+
+def test_without_a_description_there_is_none() -> None:
+    model = build_model(replace(CONFIG, description=False, point_dim=2, classes=3))
+    assert direct_of(model) is None

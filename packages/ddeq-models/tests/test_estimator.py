@@ -1,5 +1,6 @@
 """What the estimators promise, on rings of two sizes; `test_estimator_sklearn` has the company."""
 
+import copy
 import signal
 import subprocess
 import sys
@@ -216,9 +217,12 @@ def test_features(fitted: Any) -> None:
     assert features.shape == (16, 2 * SMALL["model.dim"])  # maximum and mean
     assert features.dtype == np.float32
     head: Any = fitted.model_.head
+    assert fitted.model_.direct.share() > 0  # beside the head, moments have a share in the answer
+    alone = copy.deepcopy(fitted)
+    alone.model_.direct.forget()
     with torch.no_grad():
         logits = head(torch.from_numpy(features)).double() / fitted.calibration_.temperature
-    assert_allclose(logits.softmax(-1).numpy(), fitted.predict_proba(CLOUDS), atol=1e-5)
+    assert_allclose(logits.softmax(-1).numpy(), alone.predict_proba(CLOUDS), atol=1e-5)
     # One array with NaN for padding, beside its weights.
     array, weights = np.full((16, 12, 2), np.nan), np.zeros((16, 12))
     for row, mass, cloud in zip(array, weights, CLOUDS, strict=True):
