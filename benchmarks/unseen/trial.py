@@ -1,8 +1,8 @@
 """A change of the recipe on small sets, by their validation clouds alone: no test cloud is read.
 
 Splits of other seeds than those of `unseen`. Each is a training of `ddeq train --data folder` with
-the options of ``--set``. Every second of its validation clouds stands in the test clouds' place:
-from the others a training chooses what it validates.
+the options of ``--set``. Every second of its validation clouds stands in the test clouds' place;
+the training validates on the others, by which it may choose.
 """
 
 import argparse

@@ -214,8 +214,8 @@ def test_a_run_keeps_the_share_and_a_network_that_knows_nothing_of_it(
     # The network is that of a training without, to the bit; the regression counts as numbers.
     kept, other = run.model().state_dict(), alone.model().state_dict()
     assert all(torch.equal(kept[name], other[name]) for name in other)
-    more = sum(tensor.numel() for name, tensor in kept.items() if name in ("direct.slope",))
-    assert result["parameters"] == without["parameters"] + more + 3
+    more = kept["direct.slope"].numel() + kept["direct.offset"].numel()
+    assert result["parameters"] == without["parameters"] + more
     # Done twice it is done once.
     train_set, validation_set, _ = three()
     again = RunFolder(run.path)

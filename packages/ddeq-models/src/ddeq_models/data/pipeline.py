@@ -150,6 +150,18 @@ def batches(
     return loader, sampler
 
 
+def held_out(config: DataConfig, train_set: CloudDataset, validation_set: CloudDataset) -> bool:
+    """Whether validation clouds tell what a model makes of clouds that it did not learn from.
+
+    They do not where they are the training clouds, of which there were too few to spare any, and
+    where they were learnt from.
+    """
+    if config.learn_from != "train" or not len(validation_set):
+        return False
+    same = len(train_set) == len(validation_set)
+    return not (same and train_set.fingerprint() == validation_set.fingerprint())
+
+
 def moved(batch: PointBatch, device: torch.device, transform: Transform) -> PointBatch:
     """A batch on a device, as the model sees it, in float32.
 

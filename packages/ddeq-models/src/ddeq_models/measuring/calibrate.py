@@ -16,7 +16,7 @@ from torch.nn import functional
 from ddeq_data import CloudDataset
 from ddeq_models._internal.device import choose_device
 from ddeq_models.config import RunConfig
-from ddeq_models.data import check_fit, moved, view
+from ddeq_models.data import check_fit, held_out, moved, view
 from ddeq_models.data.arrays import Sets, open_sets
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
@@ -111,10 +111,8 @@ def calibration_of(
     )
     if not all(bool(part.isfinite().all()) for part in (known.features, held.logits)):
         return None
-    same = len(train_set) == len(validation_set)
-    same = same and train_set.fingerprint() == validation_set.fingerprint()
-    learnt = same or task.config.data.learn_from != "train"
-    temperature = 1.0 if learnt else fitted_temperature(held.logits, held.labels)
+    honest = held_out(task.config.data, train_set, validation_set)
+    temperature = fitted_temperature(held.logits, held.labels) if honest else 1.0
     errors = [
         calibration_error(*_confidence(held.logits / t, held.labels)) for t in (1.0, temperature)
     ]

@@ -36,7 +36,8 @@ def recorded_flows(
     clouds = [dataset[i] for i in one_of_each(dataset, most)]
     batch = moved(collate(clouds), device, view(config.data))
     context = model.encode(batch.points, batch.weights)
-    solution = model.equilibrium(context, trajectory=True)
+    answer = model(batch.points, batch.weights, trajectory=True)
+    solution = answer.solution
     assert solution.trajectory is not None
     attention = particle_attention(model, context, solution.measure.points).cpu()
     # Where some points are taken of large clouds, or tokens in their stead, they come otherwise.
@@ -45,7 +46,7 @@ def recorded_flows(
     places, masses = context.places.cpu(), context.weights.cpu()
     as_they_are = not config.data.points and not getattr(model.config, "tokens", ())
     as_they_are = as_they_are and places.shape[:2] == batch.points.shape[:2]
-    probabilities = model(batch.points, batch.weights).logits.softmax(-1).cpu()
+    probabilities = answer.logits.softmax(-1).cpu()
     trajectory = solution.trajectory.float().cpu().numpy()  # (K, B, n, h)
     flows = []
     for i, cloud in enumerate(clouds):

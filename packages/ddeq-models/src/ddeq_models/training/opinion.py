@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, PointBatch
-from ddeq_models.data import moved, view
+from ddeq_models.data import held_out, moved, view
 from ddeq_models.distributed import Ranks
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.direct import direct_of
@@ -68,9 +68,7 @@ def _fitted(
     if direct is None:
         return None
     direct.forget()  # its network answers alone
-    same = len(train_set) == len(validation_set)
-    same = same and train_set.fingerprint() == validation_set.fingerprint()
-    if same or task.config.data.learn_from != "train" or not len(validation_set):
+    if not held_out(task.config.data, train_set, validation_set):
         return None
     seen = view(task.config.data)
     chosen = some_of(train_set)
