@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Name the option `--once`."""
     parser.addoption(
         "--once",
         action="store_true",
