@@ -13,6 +13,7 @@ from ddeq_models.cli import main
 from ddeq_models.cli.configure import assemble
 from ddeq_models.cli.main import parse
 from ddeq_models.data import DATA_SETS
+from ddeq_models.recipes import recipe_for
 
 Fails = Callable[..., str]
 
@@ -30,6 +31,21 @@ def test_without_options_it_is_the_recipe(data: Any, preset: str) -> None:
         recipe.model, recipe.data, recipe.train, recipe.task
     )  # fmt: skip
     assert config.preset == preset
+
+
+def test_epochs_and_points_choose_the_recipe_and_what_is_said_counts_over_it() -> None:
+    words = ("--data", "fashion-mnist", "--epochs", "1", "--points", "64")
+    config = assembled(*words)
+    recipe = recipe_for("fashion-mnist", "ddeq", points=64, epochs=1)
+    assert (config.model, config.data) == (recipe.model, replace(recipe.data, points=64))
+    assert config.data.rotate == 0 < RECIPES["fashion-mnist", "ddeq"].data.rotate
+    assert assembled(*words, "--set", "data.rotate=7").data.rotate == 7
+    # Keys are taken as they are, as the command in a model's card has them.
+    keys = assembled(
+        "--data", "fashion-mnist", "--set", "train.epochs=1", "--set", "data.points=64"
+    )
+    assert keys.model == RECIPES["fashion-mnist", "ddeq"].model
+    assert keys.data.rotate == RECIPES["fashion-mnist", "ddeq"].data.rotate
 
 
 def test_every_named_option_arrives(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ def test_recipe_parameters_options() -> None:
     )
     config = configuration(made.get_params())
     assert config.model == recipe_for("folder", "pointnet").model
+    assert config.data.jitter == recipe.data.jitter > 0
+    once = DDEQClassifier(epochs=np.int64(1))  # type: ignore[arg-type]
+    assert configuration(once.get_params()).data.jitter == 0  # every cloud is new as it is
     plan = config.train
     assert (plan.epochs, plan.steps, plan.batch_size, plan.seed) == (4, 0, 8, 7)
     assert (plan.max_minutes, plan.betas, config.data.normalise) == (2, (0.8, 0.9), "z-score")

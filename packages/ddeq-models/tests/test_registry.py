@@ -1,6 +1,6 @@
 """The tables of what there is, and how they are filled."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -91,6 +91,39 @@ def test_a_data_set_without_recipes_is_trained_on_like_the_one_it_names(
         assert (mine.model, mine.data.name) == (theirs.model, "rings")
         assert mine.data.normalise == theirs.data.normalise
     assert recipe_for("rings", "ddeq").train == RECIPES["digits", "ddeq"].train
+
+
+def test_in_a_single_pass_nothing_is_varied() -> None:
+    changed = {
+        ("digits", "ddeq"): ("rotate", "scale", "stretch", "shear", "jitter"),
+        ("modelnet40", "ddeq"): ("scale", "stretch", "shift", "drop"),
+        ("modelnet40", "dgcnn"): ("stretch", "shift"),
+        ("mnist", "completer"): (),
+    }
+    for (data, preset), names in changed.items():
+        usual, once = RECIPES[data, preset], recipe_for(data, preset, epochs=1)
+        for epochs in (None, 2, usual.train.epochs):
+            assert recipe_for(data, preset, epochs=epochs) == usual
+        assert all(getattr(usual.data, name) for name in names)
+        assert once == replace(usual, data=replace(usual.data, **dict.fromkeys(names, 0.0)))
+
+
+def test_few_points_of_images_have_no_tokens() -> None:
+    for data in ("mnist", "fashion-mnist"):
+        for points in (None, 0, 101):
+            assert recipe_for(data, "ddeq", points=points) == RECIPES[data, "ddeq"]
+        for points in (1, 100):
+            recipe = recipe_for(data, "ddeq", points=points)
+            model = PRESETS["ddeq"]
+            assert isinstance(model, DDEQConfig)
+            assert recipe.model == replace(model, octaves=4, hiding=0.0)
+            assert replace(recipe, model=RECIPES[data, "ddeq"].model) == RECIPES[data, "ddeq"]
+            control = recipe_for(data, "ddeq-repeated", points=points).model
+            assert control == PRESETS["ddeq-repeated"].sized_like(recipe.model)
+    for data in ("digits", "modelnet40", "folder"):
+        assert recipe_for(data, "ddeq", points=64) == RECIPES[data, "ddeq"]
+    for preset in ("pointnet", "ddeq-paper", "completer"):
+        assert recipe_for("mnist", preset, points=64) == RECIPES["mnist", preset]
 
 
 def test_an_option_is_what_its_field_says() -> None:

@@ -95,7 +95,9 @@ def _recipe(options: argparse.Namespace, text: Mapping[str, Any]) -> tuple[str, 
         return config.preset, _sections(config, options)
     preset = options.preset or text.get("preset") or default_preset(task)
     made_for = PRESETS.find(preset).task
-    recipe = recipe_for(named or default_data(made_for), preset)
+    recipe = recipe_for(
+        named or default_data(made_for), preset, points=options.points, epochs=options.epochs
+    )
     config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
     return preset, _sections(config, options)
 

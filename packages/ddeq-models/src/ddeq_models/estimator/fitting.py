@@ -93,7 +93,9 @@ def configuration(parameters: Mapping[str, Any], task: str = TaskConfig.default_
         config = like_source(str(parameters["init"]), ARRAYS)
     else:
         preset = parameters["preset"]
-        recipe = recipe_for(ARRAYS, preset)
+        epochs = parameters["epochs"]  # of another type it is refused below
+        passes = int(epochs) if isinstance(epochs, int | np.integer) else None
+        recipe = recipe_for(ARRAYS, preset, epochs=passes)
         config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
     if config.task.kind != task:
         raise UserError(
