@@ -60,7 +60,7 @@ _OF_IMAGES = replace(
     PRESETS["ddeq"], tokens=(64, 16), widths=(32, 64, 128), neighbours=12, pooled=160
 )
 # Of few of their points no shape is left: each is told its place in detail instead. Chosen on
-# validation: see results/fashion-mnist/points-64.
+# validation: see results/fashion-mnist-64.
 _OF_FEW_PIXELS: ModelConfig = replace(PRESETS["ddeq"], octaves=4, hiding=0.0)
 _FEW_PIXELS = 100
 _IMAGE_TRAINING = TrainConfig(epochs=10, batch_size=64, learning_rate=2e-3, ema=0.999)
