@@ -93,19 +93,34 @@ def test_a_data_set_without_recipes_is_trained_on_like_the_one_it_names(
     assert recipe_for("rings", "ddeq").train == RECIPES["digits", "ddeq"].train
 
 
-def test_in_a_single_pass_nothing_is_varied() -> None:
+def test_in_few_passes_little_is_varied_and_batches_are_small() -> None:
     changed = {
         ("digits", "ddeq"): ("rotate", "scale", "stretch", "shear", "jitter"),
+        ("digits", "pointnet2"): ("rotate", "scale", "stretch", "shear", "jitter"),
         ("modelnet40", "ddeq"): ("scale", "stretch", "shift", "drop"),
-        ("modelnet40", "dgcnn"): ("stretch", "shift"),
-        ("mnist", "completer"): (),
+        ("modelnet40", "pointnet"): ("scale", "stretch", "shift", "drop"),
+        ("folder", "ddeq"): ("jitter",),
     }
     for (data, preset), names in changed.items():
-        usual, once = RECIPES[data, preset], recipe_for(data, preset, epochs=1)
-        for epochs in (None, 2, usual.train.epochs):
-            assert recipe_for(data, preset, epochs=epochs) == usual
+        usual = RECIPES[data, preset]
         assert all(getattr(usual.data, name) for name in names)
-        assert once == replace(usual, data=replace(usual.data, **dict.fromkeys(names, 0.0)))
+        small = replace(usual, train=replace(usual.train, batch_size=32))
+        once = replace(small, data=replace(usual.data, **dict.fromkeys(names, 0.0)))
+        for epochs, expected in {None: usual, 4: usual, 3: small, 2: small, 1: once}.items():
+            assert recipe_for(data, preset, epochs=epochs) == expected, (data, preset, epochs)
+    sizes = {RECIPES[key].train.batch_size for key in changed}
+    assert sizes == {32, 64}
+    for data, preset in (
+        ("modelnet40", "dgcnn"),  # as published
+        ("mnist", "ddeq-paper"),
+        ("digits", "ddeq-paper"),
+        ("mnist", "completer"),
+    ):
+        assert recipe_for(data, preset, epochs=1) == RECIPES[data, preset]
+    for (data, preset), recipe in RECIPES.items():
+        as_published = preset.startswith("ddeq-paper")
+        as_published |= data.startswith("modelnet") and preset in ("dgcnn", "pointnet2")
+        assert recipe.published == as_published, (data, preset)
 
 
 def test_few_points_of_images_have_no_tokens() -> None:
