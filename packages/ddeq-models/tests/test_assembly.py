@@ -40,6 +40,10 @@ def test_epochs_and_points_choose_the_recipe_and_what_is_said_counts_over_it() -
     assert (config.model, config.data) == (recipe.model, replace(recipe.data, points=64))
     assert config.data.rotate == 0 < RECIPES["fashion-mnist", "ddeq"].data.rotate
     assert assembled(*words, "--set", "data.rotate=7").data.rotate == 7
+    # With steps beside it an epoch is no single pass.
+    again = assembled("--data", "folder", "--root", "x", "--epochs", "1", "--steps", "600")
+    assert (again.train.epochs, again.train.steps) == (1, 600)
+    assert again.data.jitter == RECIPES["folder", "ddeq"].data.jitter > 0
     # Keys are taken as they are, as the command in a model's card has them.
     keys = assembled(
         "--data", "fashion-mnist", "--set", "train.epochs=1", "--set", "data.points=64"

@@ -48,6 +48,8 @@ def test_recipe_parameters_options() -> None:
     assert config.data.jitter == recipe.data.jitter > 0
     once = DDEQClassifier(epochs=np.int64(1))  # type: ignore[arg-type]
     assert configuration(once.get_params()).data.jitter == 0  # every cloud is new as it is
+    often = DDEQClassifier(epochs=1, steps=600)  # in how many passes, the clouds decide
+    assert configuration(often.get_params()).data.jitter == recipe.data.jitter
     plan = config.train
     assert (plan.epochs, plan.steps, plan.batch_size, plan.seed) == (4, 0, 8, 7)
     assert (plan.max_minutes, plan.betas, config.data.normalise) == (2, (0.8, 0.9), "z-score")

@@ -95,8 +95,10 @@ def _recipe(options: argparse.Namespace, text: Mapping[str, Any]) -> tuple[str, 
         return config.preset, _sections(config, options)
     preset = options.preset or text.get("preset") or default_preset(task)
     made_for = PRESETS.find(preset).task
+    # With a number of steps beside them, epochs do not say how often a cloud comes.
+    epochs = None if options.steps else options.epochs
     recipe = recipe_for(
-        named or default_data(made_for), preset, points=options.points, epochs=options.epochs
+        named or default_data(made_for), preset, points=options.points, epochs=epochs
     )
     config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
     return preset, _sections(config, options)

@@ -93,7 +93,8 @@ def configuration(parameters: Mapping[str, Any], task: str = TaskConfig.default_
         config = like_source(str(parameters["init"]), ARRAYS)
     else:
         preset = parameters["preset"]
-        epochs = parameters["epochs"]  # of another type it is refused below
+        epochs = None if parameters["steps"] else parameters["epochs"]
+        # Of another type it is refused below.
         passes = int(epochs) if isinstance(epochs, int | np.integer) else None
         recipe = recipe_for(ARRAYS, preset, epochs=passes)
         config = RunConfig(preset, (), recipe.data, recipe.model, recipe.train, task=recipe.task)
