@@ -20,8 +20,9 @@ def test_each_table_in_the_pages_is_that_of_its_files() -> None:
 
 
 def test_each_task_with_results_has_its_table_in_the_results() -> None:
-    text = (pages.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert pages.named(text) >= set(store.tasks())
+    named = [task for page in pages.RESULT_PAGES for task in pages.named(page.read_text("utf-8"))]
+    assert sorted(named) == sorted(set(named))
+    assert set(named) >= set(store.tasks())
 
 
 def test_a_stale_table_is_noticed() -> None:

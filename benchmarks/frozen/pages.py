@@ -12,7 +12,8 @@ from benchmarks.frozen.store import RESULTS
 from benchmarks.frozen.tables import table
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
+RESULT_PAGES = tuple(sorted((ROOT / "docs" / "results").glob("*.md")))
+PAGES = (*RESULT_PAGES, ROOT / "README.md")
 
 _BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

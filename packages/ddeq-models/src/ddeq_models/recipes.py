@@ -134,7 +134,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("folder", "ddeq-paper-completer"): replace(_PAPER_COMPLETING, data=DataConfig("folder")),
 }
 
-# Chosen on validation: see "Short trainings" in docs/results.md.
+# Chosen on validation: see "Short trainings" in docs/results/digits.md.
 _FEW_PASSES, _SMALL_BATCH = 3, 32
 # The augmentation: what makes another cloud of one that comes again.
 _VARIED = ("rotate", "scale", "stretch", "shear", "shift", "jitter", "drop", "cut_mix")
