@@ -22,8 +22,11 @@ pytestmark = [
 CLOUDS, LABELS = rings(24)
 
 
-# Few, since each is written out by itself.
-TOKENS = {"model.tokens": [3, 1], "model.widths": [4, 6, 8], "model.neighbours": 2}
+# Few, since each is written out by itself; the rest of the encoder is that of the points.
+TOKENS = {
+    "model.tokens": [3, 1], "model.widths": [4, 6, 8], "model.neighbours": 2,
+    "model.cross_blocks": 1, "model.description": False,
+}  # fmt: skip
 
 WITH_TOKENS = pytest.param(
     TOKENS, id="tokens",
