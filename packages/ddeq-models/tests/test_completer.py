@@ -23,10 +23,15 @@ from ddeq_models.using.complete import complete
 
 TINY = CompleterConfig(dim=16, heads=2, hidden=16, bilinear_dim=4, rtol=1e-9, max_steps=300)
 OURS = replace(TINY, encoder="moments", description=False, pooled=8, damping=0.5)
+LOCAL = replace(TINY, encoder="attention-moments")
 TOKENS = replace(OURS, tokens=(5,), widths=(8, 8), neighbours=3)
 
 
-@pytest.fixture(scope="module", params=[TINY, OURS, TOKENS], ids=["attention", "moments", "tokens"])
+@pytest.fixture(
+    scope="module",
+    params=[TINY, LOCAL, OURS, TOKENS],
+    ids=["attention", "attention-moments", "moments", "tokens"],
+)
 def model(request: pytest.FixtureRequest) -> DDEQCompleter:
     torch.manual_seed(0)
     model = DDEQCompleter(request.param).double()

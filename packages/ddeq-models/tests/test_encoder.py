@@ -90,6 +90,10 @@ def test_the_residual_maps_are_where_the_configuration_says():
         ({"tokens": (4,)}, "widths must hold one more than tokens"),
         ({"widths": (4,)}, "widths must hold one more than tokens"),
         ({"tokens": (4,), "widths": (4, 4), "encoder": "attention"}, "tokens need the encoder"),
+        (
+            {"tokens": (4,), "widths": (4, 4), "encoder": "attention-moments"},
+            "tokens need the encoder moments, not attention-moments",
+        ),
         ({"tokens": (0,), "widths": (4, 4)}, "tokens must be at least 1"),
         ({"residual_maps": (-1, 2)}, "residual_maps must be at least 0"),
     ],
@@ -97,6 +101,31 @@ def test_the_residual_maps_are_where_the_configuration_says():
 def test_tokens_that_do_not_go_together(change, message):
     with pytest.raises(ValueError, match=message):
         replace(PRESETS["ddeq"], **change)
+
+
+def test_only_points_that_know_their_local_moments_have_scales():
+    """`attention` is the paper's: what was saved with it has the default of `scales`."""
+    bare = DDEQ(DDEQConfig(point_dim=3, encoder="attention", scales=2)).cell
+    assert bare.local is None
+    config = DDEQConfig(point_dim=3, coordinates=2, encoder="attention-moments", scales=2)
+    cell = DDEQ(config).cell
+    assert (cell.local.dim, cell.local.scales) == (2, 2)
+    width = bare.lift[0].in_features + cell.local.out_dim
+    assert cell.lift[0].in_features == cell.embed[0].in_features == width
+    assert DDEQ(replace(config, scales=0)).cell.local is None
+
+
+def test_self_attention_is_among_points_that_know_their_local_moments():
+    torch.manual_seed(0)
+    config = DDEQConfig(point_dim=3, coordinates=2, encoder="attention-moments", scales=2, dim=8)
+    cell = DDEQ(replace(config, hidden=8, heads=2)).cell.double()
+    points, weights, _ = clouds(d=3)
+    points = torch.where((weights > 0)[..., None], points, 0)
+    rows = cell.encode(points, weights).rows
+    columns = torch.cat([points, cell.local(points[..., :2], weights)], -1)
+    by_hand = cell.encoder[0](cell.lift(columns), weights)
+    real = weights > 0
+    torch.testing.assert_close(rows[real], by_hand[real])
 
 
 def test_without_the_description_it_is_a_function_of_the_measure():

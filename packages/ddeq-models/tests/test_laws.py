@@ -42,6 +42,9 @@ FLOW = {"velocity": "through", "integrator": "euler", "step": 5.0, "max_steps": 
 SMALL: dict[str, ModelConfig] = {
     "ddeq": DDEQConfig(particles=4, octaves=2, interacting=True, **CELL),
     "ddeq, self-attention": DDEQConfig(particles=4, norm="pre", self_blocks=1, **CELL),
+    "ddeq, attention among local moments": DDEQConfig(
+        particles=4, encoder="attention-moments", scales=2, **CELL
+    ),
     "ddeq, unmarked flow": DDEQConfig(particles=4, marked=False, **{**CELL, **FLOW}),
     "ddeq, tokens": DDEQConfig(
         particles=4,

@@ -24,6 +24,7 @@ from set_attention import (
     CrossBlock,
     FeedForward,
     FourierFeatures,
+    LocalMoments,
     TransformerBlock,
 )
 from set_attention.context import BilinearContext
@@ -83,6 +84,9 @@ class Cell(nn.Module):
         norm: where the blocks normalise, before each branch or after each sum. The output of the
             cell is normalised either way.
         octaves: of Fourier features of the input points, 0 for none.
+        scales: of the local moments about each input point, among its first `coordinates`, that
+            are lifted beside it; 0 for none, as published.
+        coordinates: how many columns of a point, from the first on, are coordinates; 0: all.
         interacting: whether the particles see their mean in the bilinear layer. Without it and
             without self-attention each would move by itself.
         encoder: replaces the lifted features and the self-attention on the input; its summary of
@@ -105,6 +109,8 @@ class Cell(nn.Module):
         dropout: float = 0.0,
         norm: Literal["pre", "post"] = "post",
         octaves: int = 0,
+        scales: int = 0,
+        coordinates: int = 0,
         interacting: bool = False,
         encoder: PointEncoder | None = None,
         damping: float = 1.0,
@@ -112,10 +118,20 @@ class Cell(nn.Module):
         super().__init__()
         self.damping = damping
         self.points = encoder
+        self.coordinates = coordinates or point_dim
         context_dim = bilinear_dim if encoder is None else dim
         if encoder is None:
             self._build_attention(
-                point_dim, dim, heads, hidden, bilinear_dim, encoder_blocks, dropout, norm, octaves
+                point_dim,
+                dim,
+                heads,
+                hidden,
+                bilinear_dim,
+                encoder_blocks,
+                dropout,
+                norm,
+                octaves,
+                scales,
             )
         self.reduce = row_perceptron(dim, bilinear_dim, bilinear_dim)
         self.bilinear = Bilinear(bilinear_dim, context_dim, interacting=interacting)
@@ -143,10 +159,12 @@ class Cell(nn.Module):
         dropout: float,
         norm: Literal["pre", "post"],
         octaves: int,
+        scales: int,
     ) -> None:
         """The input branch of the paper: lifted points and self-attention among them."""
         self.fourier = FourierFeatures(point_dim, octaves)
-        features = self.fourier.out_dim
+        self.local = LocalMoments(self.coordinates, scales) if scales else None
+        features = self.fourier.out_dim + (0 if self.local is None else self.local.out_dim)
         self.embed = row_perceptron(features, bilinear_dim, bilinear_dim)
         self.lift = row_perceptron(features, dim, dim)
         self.encoder = nn.ModuleList(
@@ -173,6 +191,9 @@ class Cell(nn.Module):
                 places,
             )
         features = self.fourier(points, weights)
+        if self.local is not None:
+            local = self.local(points[..., : self.coordinates], weights)
+            features = torch.cat([features, local], -1)
         h = self.lift(features)
         for block in self.encoder:
             h = block(h, weights)

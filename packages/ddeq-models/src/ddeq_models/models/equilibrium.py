@@ -49,8 +49,10 @@ class EquilibriumConfig(SolverConfig):
         octaves: of Fourier features of the input points; 0 gives the bare coordinates.
         interacting: whether the particles see their mean in the bilinear layer.
         damping: factor of the particles where they enter the cell.
-        encoder: ``attention``, the paper's: lifted points and self-attention among them; or
-            ``moments``, see `PointEncoder`, to which alone those that follow belong.
+        encoder: ``attention``, the paper's: lifted points and self-attention among them;
+            ``attention-moments``, the same of points that know the local moments about them, and
+            only `coordinates` and `scales` of what follows belong to it; or ``moments``, see
+            `PointEncoder`, to which all of it belongs.
         coordinates: how many columns of a point, from the first on, are coordinates and not
             features; 0: all.
         description: whether the cell knows place, scale, shape and count of the whole cloud.
@@ -80,7 +82,7 @@ class EquilibriumConfig(SolverConfig):
     octaves: int = 0
     interacting: bool = False
     damping: float = 1.0
-    encoder: Literal["attention", "moments"] = "attention"
+    encoder: Literal["attention", "attention-moments", "moments"] = "attention"
     coordinates: int = 0
     description: bool = True
     placed: bool = False
@@ -120,8 +122,11 @@ class EquilibriumConfig(SolverConfig):
             dropout=self.dropout,
             norm=self.norm,
             octaves=self.octaves,
+            # The paper's has none, whatever `scales` was when it was saved.
+            scales=self.scales if self.encoder == "attention-moments" else 0,
+            coordinates=self.coordinates,
             interacting=self.interacting,
-            encoder=None if self.encoder == "attention" else self._moments(),
+            encoder=self._moments() if self.encoder == "moments" else None,
             damping=self.damping,
         )
 
