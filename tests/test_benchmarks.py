@@ -1,5 +1,6 @@
 """Every benchmark runs, in sizes that take seconds together, and prints what it should."""
 
+import argparse
 import importlib
 import json
 import os
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from ddeq_data import read_off
-from ddeq_models import __version__
+from ddeq_models import PRESETS, __version__
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(Path(__file__).parents[1]))
@@ -349,6 +350,17 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 points = chance.normal(size=(5, 3)) * [1, 1, scale]
                 np.savez(folder / f"{i}.npz", points=points)
     return made
+
+
+@pytest.mark.parametrize("frame", ["given", "visible"])
+def test_a_frame_is_tried_with_the_model_that_is_for_it(frame: str) -> None:
+    bench = importlib.import_module("benchmarks.training.completion")
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    options = parser.parse_args(["--root", "x", "--frame", frame])
+    model = bench._steps("DDEQ", options).state.model.config
+    expected = {"given": "completer-given", "visible": "completer"}[frame]
+    assert (model.frame, model.encoder) == (frame, PRESETS[expected].encoder)
 
 
 def test_without_a_gpu_the_benchmark_of_it_ends_in_a_sentence(

@@ -113,7 +113,9 @@ class _Asked(Completion):
 
 
 def _steps(name: str, options: argparse.Namespace) -> Steps:
-    recipe = RECIPES["mnist", PRESETS[name]]
+    # Ours has another encoder where the frame does not tell.
+    alone = name == "DDEQ" and options.frame == "visible"
+    recipe = RECIPES["mnist", "completer" if alone else PRESETS[name]]
     plan = replace(recipe.train, ema=options.ema, seed=options.seed, batch_size=options.batch)
     model = recipe.model
     if hasattr(model, "frame"):

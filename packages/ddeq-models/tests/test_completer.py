@@ -16,6 +16,7 @@ from ddeq_models.config import DataConfig, RunConfig, TrainConfig, passes
 from ddeq_models.data import view
 from ddeq_models.models.completer import CompleterConfig, DDEQCompleter
 from ddeq_models.recipes import RECIPES
+from ddeq_models.registry import PRESETS
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.tasks.completion import Completion, CompletionConfig
 from ddeq_models.tasks.distances import energy_distance, neighbour
@@ -148,7 +149,23 @@ def test_embedding_is_inverted_exactly_and_completed_points_differ(model: DDEQCo
 @pytest.mark.parametrize("preset", ["completer", "completer-given", "pcn"])
 def test_few_clouds_are_gone_through_for_many_steps(preset: str) -> None:
     train = RECIPES["folder", preset].train
-    assert passes(train, 300).epochs * -(-300 // train.batch_size) >= 2000
+    assert passes(train, 300).epochs * -(-300 // train.batch_size) >= 4000
+
+
+@pytest.mark.parametrize("preset", ["completer", "completer-given", "pcn"])
+def test_many_clouds_come_in_small_batches_and_few_in_large_ones(preset: str) -> None:
+    many, few = RECIPES["mnist", preset].train, RECIPES["digits", preset].train
+    assert (many.epochs, many.batch_size) == (5, 16)
+    assert (few.epochs, few.steps, few.batch_size) == (40, 0, 64)
+    assert many.learning_rate == few.learning_rate == (1e-3 if preset == "pcn" else 2e-3)
+
+
+def test_the_encoder_is_the_one_that_the_frame_wants() -> None:
+    ours, given = PRESETS["completer"], PRESETS["completer-given"]
+    assert (ours.encoder, ours.frame) == ("moments", "visible")
+    assert (given.encoder, given.frame) == ("attention-moments", "given")
+    for config in (ours, given):
+        assert (config.damping, config.max_steps) == (0.3, 20)
 
 
 def test_exact_gradient_is_that_of_the_resolved_problem() -> None:

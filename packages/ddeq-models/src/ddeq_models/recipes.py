@@ -182,7 +182,11 @@ _FEW_POINTS: dict[str, ModelConfig] = {
 }
 
 # Chosen on validation, as is PCN's rate (1e-4 in its paper, for longer): see results/mnist-balls.
-_COMPLETING = TrainConfig(epochs=5, steps=2000, learning_rate=2e-3, weight_decay=0.01, ema=0.99)
+_COMPLETING = TrainConfig(
+    epochs=5, steps=4000, batch_size=16, learning_rate=2e-3, weight_decay=0.01, ema=0.99
+)
+# Of a thousand clouds many passes; in small batches as many are no better and take twice as long.
+_COMPLETING_FEW = replace(_COMPLETING, epochs=40, steps=0, batch_size=64)
 _PCN_RATE = 1e-3
 
 
@@ -230,7 +234,7 @@ def _recipe_for(data: str, preset: str) -> Recipe:
     elif (sized := model.sized_like(own.model)) is not None:
         recipe = replace(own, model=sized)  # a control is trained as well as what it controls
     elif model.task == "completion":
-        train = _COMPLETING if data != "digits" else replace(_COMPLETING, epochs=40, steps=0)
+        train = _COMPLETING if data != "digits" else _COMPLETING_FEW
         if preset == "pcn":
             train = replace(train, learning_rate=_PCN_RATE)
         recipe = Recipe(model, DataConfig(data), train, TASKS["completion"][0]())
