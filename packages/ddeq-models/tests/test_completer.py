@@ -157,7 +157,8 @@ def test_many_clouds_come_in_small_batches_and_few_in_large_ones(preset: str) ->
     many, few = RECIPES["mnist", preset].train, RECIPES["digits", preset].train
     assert (many.epochs, many.batch_size) == (5, 16)
     assert (few.epochs, few.steps, few.batch_size) == (40, 0, 64)
-    assert many.learning_rate == few.learning_rate == (1e-3 if preset == "pcn" else 2e-3)
+    rate = {"completer": 2e-3, "completer-given": 3e-3, "pcn": 1e-3}[preset]
+    assert many.learning_rate == few.learning_rate == rate
 
 
 def test_the_encoder_is_the_one_that_the_frame_wants() -> None:

@@ -181,13 +181,14 @@ _FEW_POINTS: dict[str, ModelConfig] = {
     "dgcnn": replace(PRESETS["dgcnn"], neighbours=10),
 }
 
-# Chosen on validation, as is PCN's rate (1e-4 in its paper, for longer): see results/mnist-balls.
+# Chosen on validation, as are the rates (PCN's is 1e-4 in its paper, for longer): see
+# results/mnist-balls.
 _COMPLETING = TrainConfig(
     epochs=5, steps=4000, batch_size=16, learning_rate=2e-3, weight_decay=0.01, ema=0.99
 )
 # Of a thousand clouds many passes; in small batches as many are no better and take twice as long.
 _COMPLETING_FEW = replace(_COMPLETING, epochs=40, steps=0, batch_size=64)
-_PCN_RATE = 1e-3
+_RATES = {"completer-given": 3e-3, "pcn": 1e-3}
 
 
 def recipe_for(
@@ -235,8 +236,7 @@ def _recipe_for(data: str, preset: str) -> Recipe:
         recipe = replace(own, model=sized)  # a control is trained as well as what it controls
     elif model.task == "completion":
         train = _COMPLETING if data != "digits" else _COMPLETING_FEW
-        if preset == "pcn":
-            train = replace(train, learning_rate=_PCN_RATE)
+        train = replace(train, learning_rate=_RATES.get(preset, train.learning_rate))
         recipe = Recipe(model, DataConfig(data), train, TASKS["completion"][0]())
     elif model.task in ("regression", "segmentation"):
         recipe = _of_targets(data, preset, model)
