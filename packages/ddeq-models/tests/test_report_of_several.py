@@ -168,6 +168,6 @@ def test_the_table_of_completions_fits_a_window_of_1200(tmp_path: Path) -> None:
     room = min(1200 - 16, rem(r"main \{ max-width: (\d+)px")) - 2 * 16
     table = _Table(size, padding)
     table.feed(text[text.index('<table class="results">') : text.index("</table>")])
-    assert len(table.columns) == 13
+    assert len(table.columns) == 14
     table.columns[0] = max(table.columns[0], least)
     assert sum(table.columns) <= room

@@ -27,8 +27,6 @@ _COLUMNS = (
     ("test_wasserstein", "Exact W2", "{:.4f}", min),
     ("test_f_score", "F-score", "{:.3f}", max),
     ("test_whole_energy_distance", "Energy distance, whole", "{:.4f}", min),
-    ("test_whole_chamfer_l1", "Chamfer l1, whole", "{:.4f}", min),
-    ("test_whole_wasserstein", "Exact W2, whole", "{:.4f}", min),
     ("test_loss", "Loss", "{:.4f}", min),
     ("test_calibration_error", "Calibration error", "{:.2%}", min),
     ("test_calibrated_error", "the same, calibrated", "{:.2%}", min),
