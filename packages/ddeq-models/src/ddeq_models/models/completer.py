@@ -81,13 +81,13 @@ _OURS = CompleterConfig(
     damping=0.3,
     max_steps=20,
 )
-# Where the frame tells the place of what is missing, what counts is the detail of what is visible;
-# where it does not, its summary. Chosen on validation: see results/mnist-balls.
+# Where the frame tells the place of what is missing, this encoder is the nearer one; where it does
+# not, that of moments. Chosen on validation: see docs/results/completion.md.
 _GIVEN = CompleterConfig(encoder="attention-moments", frame="given", damping=0.3, max_steps=20)
 _PRESETS = {
     "completer": (_OURS, "adds missing points, equilibrium of noise; any unit"),
     # The paper's protocol: clouds are z-scored whole, before they are cut.
-    "completer-given": (_GIVEN, "the same on clouds z-scored whole, as in the paper"),
+    "completer-given": (_GIVEN, "the same task on clouds z-scored whole, as in the paper"),
 }
 
 
