@@ -166,7 +166,21 @@ def test_the_encoder_is_the_one_that_the_frame_wants() -> None:
     assert (ours.encoder, ours.frame) == ("moments", "visible")
     assert (given.encoder, given.frame) == ("attention-moments", "given")
     for config in (ours, given):
-        assert (config.damping, config.max_steps) == (0.3, 20)
+        assert (config.damping, config.max_steps, config.training_max_steps) == (0.3, 50, 20)
+
+
+def test_training_has_a_budget_of_its_own_that_is_never_the_larger() -> None:
+    model = DDEQCompleter(replace(TINY, rtol=1e-12, max_steps=9, training_max_steps=4)).double()
+
+    def taken(training: bool) -> int:
+        solution = model.train(training)(*clouds(7)).solution
+        return int(solution.steps.max())
+
+    assert (taken(True), taken(False)) == (4, 9)
+    model.configure(replace(model.config, max_steps=3))
+    assert (taken(True), taken(False)) == (3, 3)
+    model.configure(replace(model.config, training_max_steps=0))
+    assert (taken(True), taken(False)) == (3, 3)
 
 
 def test_exact_gradient_is_that_of_the_resolved_problem() -> None:

@@ -28,6 +28,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "tokens": (1, 2**20),
     "memory": (1, 1000),
     **dict.fromkeys(("max_steps", "adjoint_steps"), (1, 1_000_000)),
+    "training_max_steps": (0, 1_000_000),
 }
 # Numbers that are above 0, and shares that are below 1.
 _LARGEST = 1e30  # float32 goes to 3e38

@@ -71,19 +71,21 @@ class Completed(NamedTuple):
     solution: Solution | None = None
 
 
-# A cloud is known by its measure alone: how many points are left of it, the cut decides. What lies
-# beyond 20 steps costs a batch more than it brings.
+# A cloud is known by its measure alone: how many points are left of it, the cut decides. In a
+# training, what lies beyond 20 steps costs a batch more than it brings.
 _OURS = CompleterConfig(
     encoder="moments",
     description=False,
     hiding=0.0,
     summary_dropout=0.0,
     damping=0.3,
-    max_steps=20,
+    training_max_steps=20,
 )
 # Where the frame tells the place of what is missing, this encoder is the nearer one; where it does
 # not, that of moments. Chosen on validation: see docs/results/completion.md.
-_GIVEN = CompleterConfig(encoder="attention-moments", frame="given", damping=0.3, max_steps=20)
+_GIVEN = CompleterConfig(
+    encoder="attention-moments", frame="given", damping=0.3, training_max_steps=20
+)
 _PRESETS = {
     "completer": (_OURS, "adds missing points, equilibrium of noise; any unit"),
     # The paper's protocol: clouds are z-scored whole, before they are cut.

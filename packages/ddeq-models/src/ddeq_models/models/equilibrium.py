@@ -213,7 +213,7 @@ class EquilibriumModel(nn.Module):
             weights: ``(B, m)`` of the particles; None if all weigh the same.
             held: ``(B, m)`` bool: particles that do not move; they are their own images.
             rtol: tolerance; None: the configuration's.
-            max_steps: budget; None: the configuration's.
+            max_steps: budget; None: the configuration's, of a training or not.
             trajectory: keep the path.
         """
         config, solver = self.config, self.solver
@@ -243,7 +243,7 @@ class EquilibriumModel(nn.Module):
                 integrator=solver.integrator,
                 adjoint=solver.adjoint,
                 rtol=config.rtol if rtol is None else rtol,
-                max_steps=config.max_steps if max_steps is None else max_steps,
+                max_steps=config.budget(self.training) if max_steps is None else max_steps,
                 on_failure="ignore",  # failures are counted in the metrics, cloud by cloud
                 trajectory=trajectory,
             )

@@ -48,6 +48,9 @@ class SolverConfig(ModelConfig):
         memory: of ``anderson`` and ``lbfgs``.
         rtol: relative tolerance of the equilibrium.
         max_steps: budget of evaluations of the cell.
+        training_max_steps: the same while the model trains, if that is less; 0: ``max_steps``. A
+            step of a training takes as long as the slowest of its clouds, so a training may leave
+            unfinished what is finished when the trained model is asked.
         adjoint: ``implicit`` (exact), ``phantom`` (one step) or ``unrolled`` (the last steps).
         adjoint_rtol: relative tolerance of the adjoint's linear solve.
         adjoint_steps: its budget of products; of ``unrolled``, the steps that are differentiated.
@@ -62,9 +65,15 @@ class SolverConfig(ModelConfig):
     memory: int = 5
     rtol: float = option(1e-3, "relative tolerance", common=True)
     max_steps: int = option(50, "budget of evaluations", common=True)
+    training_max_steps: int = 0
     adjoint: AdjointName = option("phantom", "as --solver: {choices}")
     adjoint_rtol: float = 1e-3
     adjoint_steps: int = 60
+
+    def budget(self, training: bool) -> int:
+        """Evaluations of the cell in one solve, at most."""
+        less = self.training_max_steps if training else 0
+        return min(less, self.max_steps) if less else self.max_steps
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ __all__ = ["like_source", "starting_weights"]
 
 # What the data decide, and what is of the solver alone: no weight depends on them.
 _FREE = {"classes", "outputs"} | {
-    "velocity", "integrator", "step", "step_decay", "memory", "rtol", "max_steps", "adjoint",
-    "adjoint_rtol", "adjoint_steps", "dropout", "hiding", "summary_dropout",
+    "velocity", "integrator", "step", "step_decay", "memory", "rtol", "max_steps",
+    "training_max_steps", "adjoint", "adjoint_rtol", "adjoint_steps", "dropout", "hiding",
+    "summary_dropout",
 }  # fmt: skip
 
 
