@@ -41,6 +41,7 @@ def test_a_run_comes_back_from_json_as_it_was(
         ("train", "epochs", 2.5, r"train\.epochs must be a whole number, got 2\.5"),
         ("train", "betas", [0.9], r"train\.betas must be a list of 2, each a number"),
         ("train", "betas", [0.9, "x"], r"train\.betas\[1\] must be a number, got 'x'"),
+        ("model", "training_max_steps", -1, "model: training_max_steps must be at least 0, got -1"),
         ("train", "epochs", 0, "epochs must be at least 1, got 0"),
         ("data", "name", "cifar", "there is no data set cifar; expected one of digits, mnist, "),
         ("data", "root", 3, r"data\.root must be a string or null, got 3"),

@@ -68,12 +68,11 @@ def test_the_solver_changes_from_an_epoch_on(
 ) -> None:
     phases = (SolverPhase(3, max_steps=5), SolverPhase(2, max_steps=2, step=0.5))
     plan = replace(FAST, epochs=3, solver_phases=phases)
-    model = replace(tiny_config, rtol=1e-9, max_steps=3)
+    model = replace(tiny_config, rtol=1e-9, max_steps=3, training_max_steps=1)
     run = train(model, data, plan, out=tmp_path / "run", quiet=True)
     steps = {(r["split"], r["epoch"]): r["solver_steps_max"] for r in run.metrics()}
-    expected = {1: 3, 2: 2, 3: 5}
-    for split in ("train", "validation"):
-        assert {e: steps[split, e] for e in expected} == expected
+    for split, first in (("train", 1), ("validation", 3)):
+        assert [steps[split, epoch] for epoch in (1, 2, 3)] == [first, 2, 5]
     trained = run.model()
     assert isinstance(trained, DDEQ)
     assert (trained.config.max_steps, trained.config.step) == (5, 0.5)  # the step of epoch 2 stays

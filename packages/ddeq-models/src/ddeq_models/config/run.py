@@ -57,6 +57,8 @@ class RunConfig:
                 given = dataclasses.asdict(phase)
                 del given["epoch"]
                 changes |= {name: value for name, value in given.items() if value is not None}
+        if "max_steps" in changes and hasattr(self.model, "training_max_steps"):
+            changes["training_max_steps"] = 0  # else the larger budget of a phase would be void
         for name in changes:
             if not hasattr(self.model, name):
                 raise UserError(

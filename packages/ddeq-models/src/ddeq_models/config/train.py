@@ -17,7 +17,7 @@ class SolverPhase:
     Attributes:
         epoch: The first epoch they hold for; the first of all is 1.
         step: The integrator's step.
-        max_steps: Budget of evaluations.
+        max_steps: Budget of evaluations, in place of the training's own as well.
         rtol: Relative tolerance.
     """
 

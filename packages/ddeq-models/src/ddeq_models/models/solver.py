@@ -64,7 +64,9 @@ class SolverConfig(ModelConfig):
     step_decay: float = 1.0
     memory: int = 5
     rtol: float = option(1e-3, "relative tolerance", common=True)
-    max_steps: int = option(50, "budget of evaluations", common=True)
+    max_steps: int = option(
+        50, "budget of evaluations; in training model.training_max_steps, if less", common=True
+    )
     training_max_steps: int = 0
     adjoint: AdjointName = option("phantom", "as --solver: {choices}")
     adjoint_rtol: float = 1e-3
@@ -72,8 +74,9 @@ class SolverConfig(ModelConfig):
 
     def budget(self, training: bool) -> int:
         """Evaluations of the cell in one solve, at most."""
-        less = self.training_max_steps if training else 0
-        return min(less, self.max_steps) if less else self.max_steps
+        if training and self.training_max_steps:
+            return min(self.training_max_steps, self.max_steps)
+        return self.max_steps
 
 
 @dataclass(frozen=True)

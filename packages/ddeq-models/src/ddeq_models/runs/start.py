@@ -17,6 +17,7 @@ from torch import Tensor
 from ddeq_models.config import ModelConfig, RunConfig
 from ddeq_models.errors import UserError
 from ddeq_models.models.base import build_model
+from ddeq_models.models.solver import SolverConfig
 from ddeq_models.recipes import default_data, default_preset, recipe_for
 from ddeq_models.registry import PRESETS
 from ddeq_models.runs.pretrained import open_model
@@ -24,11 +25,9 @@ from ddeq_models.runs.pretrained import open_model
 __all__ = ["like_source", "starting_weights"]
 
 # What the data decide, and what is of the solver alone: no weight depends on them.
-_FREE = {"classes", "outputs"} | {
-    "velocity", "integrator", "step", "step_decay", "memory", "rtol", "max_steps",
-    "training_max_steps", "adjoint", "adjoint_rtol", "adjoint_steps", "dropout", "hiding",
-    "summary_dropout",
-}  # fmt: skip
+_FREE = {"classes", "outputs", "dropout", "hiding", "summary_dropout"} | (
+    {field.name for field in fields(SolverConfig)} - {field.name for field in fields(ModelConfig)}
+)
 
 
 def like_source(source: str, data: str | None) -> RunConfig:
