@@ -203,3 +203,26 @@ def test_it_says_what_it_is(grow):
         PointCloudFolder(root, test_share=2)
     with pytest.raises(ValueError, match="takes no random transform"):
         PointCloudFolder(root, transform=Jitter(0.1))
+
+
+def test_a_split_says_whether_chance_drew_it(tmp_path):
+    def drawn(root):
+        return [PointCloudFolder(root, split).drawn for split in ("train", "validation", "test")]
+
+    for number in range(6):
+        for place in ("flat", "test_given", "all_given"):
+            part = "" if place == "flat" else "test" if number < 2 else "train"
+            if place == "all_given" and number > 3:
+                part = "val"
+            file = tmp_path / place / "disc" / part / f"{number}.npy"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, np.full((3, 2), number))
+    assert drawn(tmp_path / "flat") == [True, True, True]
+    assert drawn(tmp_path / "test_given") == [True, True, False]
+    assert drawn(tmp_path / "all_given") == [False, False, False]
+    train, validation, test = (
+        PointCloudFolder(tmp_path / "test_given", split)
+        for split in ("train", "validation", "test")
+    )
+    assert train.joined(validation).drawn
+    assert test.joined(train).drawn

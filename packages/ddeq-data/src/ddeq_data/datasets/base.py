@@ -46,9 +46,12 @@ class CloudDataset(Dataset[Cloud]):
         class_to_idx: dict from name to label.
         transform: The transform, or None.
         licence: What may be done with the data, or None where it is not known.
+        drawn: Whether chance decided which clouds are of this split, so that a change of the files
+            makes another choice: clouds of one split may then be of another.
     """
 
     licence: ClassVar[str | None] = None
+    drawn: bool = False
 
     def __init__(
         self, clouds: PackedClouds, classes: Sequence[str], transform: Transform | None = None
@@ -147,7 +150,9 @@ class CloudDataset(Dataset[Cloud]):
         """
         if self.classes != other.classes or self.transform != other.transform:
             raise ValueError("expected a data set of the same classes and the same transform")
-        return CloudDataset(self._clouds.joined(other._clouds), self.classes, self.transform)
+        both = CloudDataset(self._clouds.joined(other._clouds), self.classes, self.transform)
+        both.drawn = self.drawn or other.drawn
+        return both
 
     def _checked(self, index: int) -> int:
         i = operator.index(index)

@@ -101,6 +101,7 @@ class PointCloudFolder(CloudDataset):
             split, validation_share=validation_share, test_share=test_share, seed=seed
         )
         self.files = listing.files
+        self.drawn = listing.drawn
         place = {file: i for i, file in enumerate(every.files)}
         chosen = torch.tensor([place[file] for file in listing.files])
         if target == "points":

@@ -39,6 +39,8 @@ class Listing:
         labels: (C,) int64, the class of each file.
         parts: What each file is for: "train", "validation", "test"; "" where nothing says it.
         archives: Where `files` are places in archives, archive#row, the archives themselves.
+        drawn: Of the files of one split: whether chance decided which these are, so that among
+            other files the choice is another one.
     """
 
     root: Path
@@ -47,6 +49,7 @@ class Listing:
     labels: Tensor
     parts: tuple[str, ...]
     archives: tuple[Path, ...] = ()
+    drawn: bool = False
 
     def summary(self) -> str:
         """How many files there are of how many classes, in words."""
@@ -71,7 +74,7 @@ class Listing:
         Raises:
             DataError: If there are no files in that split.
         """
-        parts = list(self.parts)
+        parts, drawn = list(self.parts), set[str]()
         for part, share in (("test", test_share), ("validation", validation_share)):
             if part in parts or (part == "test" and "train" in parts):
                 continue
@@ -80,6 +83,7 @@ class Listing:
                 held = stratified_share(self.labels[free], share, seed)
                 for i in free[held].tolist():
                     parts[i] = part
+                    drawn |= {part, "train"}
         parts = ["train" if name == "" else name for name in parts]
         wanted = split.split("+")
         chosen = [i for i, name in enumerate(parts) if name in wanted]
@@ -100,6 +104,7 @@ class Listing:
             self.labels[chosen],
             tuple(parts[i] for i in chosen),
             self.archives,
+            not drawn.isdisjoint(wanted),
         )
 
 

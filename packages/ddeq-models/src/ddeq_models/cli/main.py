@@ -5,6 +5,7 @@ Only what a command needs is imported: ``ddeq --help`` answers before PyTorch wo
 
 import argparse
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or what the error says, whose sentence then stands on standard error.
     """
     _prepare_streams()
+    log, told = logging.getLogger("ddeq_models"), _Warnings()
+    log.addHandler(told)
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
         _module(options.command).run(options)
@@ -66,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, DataError):
             raise
         return _tell(error)
+    finally:
+        log.removeHandler(told)
     return 0
 
 
@@ -142,6 +147,23 @@ def import_plugin(module: str) -> None:
         raise
     except Exception as error:
         raise UserError(f"--import {module}: {type(error).__name__}: {error}") from error
+
+
+class _Warnings(logging.Handler):
+    """Prints on standard error what the package warns of, each sentence once a command."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one, unless another process does."""
+        from ddeq_models._internal.text import shown  # by way of PyTorch
+
+        text = record.getMessage()
+        if text not in self._said and os.environ.get("RANK", "0") == "0":
+            self._said.add(text)
+            print(f"ddeq: warning: {shown(text)}", file=sys.stderr)
 
 
 def _tell(error: Exception) -> int:

@@ -28,6 +28,7 @@ from ddeq_models.runs.calibration import (
     relative,
     write_calibration,
 )
+from ddeq_models.runs.clouds import check_unchanged
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import Task, build_task
 from ddeq_models.tasks.classification import Classification
@@ -71,6 +72,8 @@ def calibrate(
     task = build_task(config)
     data = config.data if root is None else replace(config.data, root=root)
     _, (train_set, validation_set, _) = open_sets(data, sets, config.task)
+    if sets is None:
+        check_unchanged(folder, {data.learn_from: train_set, "validation": validation_set}, root)
     check_fit(train_set, config.model.point_dim, config.classes)
     found = calibration_of(task, folder.model(place), train_set, validation_set, place)
     if found is None:

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_models._internal.device import choose_device
-from ddeq_models.data import Split, batches, moved, open_split, view
+from ddeq_models.data import Split, batches, moved, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import CHANCE
+from ddeq_models.runs.clouds import open_clouds
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import Task, build_task
 from wgf_solver import (
@@ -78,7 +79,7 @@ def diagnose(
     model, task = folder.model(place), build_task(config)
     if not hasattr(model, "solver"):
         raise UserError(f"the model {config.model.kind} of {folder.path} solves nothing")
-    dataset = open_split(replace(config.data, root=root or config.data.root), split)
+    dataset = open_clouds(folder, split, root)
     chosen = {len(dataset) * i // clouds for i in range(clouds)}
     seen = view(config.data)
     generator = torch.Generator().manual_seed(CHANCE)

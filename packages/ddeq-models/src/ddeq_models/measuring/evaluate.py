@@ -9,12 +9,13 @@ from typing import Any
 from torch import nn
 
 from ddeq_models._internal.device import choose_device
-from ddeq_models.config import SPLITS, DataConfig, Split
+from ddeq_models.config import SPLITS, Split
 from ddeq_models.data import batches, check_fit, open_split
 from ddeq_models.data.arrays import ARRAYS, Sets, sets_of
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.runs.calibration import read_calibration
+from ddeq_models.runs.clouds import open_clouds
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.tasks.base import build_task
 from ddeq_models.tasks.classification import Classification
@@ -57,7 +58,8 @@ def evaluate(
         classification, confusion (rows: true classes).
 
     Raises:
-        UserError: The run folder, the data or the device cannot be used.
+        UserError: The run folder, the data or the device cannot be used; or the files of the run's
+            own data were changed, and chance drew the split: see `check_unchanged`.
         DataError: The files of the data are missing or damaged.
     """
     place = choose_device(device)
@@ -72,7 +74,11 @@ def evaluate(
     if batch_size < 1:
         raise UserError(f"batch size must be at least 1, got {batch_size}")
     if sets is None:
-        dataset = open_split(_data_of(config.data, data, root), split)
+        if data in (None, config.data.name):
+            dataset = open_clouds(folder, split, root)
+        else:
+            another = replace(config.data, name=data, root=root, columns=(), features=())
+            dataset = open_split(another, split)
     elif data is not None or root is not None:
         raise UserError("the clouds were given twice; leave sets out, or data and root")
     else:
@@ -109,10 +115,3 @@ def _solve_otherwise(
         model.configure(replace(model.config, **given))  # type: ignore[operator, type-var]
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def _data_of(config: DataConfig, name: str | None, root: str | None) -> DataConfig:
-    """The run's data set, or another one, with its folder."""
-    if name is not None and name != config.name:
-        return replace(config, name=name, root=root, columns=(), features=())
-    return replace(config, root=root or config.root)

@@ -12,7 +12,7 @@ import torch
 
 from ddeq_data import CloudDataset, DataError
 from ddeq_models._internal.files import read_owned
-from ddeq_models.data import batches, check_fit, moved, open_split, view
+from ddeq_models.data import batches, check_fit, moved, view
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH
 from ddeq_models.models.classifier import DDEQ
@@ -23,6 +23,7 @@ from ddeq_models.report.pictures.projection import Up, on_paper, principal_plane
 from ddeq_models.report.recording import recorded_flows
 from ddeq_models.report.samples import CompletedCloud, classes_in, completed_clouds, one_of_each
 from ddeq_models.runs.calibration import read_calibration
+from ddeq_models.runs.clouds import open_clouds
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.runs.records import checked_result
 from ddeq_models.tasks.base import build_task
@@ -143,7 +144,7 @@ def tell(run: RunFolder, device: torch.device, root: str | None = None) -> Story
         pictures=_pictures(run),
     )
     try:
-        test_set = open_split(replace(config.data, root=root or config.data.root), "test")
+        test_set = open_clouds(run, "test", root)
         check_fit(test_set, config.model.point_dim, config.classes, config.data.target)
     except (DataError, UserError) as error:
         return replace(story, note=f"The test clouds are not at hand: {error}")

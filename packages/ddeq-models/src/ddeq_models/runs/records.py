@@ -97,7 +97,7 @@ _RESULT: dict[str, _Check] = {
     **dict.fromkeys(("residual_mean", "residual_max"), _figure),
     "seed": _seed,
     "confusion": _confusion,
-    "versions": _versions,
+    **dict.fromkeys(("versions", "clouds"), _versions),
     "peer": _peer,
     "targets": _targets,
     "ious": _figures_by_name,

@@ -28,6 +28,7 @@ from ddeq_models.models.direct import direct_of
 from ddeq_models.registry import TASKS
 from ddeq_models.report.drawing import draw_if_possible
 from ddeq_models.runs.calibration import write_calibration
+from ddeq_models.runs.clouds import fingerprints
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
 from ddeq_models.runs.identity import identity
 from ddeq_models.runs.start import starting_weights
@@ -218,6 +219,7 @@ def _complete(
                 {
                     "task": config.task.kind,
                     "data": config.data.name,
+                    "clouds": fingerprints(config.data, run.identity["data"]),
                     "preset": config.preset,
                     "seed": config.train.seed,
                     "parameters": sum(p.numel() for p in trained.parameters()),

@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from dataclasses import replace
 from typing import Any
 
 from ddeq_data import CloudDataset
 from ddeq_models._internal.text import shown
 from ddeq_models.cli.parser import Parser, add_command
 from ddeq_models.cli.shared import RUN, add_columns, add_device, add_split
-from ddeq_models.data import open_split
+from ddeq_models.runs.clouds import open_clouds
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.using.clouds import Clouds
 from ddeq_models.using.embed import check_embedding, embed, write_embedding
@@ -41,8 +40,7 @@ def run(options: argparse.Namespace) -> None:
     check_embedding(options.out)
     clouds: Clouds | CloudDataset = options.files
     if not options.files:
-        data = open_model(options.run).config().data
-        clouds = open_split(replace(data, root=options.root or data.root), options.split)
+        clouds = open_clouds(open_model(options.run), options.split, options.root)
     found = embed(
         options.run,
         clouds,

@@ -1,7 +1,6 @@
 """``ddeq report``: its options, one call, and what is said of it."""
 
 import argparse
-import sys
 from typing import Any
 
 from ddeq_models._internal.text import shown
@@ -36,6 +35,5 @@ def run(options: argparse.Namespace) -> None:
         options.out,
         root=options.root,
         device=options.device,
-        warn=lambda text: print(f"ddeq: warning: {shown(text)}", file=sys.stderr),
     )
     print(shown(str(page)))
