@@ -67,6 +67,13 @@ def test_advice() -> None:
     assert advice(0.9, [90, 10], [record]) is not None
 
 
+@pytest.mark.parametrize("counts", [[1, 1], [2, 2], [3, 1], [99, 1], [1, 1, 1]])
+def test_few_clouds_that_are_all_told_are_no_sign_of_chance(counts: list[int]) -> None:
+    record = {"split": "train", "step": 600, "epoch": 600, "accuracy": 1.0}
+    assert advice(1.0, counts, [record]) is None
+    assert advice(max(counts) / sum(counts), counts, [record]) is not None
+
+
 def test_times() -> None:
     plan = TrainConfig(epochs=100, max_minutes=1.0)
     assert shortened(plan, 10, 0.001) == 100

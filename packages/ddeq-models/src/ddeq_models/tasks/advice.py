@@ -21,7 +21,8 @@ def advice(
 ) -> str | None:
     """Why a classifier sits at chance, and what to do; None if it does not.
 
-    At chance is who is not better than the commonest class by two standard errors.
+    At chance is who is not better than the commonest class by two standard errors; or, of so few
+    clouds that nobody could be, who is not better at all.
 
     Args:
         accuracy: On the validation clouds.
@@ -32,7 +33,8 @@ def advice(
     if clouds == 0:
         return None
     least = chance(counts)
-    if accuracy > least + 2 * math.sqrt(least * (1 - least) / clouds):
+    clearly = least + 2 * math.sqrt(least * (1 - least) / clouds)
+    if accuracy > (clearly if clearly < 1 else least):
         return None
     said = (
         f"the model learned nothing: {accuracy:.1%} of the validation clouds are told, and always "
