@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -39,7 +40,7 @@ from ddeq_models.cli.main import parse
 from ddeq_models.config import differences
 from ddeq_models.models.base import build_model
 from ddeq_models.registry import DATA_SETS
-from ddeq_models.runs.card import train_command
+from ddeq_models.runs.card import kept_of, model_card, train_command
 from ddeq_models.runs.pretrained import SHIPPED
 
 STORED = Path(__file__).parent / "stored"
@@ -310,3 +311,81 @@ def test_a_folder_goes_before_a_shipped_name(
     (tmp_path / "mnist-classifier").rmdir()
     (tmp_path / "mnist-classifier").symlink_to(folder)
     assert from_pretrained("mnist-classifier").run_config.data.name == "digits"  # type: ignore[union-attr]
+
+
+def test_a_model_folder_saved_again_has_its_licence_and_its_notes(
+    folder: Path, tmp_path: Path
+) -> None:
+    saved = save_pretrained(folder, tmp_path / "tiny")
+    assert (saved / "README.md").read_text() == (folder / "README.md").read_text()
+    for name in shipped_names():
+        card = (SHIPPED / name / "README.md").read_text()
+        saved = save_pretrained(name, tmp_path / name)
+        assert kept_of((saved / "README.md").read_text()) == kept_of(card)
+        assert front_matter((saved / "README.md").read_text()) == front_matter(card)
+        assert kept_of(card)[1]
+    noted = save_pretrained(
+        folder, tmp_path / "a", license="cc-by-4.0", notes="One.\n\n## Two\n\nA."
+    )
+    again = save_pretrained(noted, tmp_path / "b" / "a")
+    assert (again / "README.md").read_text() == (noted / "README.md").read_text()
+    assert "\n\nOne.\n\n## Two\n\nA.\n\n## Use\n" in (again / "README.md").read_text()
+    other = save_pretrained(noted, tmp_path / "c", license="mit", notes="Else.")
+    assert kept_of((other / "README.md").read_text()) == ("mit", "Else.")
+
+
+@pytest.mark.parametrize(
+    ("card", "kept"),
+    [
+        ("", (None, "")),
+        ("---\nlicense: apache-2.0\n---\n# Mine\n\nMy words.\n", ("apache-2.0", "My words.")),
+        ("---\nlicense:\n  - mit\n---\nWords\n## Use\n\nnone", (None, "Words")),
+        ("license: mit\n", (None, "license: mit")),
+    ],
+)
+def test_a_card_that_somebody_wrote_is_kept_as_notes(
+    card: str, kept: tuple[str | None, str]
+) -> None:
+    assert kept_of(card) == kept
+
+
+PROMISE = "gives the same weights, to the bit"
+
+
+def test_a_card_promises_what_will_be_repeated(finished: Path) -> None:
+    config, result = RunFolder(finished).config(), RunFolder(finished).result()
+    assert PROMISE in model_card("a", config, 1, result)
+    timed = replace(config, train=replace(config.train, max_minutes=5.0))
+    card = model_card("a", timed, 1, result)
+    assert "had 5 minutes (`--max-minutes`)" in card
+    assert PROMISE not in card
+    card = model_card("a", config, 1, None)
+    assert "Whether the training was finished is not known" in card
+    assert PROMISE not in card
+
+
+def test_a_run_that_is_not_finished_says_so_wherever_it_is_used(
+    finished: Path, tmp_path: Path, digit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    (run / "result.json").unlink()
+    records = [r for r in RunFolder(finished).metrics() if r["epoch"] == 1]
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in records))
+    for words in (
+        ("evaluate", run),
+        ("predict", run, digit),
+        ("embed", run, digit, "--out", tmp_path / "a.npy"),
+        ("models", "save", run, tmp_path / "saved"),
+    ):
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == 0
+        lines = [line for line in capsys.readouterr().err.splitlines() if "digit" not in line]
+        (line,) = lines
+        assert line.startswith(f"ddeq: warning: the training of {run} is not finished: these are")
+        assert "after epoch 1 of 2" in line
+    card = (tmp_path / "saved" / "README.md").read_text()
+    assert "The weights are those after epoch 1 of 2." in card
+    assert "The training was not finished" in card
+    assert PROMISE not in card
+    assert main(["predict", str(tmp_path / "saved"), str(digit)]) == 0
+    assert "not finished" not in capsys.readouterr().err

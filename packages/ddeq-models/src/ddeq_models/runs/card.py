@@ -47,6 +47,7 @@ def model_card(
     *,
     license: str | None = None,
     notes: str = "",
+    unfinished: int = 0,
 ) -> str:
     """The card of a model.
 
@@ -57,6 +58,7 @@ def model_card(
         result: What a ``result.json`` holds; None if nothing was measured.
         license: Of the weights, by the Hub's identifier.
         notes: A paragraph, in Markdown.
+        unfinished: Of a training that did not end, the epoch whose weights these are; else 0.
     """
     task = build_task(config)
     measured = figures(task, result or {})
@@ -66,7 +68,7 @@ def model_card(
         _summary(task, parameters),
         *([notes.strip()] if notes.strip() else []),
         f"## Use\n\n{_use(name, task)}",
-        f"## Training\n\n{_training(config, result or {})}",
+        f"## Training\n\n{_training(config, result or {}, unfinished)}",
         f"## Results\n\n{_results(task, measured, result or {})}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -190,7 +192,19 @@ def _expected(task: Task) -> str:
     )
 
 
-def _training(config: RunConfig, result: Mapping[str, Any]) -> str:
+def kept_of(card: str) -> tuple[str | None, str]:
+    """The licence and the notes of a card; of one that somebody wrote, all its text is notes."""
+    head, body = "", card
+    if found := re.match(r"---\n(.*?\n)---\n", card, re.DOTALL):
+        head, body = found[1], card[found.end() :]
+    body = re.split(r"^## Use$", body, maxsplit=1, flags=re.MULTILINE)[0]
+    body = re.sub(r"\A\s*# .*\n", "", body)
+    body = re.sub(r"\A\s*A model of `ddeq-models` .*\n", "", body)
+    named = re.search(r"^license: *(\S.*?) *$", head, re.MULTILINE)
+    return named and named[1].strip("\"'"), body.strip()
+
+
+def _training(config: RunConfig, result: Mapping[str, Any], unfinished: int) -> str:
     data = entry(config.data.name)
     seen = (
         f"{data.title or data.name}: {data.source or data.text}. A part of the training clouds was "
@@ -202,13 +216,29 @@ def _training(config: RunConfig, result: Mapping[str, Any]) -> str:
         call = _FROM_MEMORY.format(other=other)
         again, what = f"```python\n{call}\n```", "call on the same clouds"
     by = in_markdown(config.version) or "of an unknown version"
-    epoch, epochs = result.get("epoch", config.train.epochs), config.train.epochs
-    weights = "" if epoch == epochs else f" The weights are those after epoch {epoch} of {epochs}."
-    return (
-        f"{seen}\n\n{again}\n\n(ddeq-models {by}.){weights} `config.json` holds every setting. The "
-        f"same {what} gives the same weights, to the bit, on the same machine and number of "
-        "threads."
-    )
+    epochs = config.train.epochs
+    epoch = unfinished or result.get("epoch")
+    weights = ""
+    if epoch not in (None, epochs):
+        weights = f" The weights are those after epoch {epoch} of {epochs}."
+    if unfinished:
+        repeated = f"The training was not finished: the same {what} trains to its end."
+    elif epoch is None:
+        repeated = (
+            f"Whether the training was finished is not known, nor what the same {what} gives."
+        )
+    elif config.train.max_minutes:
+        repeated = (
+            f"The training had {config.train.max_minutes:g} minutes (`--max-minutes`): how far it "
+            f"came is a matter of the clock, and the same {what} may give other weights."
+        )
+    else:
+        repeated = (
+            f"The same {what} gives the same weights, to the bit, on the same machine and number "
+            "of threads."
+        )
+    settings = "`config.json` holds every setting."
+    return f"{seen}\n\n{again}\n\n(ddeq-models {by}.){weights} {settings} {repeated}"
 
 
 _FROM_MEMORY = (

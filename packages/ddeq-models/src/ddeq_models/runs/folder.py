@@ -20,6 +20,7 @@ not followed, see `ddeq_models._internal.files`; and what is damaged of the reco
 stops neither a prediction nor an evaluation.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -45,6 +46,7 @@ from ddeq_models.runs.places import (
     CHECKPOINT,
     CONFIG,
     LOCK,
+    METRICS,
     RESULT,
     WEIGHTS,
     check_out,
@@ -56,6 +58,8 @@ from ddeq_models.runs.records import checked_result
 from ddeq_models.runs.weights import load_weights
 
 __all__ = ["CHECKPOINT", "RunFolder", "check_out"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -131,6 +135,11 @@ class RunFolder:
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""
         return (self.path / RESULT).is_file()
+
+    def is_unfinished(self) -> bool:
+        """Whether a training was begun here and did not end; a model folder has no trace of one."""
+        begun = any((self.path / name).is_file() for name in (METRICS, CHECKPOINT))
+        return begun and not self.is_complete()
 
     def claim(self) -> None:
         """Be the only process that writes here, until `release` or the end of the process.
@@ -215,7 +224,7 @@ class RunFolder:
             raise UserError(f"cannot read {self.path / CONFIG}: {_reason(error)}") from error
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
-        """The trained model, in evaluation mode.
+        """The trained model, in evaluation mode; of a training that did not end, with a warning.
 
         Raises:
             UserError: The folder has no weights, or they are damaged or of another model.
@@ -227,9 +236,16 @@ class RunFolder:
                 f"the run folder {self.path} has no {WEIGHTS}: its training ended before the "
                 f"first epoch did; {self._how_to_go_on() or 'train again'}"
             )
+        epoch = self.kept_epoch()
         with torch.random.fork_rng([]):  # the weights it begins with are replaced
-            model = build_model(config.model_at(self.kept_epoch()))
+            model = build_model(config.model_at(epoch))
         load_weights(model, owned_file(self.path, WEIGHTS))
+        if self.is_unfinished() and not self.identity:  # which whoever trains here has set
+            go_on = self._how_to_go_on()
+            _LOG.warning(
+                "the training of %s is not finished: these are its weights after epoch %d of %d%s",
+                self.path, epoch, config.train.epochs, go_on and f"; {go_on}",
+            )  # fmt: skip
         return model.to(device).eval()
 
     def kept_epoch(self) -> int:

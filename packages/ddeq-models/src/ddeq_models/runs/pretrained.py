@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddeq_models._internal.files import write_atomically
+from ddeq_models._internal.files import read_owned, write_atomically
 from ddeq_models.config import RunConfig
 from ddeq_models.errors import UserError
 from ddeq_models.runs.calibration import Calibration, read_calibration, write_calibration
-from ddeq_models.runs.card import CARD, model_card
+from ddeq_models.runs.card import CARD, kept_of, model_card
 from ddeq_models.runs.folder import RunFolder, check_out
 
 SHIPPED = Path(__file__).parents[1] / "models" / "weights"
@@ -98,6 +98,20 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return getattr(model, "_orig_mod", model)
 
 
+def card_of(run: RunFolder) -> str:
+    """The text of the card of a model folder, which may be somebody else's; empty without one.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        return read_owned(run.path, CARD).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise UserError(f"cannot read {run.path / CARD}: {error.strerror}") from error
+
+
 def save_pretrained(
     source: str | Path | nn.Module,
     folder: str | Path,
@@ -116,8 +130,10 @@ def save_pretrained(
         config: Of a model that was not made by `from_pretrained`: how it was trained.
         result: What was measured, as a ``result.json`` has it. None: what the folder of the
             source says; of a model that is passed itself, nothing.
-        license: Of the weights, by the Hub's identifier (``mit``, ``cc-by-4.0``, ...).
-        notes: A paragraph for the model card, in Markdown: what else there is to say.
+        license: Of the weights, by the Hub's identifier (``mit``, ``cc-by-4.0``, ...); None: what
+            the card of the source says, if it has one.
+        notes: A paragraph for the model card, in Markdown: what else there is to say; empty: what
+            the card of the source says.
         calibration: Of a model that is passed itself; of a folder its own is taken.
 
     Returns:
@@ -127,7 +143,7 @@ def save_pretrained(
         UserError: The source is no model, nothing is known of its training, or the folder is not
             empty or cannot be written.
     """
-    target = Path(folder)
+    target, unfinished = Path(folder), 0
     if isinstance(source, nn.Module):
         model = _unwrapped(source)
         known = config or getattr(model, "run_config", None)
@@ -151,6 +167,9 @@ def save_pretrained(
         calibration = read_calibration(run.path, len(config.classes))
         if result is None and run.is_complete():
             result = run.result()
+        unfinished = run.kept_epoch() if run.is_unfinished() else 0
+        known_license, known_notes = kept_of(card_of(run))
+        license, notes = license or known_license, notes or known_notes
         phases, kept = config.train.solver_phases, run.kept_epoch()
         # Later phases never held for the weights that were kept.
         before = tuple(phase for phase in phases if phase.epoch <= kept)
@@ -173,7 +192,9 @@ def save_pretrained(
             write_calibration(target, calibration)
         parameters = sum(p.numel() for p in model.parameters())
         name = target.resolve().name
-        card = model_card(name, config, parameters, result, license=license, notes=notes)
+        card = model_card(
+            name, config, parameters, result, license=license, notes=notes, unfinished=unfinished
+        )
         write_atomically(target / CARD, card.encode())
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}; give another folder") from error

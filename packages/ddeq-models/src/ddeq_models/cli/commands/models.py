@@ -1,16 +1,13 @@
 """``ddeq models``: its options, one call, and what is said of it."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from ddeq_models._internal.files import read_owned
 from ddeq_models._internal.text import shown
 from ddeq_models.cli.models_table import listing
 from ddeq_models.cli.parser import Parser, add_command
 from ddeq_models.errors import UserError
-from ddeq_models.runs.card import CARD
-from ddeq_models.runs.pretrained import open_model, save_pretrained
+from ddeq_models.runs.pretrained import card_of, open_model, save_pretrained
 
 
 def add(commands: Any) -> Parser:
@@ -56,17 +53,9 @@ def run(options: argparse.Namespace) -> None:
         made = save_pretrained(options.run, options.folder, license=options.license)
         print(shown(str(made)))
     else:
-        card = open_model(options.run).path / CARD
-        if not card.is_file():
+        card = card_of(open_model(options.run))
+        if not card:
             raise UserError(
                 f"{options.run} has no model card; ddeq models save {options.run} DIR makes one"
             )
-        print("\n".join(map(shown, _card(card).split("\n"))), end="")
-
-
-def _card(path: Path) -> str:
-    """The text of a model card, which may be somebody else's."""
-    try:
-        return read_owned(path.parent, path.name).decode("utf-8", "replace")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        print("\n".join(map(shown, card.split("\n"))), end="")
