@@ -240,5 +240,6 @@ def test_a_mesh_loses_the_triangles_of_the_points_that_it_loses(tmp_path):
     cloud = read_cloud_file(tmp_path / "a.ply")
     assert cloud.points.tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
     assert cloud.faces.tolist() == [[0, 1, 2]]
+    assert cloud.kept.tolist() == [False, True, True, True]
     assert torch.equal(cloud.weights, torch.tensor([0.25, 0.25, 0.5]).double())
-    assert len(SurfacePoints(7)(Shape(*cloud), 0).points) == 7
+    assert len(SurfacePoints(7)(Shape(*cloud[:4]), 0).points) == 7

@@ -1,5 +1,6 @@
 """Segmentation: its figures, its models, and labels from anywhere."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ddeq_models import (
     predict,
     train,
 )
+from ddeq_models.cli import main
 from ddeq_models.data import normaliser, view
 from ddeq_models.models.base import build_model
 from ddeq_models.models.baselines import PointNetSegmenterConfig
@@ -227,6 +229,35 @@ def test_points_that_a_run_does_not_see_have_the_label_of_the_nearest(tmp_path: 
         places = normaliser(run.config().data)(torch.from_numpy(few), torch.ones(len(few)))[0]
         nearest = torch.cdist(places, seen[0][0][seen[1][0] > 0]).argmin(1)
         assert_array_equal(predict(run.path, few)[0].labels, said[nearest])
+
+
+def test_labels_line_up_with_the_rows_that_were_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(SEGMENTER, moons(4), replace(PLAN, epochs=1), out=tmp_path / "run", quiet=True)
+    cloud = moons(1)[2][0].points.double().numpy()
+    weights = np.ones(len(cloud))
+    weights[[0, 3]] = 0
+    kept = weights > 0
+    (whole,) = predict(run.path, cloud[kept])
+    np.savez(tmp_path / "a.npz", points=cloud, weights=weights)
+    text = "\n".join(
+        f"{x:.17g} {y:.17g} 0" if there else "nan nan nan"
+        for (x, y), there in zip(cloud, kept, strict=True)
+    )
+    (tmp_path / "a.pcd").write_text(
+        "FIELDS x y z\nSIZE 8 8 8\nTYPE F F F\nCOUNT 1 1 1\n"
+        f"WIDTH {len(cloud)}\nHEIGHT 1\nPOINTS {len(cloud)}\nDATA ascii\n{text}\n"
+    )
+    for given in ((cloud, weights), tmp_path / "a.npz", tmp_path / "a.pcd"):
+        (said,) = predict(run.path, given)
+        assert_array_equal(said.labels[kept], whole.labels)
+        assert_array_equal(said.labels[~kept], [-1, -1])
+        assert said.shares() == whole.shares()
+    assert main(["predict", str(run.path), str(tmp_path / "a.pcd")]) == 0
+    assert f"{kept.sum()} points, 2 rows of no weight or place" in capsys.readouterr().out
+    assert main(["predict", str(run.path), str(tmp_path / "a.npz"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == said.labels.tolist()
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,15 @@ class CloudFile(NamedTuple):
         weights: (n,) float64 summing to 1, or None where the file gives none.
         faces: (F, 3) int64, the triangles of a mesh; None for a format that has none.
         coordinates: d.
+        kept: (rows,) bool, which rows of the file these points are: none of weight 0, and none
+            without a measurement of a pcd.
     """
 
     points: Tensor
     weights: Tensor | None
     faces: Tensor | None
     coordinates: int
+    kept: Tensor
 
 
 def read_cloud(
@@ -131,6 +134,8 @@ def read_cloud_file(
         rows = np.flatnonzero(weights)
     if suffix == ".pcd":  # a pixel without a measurement
         rows = rows[~np.isnan(points[rows, : len(which.coordinates)]).any(1)]
+    kept = torch.zeros(len(points), dtype=torch.bool)
+    kept[torch.from_numpy(rows)] = True
     if len(rows) < len(points):
         faces = None if faces is None else _faces_of(faces, rows, len(points))
         points, weights = points[rows], None if weights is None else weights[rows]
@@ -140,6 +145,7 @@ def read_cloud_file(
         None if weights is None else torch.from_numpy(weights / weights.sum()),
         None if faces is None else torch.from_numpy(faces),
         len(which.coordinates),
+        kept,
     )
 
 

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ddeq_data import Cloud, PointBatch, collate
+from ddeq_data import PointBatch, collate
 from ddeq_models.config import RunConfig
 from ddeq_models.data import normaliser, view
 from ddeq_models.errors import UserError
 from ddeq_models.tasks.regression import RegressionConfig
-from ddeq_models.using.clouds import alike
+from ddeq_models.using.clouds import Known, alike
 
 __all__ = ["Estimate", "PointLabels", "estimates", "point_labels"]
 
@@ -48,8 +48,8 @@ class PointLabels:
 
     Attributes:
         file: As in `Estimate`.
-        labels: (n,) int64, of the points in their order; of points of weight 0, which are padding,
-            there are none.
+        labels: (n,) int64, one for each row that was given, in their order; -1 for a row that is no
+            point of the cloud: of weight 0, which is padding, or of a pcd without a measurement.
         classes: The names of the labels.
         converged: As in `Estimate`.
         message: As in `Estimate`.
@@ -63,7 +63,8 @@ class PointLabels:
 
     def shares(self) -> dict[str, float]:
         """The share of the points that has each label, the largest first."""
-        counts = np.bincount(self.labels, minlength=len(self.classes)) / max(len(self.labels), 1)
+        known = self.labels[self.labels >= 0]
+        counts = np.bincount(known, minlength=len(self.classes)) / max(len(known), 1)
         order = np.argsort(-counts, kind="stable")
         return {self.classes[i]: float(counts[i]) for i in order if counts[i] > 0}
 
@@ -71,7 +72,7 @@ class PointLabels:
 def estimates(
     model: nn.Module,
     config: RunConfig,
-    clouds: Sequence[Cloud],
+    clouds: Sequence[Known],
     names: Sequence[str],
     batch_size: int,
     device: torch.device,
@@ -110,7 +111,7 @@ def estimates(
 def point_labels(
     model: nn.Module,
     config: RunConfig,
-    clouds: Sequence[Cloud],
+    clouds: Sequence[Known],
     names: Sequence[str],
     batch_size: int,
     device: torch.device,
@@ -128,19 +129,21 @@ def point_labels(
             there = (batch.weights[place] > 0).cpu()
             labels = best[place][there]
             if config.data.points:  # those that were chosen, and in another order
-                whole = collate([clouds[i]]).map(normaliser(config.data))
+                whole = collate([clouds[i].cloud]).map(normaliser(config.data))
                 labels = labels[_nearest(whole.points[0], batch.points[place].cpu()[there])]
+            rows = torch.full(clouds[i].kept.shape, -1)
+            rows[clouds[i].kept] = labels
             solved = _solved(output.solution, place)
-            found[i] = PointLabels(names[i], labels.numpy(), config.classes, *solved)
+            found[i] = PointLabels(names[i], rows.numpy(), config.classes, *solved)
     return [found[i] for i in range(len(clouds))]
 
 
 def _batches(
-    config: RunConfig, clouds: Sequence[Cloud], batch_size: int, device: torch.device
+    config: RunConfig, clouds: Sequence[Known], batch_size: int, device: torch.device
 ) -> Iterator[tuple[list[int], PointBatch]]:
     seen = view(config.data)
-    for chosen in alike([len(cloud.points) for cloud in clouds], batch_size):
-        yield chosen, collate([clouds[i] for i in chosen]).map(seen).to(device)
+    for chosen in alike([len(one.cloud.points) for one in clouds], batch_size):
+        yield chosen, collate([clouds[i].cloud for i in chosen]).map(seen).to(device)
 
 
 def _solved(solution: Any, place: int) -> tuple[bool, str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ddeq_data import Cloud, DataError, read_cloud
+from ddeq_data import Cloud, DataError
 from ddeq_data.readers import read_cloud_file
 from ddeq_models.config import RunConfig, check_columns
 from ddeq_models.errors import SeveralProblems, UserError
 
-__all__ = ["Clouds", "Given", "alike", "listed", "names_of", "read_clouds"]
+__all__ = ["Clouds", "Given", "Known", "alike", "listed", "names_of", "read_clouds"]
 
 _FEW = 4096  # rows of a batch that are no burden, padding or not
 _LARGEST = float(torch.finfo(torch.float32).max)
@@ -26,6 +26,20 @@ Given: TypeAlias = str | Path | Array | tuple[Array, Array]
 
 Clouds: TypeAlias = Given | Sequence[Given]
 """One cloud, or several."""
+
+_Rows: TypeAlias = tuple[Tensor, Tensor | None, Tensor]  # points, weights, and see `Known.kept`
+
+
+class Known(NamedTuple):
+    """A cloud of a user's.
+
+    Attributes:
+        cloud: The points that weigh something, and their weights; its label is not used.
+        kept: (rows,) bool, which of the rows that were given these points are.
+    """
+
+    cloud: Cloud
+    kept: Tensor
 
 
 def listed(clouds: Clouds) -> list[Given]:
@@ -75,7 +89,7 @@ def read_clouds(
     config: RunConfig,
     columns: Sequence[str] = (),
     features: Sequence[str] = (),
-) -> list[Cloud]:
+) -> list[Known]:
     """All clouds, as precise as they are, or one error that names every bad one.
 
     Args:
@@ -93,7 +107,7 @@ def read_clouds(
     check_columns(columns, features)
     dim = config.model.point_dim
 
-    def read(one: Given, name: str) -> tuple[Tensor, Tensor | None]:
+    def read(one: Given, name: str) -> _Rows:
         if isinstance(one, str | Path):
             return _read(one, dim, columns or None, features)
         if asked:
@@ -103,17 +117,17 @@ def read_clouds(
             )
         return _from_arrays(one, name, dim)
 
-    clouds: list[Cloud] = []
+    clouds: list[Known] = []
     problems: list[str] = []
     for one, name in zip(given, names_of(given), strict=True):
         try:
-            points, weights = read(one, name)
+            points, weights, kept = read(one, name)
         except (DataError, UserError) as error:
             problems.append(str(error))
         else:
             if weights is None:
                 weights = points.new_full((len(points),), 1 / len(points))
-            clouds.append(Cloud(points, weights, label=0))  # the label is not used
+            clouds.append(Known(Cloud(points, weights, label=0), kept))
     if len(problems) == 1:
         raise UserError(problems[0])
     if problems:
@@ -130,7 +144,7 @@ def _is_pair(given: Any) -> bool:
     return arrays and len(given) == 2 and given[0].ndim == 2 and given[1].ndim == 1
 
 
-def _from_arrays(given: Any, name: str, dim: int) -> tuple[Tensor, Tensor | None]:
+def _from_arrays(given: Any, name: str, dim: int) -> _Rows:
     """Points ``(n, d)`` in float64 and weights ``(n,)`` that sum to 1; points of weight 0 go."""
     pair = isinstance(given, tuple | list) and len(given) == 2
     points = _numbers(given[0] if pair else given, name, "points (n, d)", lambda x: x.ndim == 2)
@@ -139,14 +153,15 @@ def _from_arrays(given: Any, name: str, dim: int) -> tuple[Tensor, Tensor | None
             f"{name}: expected points of dimension {dim}, found {points.shape[1]} columns; give "
             "those that the model was trained on, features behind the coordinates"
         )
-    weights = None
+    weights, kept = None, torch.ones(len(points), dtype=torch.bool)
     if pair:
         count = len(points)
         weights = _numbers(given[1], name, f"weights ({count},)", lambda x: x.shape == (count,))
         if not bool((weights.isfinite() & (weights >= 0)).all()) or not bool(weights.any()):
             raise UserError(f"{name}: expected finite weights of at least 0, not all 0; mend them")
         # Padding may hold anything.
-        points, weights = points[weights > 0], weights[weights > 0]
+        kept = weights > 0
+        points, weights = points[kept], weights[kept]
         weights = weights / weights.max()  # so that the sum of large ones is finite
         weights = weights / weights.sum()
     if not len(points):
@@ -155,7 +170,7 @@ def _from_arrays(given: Any, name: str, dim: int) -> tuple[Tensor, Tensor | None
         raise UserError(f"{name}: expected points that are finite; take NaN and infinity out")
     if float(points.abs().max()) > _LARGEST:
         raise UserError(f"{name}: a coordinate is beyond float32; take another unit")
-    return points, weights
+    return points, weights, kept
 
 
 def _numbers(given: Any, name: str, wanted: str, fits: Callable[[Tensor], bool]) -> Tensor:
@@ -179,9 +194,10 @@ def _numbers(given: Any, name: str, wanted: str, fits: Callable[[Tensor], bool])
 
 def _read(
     file: str | Path, dim: int, columns: tuple[str, ...] | None, features: tuple[str, ...]
-) -> tuple[Tensor, Tensor | None]:
+) -> _Rows:
     try:
-        return read_cloud(file, dim=dim, columns=columns, features=features)
+        found = read_cloud_file(file, dim=dim, columns=columns, features=features)
+        return found.points, found.weights, found.kept
     except DataError as error:
         try:
             found = read_cloud_file(file, columns=columns, features=features)
@@ -191,4 +207,4 @@ def _read(
         if points.shape[1] != dim + 1 or not bool((points[:, last] == points[0, last]).all()):
             raise
         # ply and its like always have a z
-        return torch.cat([points[:, :last], points[:, last + 1 :]], 1), found.weights
+        return torch.cat([points[:, :last], points[:, last + 1 :]], 1), found.weights, found.kept

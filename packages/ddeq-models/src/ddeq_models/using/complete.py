@@ -127,7 +127,7 @@ def complete(
                 "give another --out"
             )
     model = folder.model(place)
-    known = read_clouds(every, config, columns, features)
+    known = [one.cloud for one in read_clouds(every, config, columns, features)]
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

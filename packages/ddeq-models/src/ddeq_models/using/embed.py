@@ -89,7 +89,8 @@ def embed(
         sizes, gathered = clouds.sizes.tolist(), clouds.__getitems__
     else:
         every = listed(clouds)
-        names, known = tuple(names_of(every)), read_clouds(every, config, columns, features)
+        names, read = tuple(names_of(every)), read_clouds(every, config, columns, features)
+        known = [one.cloud for one in read]
         sizes, gathered = [len(cloud.points) for cloud in known], partial(_collated, known)
     if not sizes:
         raise UserError("there are no clouds; give one at least")

@@ -105,9 +105,10 @@ def predict(
         )
     model = folder.model(place)
     every = listed(files)
-    names, known = names_of(every), read_clouds(every, config, columns, features)
+    names, read = names_of(every), read_clouds(every, config, columns, features)
     if (others := _OTHERS.get(config.task.kind)) is not None:
-        return list(others(model, config, known, names, batch_size, place))
+        return list(others(model, config, read, names, batch_size, place))
+    known = [one.cloud for one in read]
     seen, calibration = view(config.data), read_calibration(folder.path, len(config.classes))
     dim = config.model.point_dim - len(config.data.features)
     predictions: dict[int, Prediction] = {}

@@ -39,7 +39,7 @@ def add(commands: Any) -> Parser:
         action="store_true",
         help="print a JSON object a line: file, label, probabilities, converged, message, "
         "unlike (the training; null: not known), why; of a regression file, values; of a "
-        "segmentation file, classes, labels (a number for each point)",
+        "segmentation file, classes, labels (a number for each row, -1: no point)",
     )
     return parser
 
@@ -79,7 +79,10 @@ def _said(prediction: Any) -> str:
         return "  ".join(f"{shown(name)} {x:.6g}" for name, x in prediction.values.items())
     if isinstance(prediction, PointLabels):
         shares = "  ".join(f"{shown(name)} {x:.1%}" for name, x in prediction.shares().items())
-        return f"{len(prediction.labels):,} points   ({shares})"
+        count = int((prediction.labels >= 0).sum())
+        out = len(prediction.labels) - count
+        left = f", {out:,} {'rows' if out > 1 else 'row'} of no weight or place" if out else ""
+        return f"{count:,} points{left}   ({shares})"
     ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
     rest = "  ".join(f"{shown(kind)} {p:.4f}" for kind, p in ranked if p >= 5e-5)
     return f"{shown(prediction.label)}   ({rest})"
