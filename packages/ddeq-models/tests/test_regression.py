@@ -292,3 +292,20 @@ def test_moments_tell_in_any_unit(unit: float) -> None:
     # Deviations, radius, their squares and the volume, whose units differ, are all of size 1.
     seen = moments._standard(moments._of(points, weights))[:, -7:]
     torch.testing.assert_close(seen.std(0), torch.ones(7), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("trees", [True, False])
+@pytest.mark.parametrize(("factor", "shift"), [(1.0, 1e9), (1e-6, 0.0), (1e3, -1e12)])
+def test_a_cheap_peer_is_as_good_in_any_unit(
+    monkeypatch: pytest.MonkeyPatch, trees: bool, factor: float, shift: float
+) -> None:
+    """Sums of the squares of what has an offset say nothing of what differs.
+
+    Trees choose among cuts that are equally good by rounding: they are not the same to the digit.
+    """
+    if not trees:
+        monkeypatch.setattr("ddeq_models.tasks.peer.find_spec", lambda _: None)
+    first, _, last = blobs(60)
+    plain = cheap_peer_of_numbers(first, last, Compose([]))
+    moved = [in_another_unit(one, factor, shift) for one in (first, last)]
+    assert cheap_peer_of_numbers(*moved, Compose([])).r2 == pytest.approx(plain.r2, abs=0.1)

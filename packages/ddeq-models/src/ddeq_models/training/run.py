@@ -62,8 +62,8 @@ def train(
     """Train a model, measure it on the test clouds, and leave a run folder with pictures.
 
     The same arguments give the same run on the same machine and number of threads, also if it is
-    stopped, killed and resumed; with `max_minutes` the clock has a say in it. The state of PyTorch's own random numbers is afterwards what it
-    was before.
+    stopped, killed and resumed; with `max_minutes` the clock has a say in it. The state of
+    PyTorch's own random numbers is afterwards what it was before.
 
     Args:
         model: The model; `point_dim` and `classes` are taken from the data.
