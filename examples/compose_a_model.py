@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_data import Digits, ZScore, collate
-from set_attention import CrossBlock, TransformerBlock, mean_pool
+from set_attention import CrossBlock, TransformerBlock, clear_padding, mean_pool
 from wgf_solver import Measure, Phantom, equilibrium
 
 
@@ -26,7 +26,8 @@ class TinyDDEQ(nn.Module):
 
     def forward(self, points: Tensor, weights: Tensor) -> Tensor:
         """Logits ``(B, 2)`` of clouds ``(B, n, 2)`` with weights ``(B, n)``."""
-        x = self.look.context(self.encoder(self.embed(points), weights), weights)
+        x = self.embed(clear_padding(points, weights))  # padding may hold anything
+        x = self.look.context(self.encoder(x, weights), weights)
 
         def cell(mu: Measure) -> Measure:
             assert mu.marks is not None

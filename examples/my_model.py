@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ddeq_models import ModelConfig, Output, register_model
-from set_attention import mean_pool
+from set_attention import clear_padding, mean_pool
 
 
 @dataclass(frozen=True)
@@ -30,4 +30,5 @@ class Means(nn.Module):
 
     def forward(self, points: Tensor, weights: Tensor) -> Output:
         """Logits of clouds ``(B, n, d)`` with weights ``(B, n)``, 0 for padding."""
-        return Output(self.head(mean_pool(self.lift(points), weights)))
+        x = self.lift(clear_padding(points, weights))  # padding may hold anything
+        return Output(self.head(mean_pool(x, weights)))

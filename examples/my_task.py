@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from ddeq_data import PointBatch
 from ddeq_models import ModelConfig, Task, TaskConfig, register_model, register_task
-from set_attention import mean_pool
+from set_attention import clear_padding, mean_pool
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,6 @@ class RadiusModel(nn.Module):
 
     def forward(self, points: Tensor, weights: Tensor) -> Tensor:
         """``(B,)`` of clouds ``(B, n, d)``."""
-        radius: Tensor = self.head(mean_pool(self.lift(points), weights))
+        x = self.lift(clear_padding(points, weights))  # padding may hold anything
+        radius: Tensor = self.head(mean_pool(x, weights))
         return radius[:, 0]

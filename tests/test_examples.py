@@ -1,8 +1,10 @@
 """The examples run, and what they say is right."""
 
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,28 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def test_compose_a_model() -> None:
     example = runpy.run_path(str(EXAMPLES / "compose_a_model.py"))
     assert example["main"]() > 0.9
+
+
+def _check_padding(model: torch.nn.Module) -> None:
+    """NaN in padding reaches neither the result nor a gradient."""
+    points, weights = torch.randn(3, 20, 2), torch.full((3, 20), 1 / 20)
+    weights[0, 12:] = 0
+    points[0, 12:] = torch.nan
+    out = model(points, weights)
+    getattr(out, "logits", out).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+def test_padding_of_a_model_of_ones_own_may_hold_anything() -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (block,) = [
+        code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "TinyDDEQ" in code
+    ]
+    space: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), space)
+    _check_padding(space["model"])
+    _check_padding(runpy.run_path(str(EXAMPLES / "compose_a_model.py"))["TinyDDEQ"]())
 
 
 def test_fractal() -> None:

@@ -27,7 +27,7 @@ def test_the_data_set_of_the_second_example(mnist_root, monkeypatch):
 
 
 def test_the_example_of_completion_runs():
-    scope: dict[str, object] = {"torch": torch}
+    scope: dict[str, object] = {}
     exec(compile(EXAMPLES[2], "README.md", "exec"), scope)
     cut, again = scope["cut"], scope["again"]
     assert torch.equal(cut.missing.points, again.missing.points)

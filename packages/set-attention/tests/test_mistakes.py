@@ -42,6 +42,14 @@ def test_a_numpy_array_is_refused_with_what_to_write(name) -> None:
 
 
 @every
+def test_a_weight_that_is_nan_is_no_padding(name) -> None:
+    block, x, weights = BLOCKS[name](), torch.randn(3, 5, 8), torch.ones(3, 5)
+    weights[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="least is nan; give rows without a weight 0"):
+        block(x, weights)
+
+
+@every
 def test_a_negative_weight_is_refused_on_the_cpu(name) -> None:
     block, x = BLOCKS[name](), torch.randn(3, 5, 8)
     for weights in (-torch.rand(3, 5), torch.tensor([1.0, 1.0, 0.0, 2.0, -0.25]).expand(3, 5)):
@@ -65,7 +73,11 @@ def test_where_the_host_may_not_look_it_is_seen_in_the_result(name, monkeypatch)
     x, weights = torch.randn(3, 5, 8), torch.rand(3, 5)
     weights[0, 3:] = 0
     expected = block(x, weights) if name != "by size" else None
-    for bad, rows in ((-weights[1], 5), (torch.tensor([1.0, 1.0, 1.0, 1.0, -1.0]), 1)):
+    for bad, rows in (
+        (-weights[1], 5),
+        (torch.tensor([1.0, 1.0, 1.0, 1.0, -1.0]), 1),
+        (torch.tensor([1.0, 1.0, 1.0, 1.0, torch.nan]), 1),
+    ):
         with monkeypatch.context() as patch:
             for module in (measures, sa.ragged):
                 patch.setattr(module, "host_may_look", lambda tensor: False)

@@ -3,16 +3,20 @@
 Weights are not negative and padding is weight 0. Only their ratios within a measure matter here.
 ``weights=None`` says that all rows are points of equal weight: then nothing is masked at all.
 
-What is checked where: types and shapes everywhere. A negative weight is a ValueError on the CPU;
-where a look at values would wait for a device, or there are none (compiled, exported and
-transformed code), its row is NaN instead of 0, so that the result of its measure is.
+What is checked where: types and shapes everywhere. A weight that is negative or NaN is a
+ValueError on the CPU; where a look at values would wait for a device, or there are none (compiled,
+exported and transformed code), its row is NaN instead of 0, so that the result of its measure is.
 """
+
+import math
 
 import torch
 from torch import Tensor
 
 # Of tensors with fewer numbers, a copy costs as little as a look at the weights.
 WORTH_A_LOOK = 2**15
+
+_LOGARITHMS = "of log-weights or logits pass the softmax or exp"
 
 
 def log_weights(weights: Tensor) -> Tensor:
@@ -44,7 +48,7 @@ def clear_padding(x: Tensor, weights: Tensor | None) -> Tensor:
         (..., n, d).
 
     Raises:
-        ValueError: If the shape of the weights is not that of the rows, or one is negative.
+        ValueError: If the shape of the weights is not that of the rows, or one is negative or NaN.
         TypeError: If the weights are not floating-point numbers, or something is no tensor.
     """
     if weights is None:
@@ -58,13 +62,13 @@ def clear_padding(x: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def filling(weights: Tensor, value: float, dtype: torch.dtype) -> Tensor | float:
-    """What stands in the rows of weight 0: a value; NaN (..., n, 1) where a weight is negative.
+    """What stands in the rows of weight 0: a value; NaN (..., n, 1) where a weight is no such one.
 
     Of checked weights there are none to be seen: the host has looked at them, or may not.
     """
     if host_may_look(weights):
         return value
-    fill = torch.where(weights.detach() < 0, torch.nan, value)
+    fill = torch.where(weights.detach() >= 0, value, torch.nan)
     return fill.to(dtype).unsqueeze(-1)
 
 
@@ -136,7 +140,7 @@ def check_tensor(what: str, rows: object) -> None:
 
 
 def check_weights(x: Tensor, weights: Tensor) -> None:
-    """Raise unless the weights (..., n) fit the rows of x (..., n, d) and none is negative.
+    """Raise unless the weights (..., n) fit the rows of x (..., n, d) and all are at least 0.
 
     Values are looked at only where the host may (see ``host_may_look``).
     """
@@ -153,11 +157,14 @@ def check_weights(x: Tensor, weights: Tensor) -> None:
             f"expected floating-point weights, but got {weights.dtype}; turn a mask that is True "
             "at points into weights by mask.to(x.dtype)"
         )
-    if host_may_look(weights) and weights.numel() and float(weights.detach().amin()) < 0:
-        raise ValueError(
-            "expected weights that are not negative, 0 for padding, but the least is "
-            f"{float(weights.detach().amin()):g}; of log-weights or logits pass the softmax or exp"
-        )
+    if host_may_look(weights) and weights.numel():
+        least = float(weights.detach().amin())  # NaN if one is
+        if not least >= 0:
+            raise ValueError(
+                "expected weights that are not negative, 0 for padding, but the least is "
+                f"{least:g}; "
+                + ("give rows without a weight 0" if math.isnan(least) else _LOGARITHMS)
+            )
 
 
 def check_width(x: Tensor, dim: int) -> None:

@@ -129,7 +129,7 @@ def take_flat(rows: Tensor, index: Tensor) -> Tensor:
 
 
 def show_negative(x: Tensor, weights: Tensor | None) -> Tensor:
-    """A result (..., m, c) of a measure: NaN throughout where a weight (..., n) is negative.
+    """A result (..., m, c) of a measure: NaN where a weight (..., n) is negative or NaN.
 
     Of checked weights there are none to be seen; see ``measures``.
     """
