@@ -15,6 +15,8 @@ from ddeq_models import (
     UserError,
 )
 from ddeq_models.estimator.clouds import read_clouds
+from ddeq_models.using.clouds import listed
+from ddeq_models.using.clouds import read_clouds as given_clouds
 
 pytestmark = pytest.mark.usefixtures("one_validation")
 CLOUDS, LABELS = rings()
@@ -72,6 +74,28 @@ def assert_same(found: PackedClouds, expected: PackedClouds) -> None:
     torch.testing.assert_close(found.points, expected.points, check_dtype=False)
     one, other = (x.gather(torch.arange(len(x))).weights for x in (found, expected))
     torch.testing.assert_close(one, other, check_dtype=False)
+
+
+def test_a_mask_is_refused_and_never_forgotten(fitted: Any) -> None:
+    """A plain array made of a masked one has what was masked."""
+    hidden = np.zeros(CLOUDS[0].shape, dtype=bool)
+    hidden[0] = True
+    masked = np.ma.masked_array(CLOUDS[0], mask=hidden)
+    array, weights = padded()
+    whole = np.ma.masked_invalid(array)
+    for clouds in ([masked], [masked, CLOUDS[1]], whole, [(masked, np.ones(len(masked)))]):
+        with pytest.raises(UserError, match="entries masked, and what is masked"):
+            fitted.predict(clouds)
+    with pytest.raises(UserError, match="entries masked"):
+        fitted.predict(array, weights=np.ma.masked_equal(weights, 0))
+    names = np.ma.masked_array(LABELS, mask=LABELS == "small")
+    with pytest.raises(UserError, match="labels come in a masked array with 8 entries masked"):
+        small().fit(CLOUDS, names)
+    for given in (masked, (CLOUDS[0], np.ma.masked_less(np.ones(len(masked)), 2))):
+        with pytest.raises(UserError, match=r"cloud 0: .* entries masked"):
+            given_clouds(listed(given), fitted.config_)
+    plain = np.ma.masked_array(CLOUDS[0], mask=False)
+    assert_same(read_clouds([plain]).clouds, read_clouds(CLOUDS[:1]).clouds)
 
 
 def test_padding_is_left_out() -> None:

@@ -10,14 +10,27 @@ from torch import Tensor
 
 from ddeq_models.errors import UserError
 
-__all__ = ["as_numbers", "class_of", "labels_of_points", "numbers_of"]
+__all__ = ["as_numbers", "class_of", "labels_of_points", "numbers_of", "refuse_masked"]
+
+
+def refuse_masked(values: Any, what: str) -> None:
+    """See that an array has no masked entries: as a plain array it would forget its mask.
+
+    Raises:
+        UserError: Some are masked.
+    """
+    if isinstance(values, np.ma.MaskedArray) and (masked := int(np.ma.count_masked(values))):
+        raise UserError(
+            f"{what} come in a masked array with {masked} entries masked, and what is masked is "
+            "used nowhere; leave it out, cloud[~mask.any(1)].data, or give such points weight 0"
+        )
 
 
 def as_numbers(values: Any) -> Tensor:
     """Numbers of any kind as a floating tensor on the processor, in float32 or float64.
 
     Raises:
-        UserError: They are complex, sparse, or of several lengths.
+        UserError: They are complex, sparse, masked, or of several lengths.
         TypeError: They are no numbers.
     """
     if hasattr(values, "toarray"):
@@ -27,6 +40,7 @@ def as_numbers(values: Any) -> Tensor:
         if array.is_complex():
             raise UserError("Complex data not supported: give real numbers")
         return array if array.dtype == torch.float32 else array.to(torch.float64)
+    refuse_masked(values, "numbers")
     try:
         plain = np.asarray(values)
     except ValueError as error:  # lists of several lengths
@@ -71,6 +85,7 @@ def numbers_of(label: Any, of: str) -> Tensor:
 
 def labels_of_points(label: Any, count: int, of: str) -> Any:
     """The labels of a cloud's points, (n,), whole numbers or words."""
+    refuse_masked(label, f"the labels of {of}")
     labels = label.detach().cpu().numpy() if isinstance(label, Tensor) else np.asarray(label)
     if labels.shape != (count,):
         raise UserError(

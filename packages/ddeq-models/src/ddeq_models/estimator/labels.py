@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ddeq_models.data.labels import refuse_masked
 from ddeq_models.errors import UserError
 
 __all__ = ["Labels", "class_names", "encode", "odds", "of_sklearn", "read_labels", "read_odds"]
@@ -39,6 +40,7 @@ def read_labels(labels: Any, count: int) -> Labels:
             "a classifier requires y to be passed, but the target y is None: give a label for each "
             "cloud"
         )
+    refuse_masked(labels, "labels")
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         warnings.warn(
@@ -99,6 +101,7 @@ def read_odds(sample_weight: Any, count: int) -> NDArray[np.float64] | None:
     """
     if sample_weight is None:
         return None
+    refuse_masked(sample_weight, "sample weights")
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.shape != (count,):
         raise UserError(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ddeq_models.data.labels import refuse_masked
 from ddeq_models.errors import UserError
 from ddeq_models.estimator.labels import (
     Labels,
@@ -92,6 +93,7 @@ def read_numbers(y: Any, count: int) -> NDArray[np.float64]:
             "a regressor requires y to be passed, but the target y is None: give a number for each "
             "cloud"
         )
+    refuse_masked(y, "the numbers y")
     array = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     if array.dtype.kind == "c":
         raise UserError("Complex data not supported: give real numbers")

@@ -13,6 +13,7 @@ from torch import Tensor
 from ddeq_data import Cloud, DataError
 from ddeq_data.readers import read_cloud_file
 from ddeq_models.config import RunConfig, check_columns
+from ddeq_models.data.labels import refuse_masked
 from ddeq_models.errors import SeveralProblems, UserError
 
 __all__ = ["Clouds", "Given", "Known", "alike", "listed", "names_of", "read_clouds"]
@@ -183,6 +184,7 @@ def _numbers(given: Any, name: str, wanted: str, fits: Callable[[Tensor], bool])
     if isinstance(given, np.ndarray):
         if given.dtype.kind not in "biuf":
             raise UserError(f"{name}: expected {wanted} of numbers, got dtype {given.dtype}")
+        refuse_masked(given, f"{name}: {wanted}")
         given = torch.from_numpy(np.array(given, dtype=np.float64))
     if given.is_complex() or given.is_sparse:
         raise UserError(f"{name}: expected {wanted} of plain numbers, got {given.dtype}")
