@@ -232,6 +232,8 @@ def test_a_folder_with_numbers(tmp_path: Path) -> None:
         ("file,y\na.npy,1\nb.npy\n", "line 3: expected 2 cells, found 1"),
         ("file,y,split\na.npy,1,some\nb.npy,2,\n", "line 2: expected a split of train"),
         (None, "targets.csv: expected a table with the column file"),
+        ("file;y\n0.npy;1,5\n", "line 1: expected cells separated by commas, found semicolons"),
+        ("file\ty\n0.npy\t1\n", "expected cells separated by commas, found tabs"),
     ],
 )
 def test_a_bad_table_is_one_sentence(tmp_path: Path, text: str | None, message: str) -> None:

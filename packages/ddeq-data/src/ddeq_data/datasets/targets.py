@@ -27,6 +27,9 @@ TARGETS = "targets.csv"
 LABELS = "classes.txt"
 """The file, beside the clouds, that names the labels of their points: one in each line."""
 
+# What a table is separated by that is no CSV.
+_OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
 _MOST = 4096  # labels that are told apart
 
 
@@ -121,6 +124,14 @@ def list_numbers(root: Path, suffixes: Collection[str] | None = None) -> Numbers
     rows = _rows(table)
     _, head = next(rows, (1, []))
     names = tuple(name for name in head if name not in ("file", "split"))
+    if len(head) == 1 and (apart := next((mark for mark in _OTHERS if mark in head[0]), "")):
+        raise DataError.at(
+            table,
+            place="line 1",
+            expected="cells separated by commas",
+            found=f"{_OTHERS[apart]}: {head[0]}",
+            remedy="save it with commas between the cells, and points in the numbers",
+        )
     if head.count("file") != 1 or not names or len(set(head)) < len(head) or "" in head:
         raise DataError.at(
             table,
