@@ -30,5 +30,4 @@ class Means(nn.Module):
 
     def forward(self, points: Tensor, weights: Tensor) -> Output:
         """Logits of clouds ``(B, n, d)`` with weights ``(B, n)``, 0 for padding."""
-        x = self.lift(clear_padding(points, weights))  # padding may hold anything
-        return Output(self.head(mean_pool(x, weights)))
+        return Output(self.head(mean_pool(self.lift(clear_padding(points, weights)), weights)))

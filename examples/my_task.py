@@ -61,6 +61,5 @@ class RadiusModel(nn.Module):
 
     def forward(self, points: Tensor, weights: Tensor) -> Tensor:
         """``(B,)`` of clouds ``(B, n, d)``."""
-        x = self.lift(clear_padding(points, weights))  # padding may hold anything
-        radius: Tensor = self.head(mean_pool(x, weights))
+        radius: Tensor = self.head(mean_pool(self.lift(clear_padding(points, weights)), weights))
         return radius[:, 0]
