@@ -16,11 +16,21 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.torch import load_file, save_file
 from small_estimators import rings, small
+from small_targets import PLAN, REGRESSOR, blobs
 
-from ddeq_models import DDEQClassifier, UserError, calibrate, evaluate, predict, save_pretrained
+from ddeq_models import (
+    DDEQClassifier,
+    UserError,
+    calibrate,
+    evaluate,
+    predict,
+    save_pretrained,
+    train,
+)
 from ddeq_models.cli import main
 from ddeq_models.measuring.calibrate import chosen_limits, fitted_temperature, whitening
 from ddeq_models.runs.calibration import (
+    in_words,
     outline,
     read_calibration,
     relative,
@@ -274,3 +284,20 @@ def test_damaged(
     assert f"{FILE} is damaged ({words}" in said
     (tmp_path / FILE).write_bytes(b"none")
     assert "ddeq calibrate makes it again" in fails("predict", tmp_path, tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [(1.001, "just above the limit"), (1.2, "1.1 times the limit"), (1e4, "100 times the limit")],
+)
+def test_a_cloud_beyond_a_limit_is_not_at_it(factor: float, told: str) -> None:
+    assert in_words(torch.tensor([0.5, factor])).endswith(f"place or shape ({told})")
+    assert in_words(torch.tensor([0.5, 1.0])) == ""
+
+
+def test_what_cannot_be_calibrated_is_said_before_its_data_are_read(
+    tmp_path: Path, no_pictures: None
+) -> None:
+    run = train(REGRESSOR, blobs(), replace(PLAN, epochs=1), out=tmp_path / "run", quiet=True)
+    with pytest.raises(UserError, match="is no classifier whose answers could be calibrated"):
+        calibrate(run.path)

@@ -213,7 +213,7 @@ def test_another_configuration_is_named(
     for words in ("model.dim 16 and not 32", "train.epochs 1 and not 2", "train.learning_rate"):
         assert words in str(error.value)
     assert "another --out" in str(error.value)
-    with pytest.raises(UserError, match="is not empty; give another --out"):
+    with pytest.raises(UserError, match="is not empty; give another folder"):
         train(model, data, plan, out=out, quiet=True)
     sentence = fails("train", "--resume", finished, "--epochs", 3)
     assert "is a run with train.epochs 2 and not 3; leave these options out" in sentence

@@ -77,7 +77,7 @@ def test_folders_by_default_never_meet(
 
 def test_an_empty_folder_may_be_there(tmp_path: Path, config: RunConfig) -> None:
     assert RunFolder.create(tmp_path, config).config() == config
-    with pytest.raises(UserError, match="is not empty; give another --out"):
+    with pytest.raises(UserError, match="is not empty; give another folder"):
         RunFolder.create(tmp_path, config)
 
 

@@ -38,7 +38,7 @@ def _digits(config: DataConfig, split: Split) -> CloudDataset:
     if config.root is not None:  # --data was forgotten, perhaps
         raise UserError(
             "digits come with the package and are not read from --root "
-            f"{config.root}; say with --data what is there, or leave --root out"
+            f"{config.root}; leave it out, or take the data set that is there"
         )
     return Digits(split)
 

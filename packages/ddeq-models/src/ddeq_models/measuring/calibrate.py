@@ -70,14 +70,17 @@ def calibrate(
     place, folder = choose_device(device), open_model(run)
     config = folder.config()
     task = build_task(config)
+    model = folder.model(place)
+    if not isinstance(task, Classification) or not has_features(model):
+        raise UserError(f"{folder.path} is no classifier whose answers could be calibrated")
     data = config.data if root is None else replace(config.data, root=root)
     _, (train_set, validation_set, _) = open_sets(data, sets, config.task)
     if sets is None:
         check_unchanged(folder, {data.learn_from: train_set, "validation": validation_set}, root)
     check_fit(train_set, config.model.point_dim, config.classes)
-    found = calibration_of(task, folder.model(place), train_set, validation_set, place)
+    found = calibration_of(task, model, train_set, validation_set, place)
     if found is None:
-        raise UserError(f"{folder.path} is no classifier whose answers could be calibrated")
+        raise UserError(f"{folder.path} has no finite answers to calibrate; train it again")
     try:
         write_calibration(folder.path, found)
     except OSError as error:

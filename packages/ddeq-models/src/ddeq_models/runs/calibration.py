@@ -126,7 +126,7 @@ def in_words(factors: Tensor) -> str:
     """
     of_features, of_shape = factors.tolist()
     parts = [
-        f"{what} ({factor**0.5:.3g} times the limit)"
+        f"{what} ({_times(factor**0.5)} the limit)"
         for what, factor in (
             ("its number of points, size, place or shape", of_shape),
             ("what the model reads its answer from", of_features),
@@ -134,6 +134,11 @@ def in_words(factors: Tensor) -> str:
         if factor > 1
     ]
     return f"unlike all that was seen in training: {' and '.join(parts)}" if parts else ""
+
+
+def _times(factor: float) -> str:
+    told = f"{factor:.3g}"
+    return "just above" if told == "1" else f"{told} times"
 
 
 def outline(points: Tensor, weights: Tensor, count: Tensor, dim: int) -> Tensor:

@@ -124,7 +124,7 @@ class RunFolder:
         except OSError as error:
             raise UserError(
                 f"cannot create the run folder {path or 'runs'}: {error.strerror}; "
-                "give another --out"
+                "give another folder"
             ) from error
         return folder
 

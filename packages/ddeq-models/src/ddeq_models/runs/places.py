@@ -36,10 +36,10 @@ def check_out(path: Path) -> None:
     if path.is_dir():
         if any(not is_leftover(inside) for inside in path.iterdir()):
             raise UserError(
-                f"the run folder {path} is not empty; give another --out or remove it first"
+                f"the run folder {path} is not empty; give another folder, or remove it first"
             )
     elif path.exists() or path.is_symlink():
-        raise UserError(f"{path} exists and is not a folder; give another --out")
+        raise UserError(f"{path} exists and is not a folder; give another one")
     parent = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(f"cannot create the run folder {path}: {parent} is not a writable folder")
