@@ -12,6 +12,7 @@ from ddeq_data import Cloud, CloudDataset, PackedClouds
 from ddeq_models import DataConfig, DDEQConfig, RunFolder, TrainConfig, UserError, train
 from ddeq_models.config import passes
 from ddeq_models.data import framed, normaliser, open_split
+from ddeq_models.data.presence import warn_of_absent
 from ddeq_models.tasks.advice import advice
 from ddeq_models.tasks.peer import cheap_peer
 from ddeq_models.training.forecast import announce, duration, shortened
@@ -183,3 +184,35 @@ def test_a_training_at_chance_says_so(tmp_path: Path, tiny_config: DDEQConfig) -
     run: RunFolder = train(tiny_config, DataConfig(), plan, out=tmp_path / "run", quiet=True)
     assert "learned nothing" in run.result()["note"]
     assert "only 20 steps: give --epochs 10" in run.result()["note"]
+
+
+def two_of_three(labels: list[int]) -> CloudDataset:
+    clouds = [Cloud(torch.rand(4, 2), torch.full((4,), 1 / 4), label) for label in labels]
+    return CloudDataset(PackedClouds.from_clouds(clouds), ["few", "some", "many"])
+
+
+def test_a_class_that_a_split_lacks_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_absent({"train": two_of_three([0, 1, 2]), "test": two_of_three([2, 1, 0])})
+    assert not caplog.records
+    warn_of_absent({"train": two_of_three([0, 1]), "test": two_of_three([1])})
+    (line,) = [record.getMessage() for record in caplog.records]  # nobody has any of "many"
+    assert line == (
+        "the test clouds have none of few, and the train clouds do: the figures of the test tell "
+        "nothing of them"
+    )
+    caplog.clear()
+    warn_of_absent({"train": two_of_three([0, 1]), "test": two_of_three([0, 1, 2])})
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("the train clouds have none of many, and the test clouds do: nothing")
+
+
+def test_a_training_tells_of_a_class_that_its_test_lacks(
+    tmp_path: Path,
+    tiny_config: DDEQConfig,
+    caplog: pytest.LogCaptureFixture,
+    no_pictures: None,
+) -> None:
+    sets = [two_of_three([0, 1, 2, 0]), two_of_three([0, 1, 2]), two_of_three([0, 1])]
+    plan = TrainConfig(epochs=1, batch_size=2)
+    train(tiny_config, sets, plan, out=tmp_path / "run", quiet=True)
+    assert "the test clouds have none of many, and the train clouds do" in caplog.text

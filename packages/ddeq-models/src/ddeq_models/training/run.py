@@ -19,6 +19,7 @@ from ddeq_models.data import (
     normaliser,
 )
 from ddeq_models.data.arrays import Sets, open_sets
+from ddeq_models.data.presence import warn_of_absent
 from ddeq_models.distributed import Ranks, join_ranks
 from ddeq_models.errors import Interrupted
 from ddeq_models.measuring.calibrate import calibration_of
@@ -197,8 +198,10 @@ def _complete(
     ranks.together(run.claim)
     config, (train_set, validation_set, test_set) = task.config, sets
     named: dict[str, CloudDataset] = dict(zip(SPLITS, sets, strict=True))
-    if not manner.quiet and ranks.rank == 0:
-        introduce(config.data, named)
+    if ranks.rank == 0:
+        warn_of_absent(named)
+        if not manner.quiet:
+            introduce(config.data, named)
     try:
         begun = (run.path / CHECKPOINT).exists() or not config.train.init
         start = None if begun else ranks.together(lambda: starting_weights(config))
