@@ -90,8 +90,34 @@ def test_version_and_module() -> None:
         (["train", "--device", "quantum"], "the device 'quantum' cannot be used"),
         (["train", "--device", "cuda:99"], "the device 'cuda:99' cannot be used"),
         (["train", "--device", "meta"], "the device 'meta' holds no values"),
+        (["train", "--weighted"], "the points of digits always weigh as much as their pixels"),
+        (["train", "--data", "shapes-2d", "--weighted"], "no pixels to weigh; leave weighted out"),
+        (["train", "--release", "hdf5"], "digits has no release hdf5; leave release out"),
+        (["train", "--sampling", "surface"], "of digits no cloud is sampled by surface"),
+        (["train", "--checkpoint-every", "-5"], "seconds of at least 0, got -5"),
+        (["train", "--checkpoint-every", "nan"], "seconds of at least 0, got nan"),
+        (["embed", "a", "b.npy", "--out", "c.npy", "--split", "test"], "FILE is not; leave either"),
+        (["embed", "a", "b.npy", "--out", "c.npy", "--root", "d"], "FILE is not; leave either out"),
+        (
+            ["embed", "mnist-classifier", "--columns", "x,y", "--out", "c.npy"],
+            "are of FILE; leave either out, or give",
+        ),
+        (
+            ["models", "save", "mnist-classifier", "a", "--license", "my own"],
+            "SPDX, mit or cc-by-4.0",
+        ),
+        (
+            ["models", "save", "mnist-classifier", "a", "--license", ""],
+            "licence must be an identifier",
+        ),
+        (["models", "save", "mnist-classifier", "a", "--license", "mit\nx"], "identifier"),
+        (["datasets", "show", "digits", "--out", "x.txt"], "a name that ends in .png"),
+        (
+            ["datasets", "show", "digits", "--target", "points"],
+            "is known the class; leave --target",
+        ),
         (["train", "--data", "mnist"], "say with --root which folder"),
-        (["train", "--root", "nowhere"], "say with --data what is there, or leave --root out"),
+        (["train", "--root", "nowhere"], "leave it out, or take the data set that is there"),
         (["train", "--data", "mnist", "--root", "nowhere"], "expected a folder with the files"),
         (["evaluate"], "the following arguments are required: RUN; see ddeq evaluate --help"),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),
@@ -116,7 +142,7 @@ def test_the_run_folder_is_looked_at_before_any_work(
     monkeypatch.setattr("ddeq_models.training.run.open_sets", work)
     (tiny / "full").mkdir()
     (tiny / "full" / "thesis.tex").touch()
-    assert "full is not empty; give another --out" in fails("train", "--out", "full")
+    assert "full is not empty; give another folder" in fails("train", "--out", "full")
     (tiny / "file").touch()
     assert "file exists and is not a folder" in fails("train", "--out", "file")
     assert "not a writable folder" in fails("train", "--out", "file/run")

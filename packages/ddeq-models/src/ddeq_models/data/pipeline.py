@@ -34,6 +34,7 @@ from ddeq_data.transforms import FarthestSample
 from ddeq_models.config import DataConfig, Split
 from ddeq_models.data.entries import entry
 from ddeq_models.errors import UserError
+from ddeq_models.registry import DATA_SETS, plugin_of
 
 
 def open_split(config: DataConfig, split: Split) -> CloudDataset:
@@ -195,8 +196,10 @@ def check_data(config: DataConfig, dataset: CloudDataset) -> None:
     """See that what is done to the clouds of a run can be done to these.
 
     Raises:
-        UserError: They have too few or too many coordinates for it.
+        UserError: They have too few or too many coordinates for it, or it is nothing that is done
+            to such clouds.
     """
+    _check_of_use(config)
     dim = dataset.coordinates
     if config.rotate and dim not in (2, 3):
         raise UserError(
@@ -208,6 +211,21 @@ def check_data(config: DataConfig, dataset: CloudDataset) -> None:
             f"data.centre must have {dim} numbers, one for each coordinate of these points, got "
             f"{len(config.centre)}; leave data.centre and data.unit out: a training finds them"
         )
+
+
+def _check_of_use(config: DataConfig) -> None:
+    """See that what is asked of the files has an effect; a plugin alone knows what it looks at."""
+    name, known = config.name, entry(config.name)
+    if plugin_of(DATA_SETS, name) is not None:
+        return
+    if config.weighted and (known.weighed or not known.image):
+        why = "always weigh as much as their pixels" if known.weighed else "have no pixels to weigh"
+        raise UserError(f"the points of {name} {why}; leave weighted out")
+    if config.release != "meshes" and not known.releases:
+        raise UserError(f"{name} has no release {config.release}; leave release out")
+    own = ("default", "surface", "vertices") if name == "folder" else ("default",)
+    if not known.releases and config.sampling not in own:
+        raise UserError(f"of {name} no cloud is sampled by {config.sampling}; leave sampling out")
 
 
 _TOLD = {
@@ -226,7 +244,7 @@ def check_target(dataset: CloudDataset, kind: TargetKind, task: str = "the model
     if dataset.target_kind != kind:
         raise UserError(
             f"{task} needs {_TOLD[kind]}, and what is known is {_TOLD[dataset.target_kind]}; give "
-            "other data, or another --task"
+            "other data, or take another task"
         )
 
 

@@ -16,6 +16,7 @@ FOLDER``; what ``hf download`` brings is such a folder again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 from torch import nn
 
 from ddeq_models._internal.files import read_owned, write_atomically
+from ddeq_models._internal.text import shortened
 from ddeq_models.config import RunConfig
 from ddeq_models.errors import UserError
 from ddeq_models.runs.calibration import Calibration, read_calibration, write_calibration
@@ -140,9 +142,14 @@ def save_pretrained(
         The folder.
 
     Raises:
-        UserError: The source is no model, nothing is known of its training, or the folder is not
-            empty or cannot be written.
+        UserError: The source is no model, nothing is known of its training, the licence is no
+            identifier, or the folder is not empty or cannot be written.
     """
+    if license is not None and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license) is None:
+        raise UserError(
+            f"the licence must be an identifier of the Hub or of SPDX, mit or cc-by-4.0 say, got "
+            f"{shortened(license)!r}"
+        )
     target, unfinished = Path(folder), 0
     if isinstance(source, nn.Module):
         model = _unwrapped(source)

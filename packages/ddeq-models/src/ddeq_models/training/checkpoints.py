@@ -38,6 +38,11 @@ class Manner:
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= 1024:
             raise UserError(f"workers must be between 0 and 1024, got {self.workers}")
+        if not self.checkpoint_every >= 0:
+            raise UserError(
+                "checkpoint_every must be a number of seconds of at least 0, got "
+                f"{self.checkpoint_every:g}"
+            )
 
 
 class Stop:

@@ -78,6 +78,10 @@ def embed(
     labels: tuple[str, ...] = ()
     gathered: Callable[[list[int]], PointBatch]
     if isinstance(clouds, CloudDataset):
+        if columns or features:
+            raise UserError(
+                "columns and features are of files, and a data set has its own; leave both out"
+            )
         if clouds.dim != config.model.point_dim:
             raise UserError(
                 f"the model was trained on points of dimension {config.model.point_dim}, these "

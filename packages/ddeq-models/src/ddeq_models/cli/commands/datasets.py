@@ -94,6 +94,8 @@ def run(options: argparse.Namespace) -> None:
         return
 
     out = Path(options.out or f"{chosen.name}.png")
+    if out.suffix.lower() != ".png":
+        raise UserError(f"{out}: the picture is a PNG file; give a name that ends in .png")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder for the picture; make it first")
     config = DataConfig(
@@ -106,6 +108,8 @@ def run(options: argparse.Namespace) -> None:
         target=options.target or "class",
     )
     clouds = open_split(config, options.split)
+    if options.target not in (None, clouds.target_kind):
+        raise UserError(f"of {chosen.name} is known the {clouds.target_kind}; leave --target out")
     name = f"{chosen.name} ({release})" if chosen.releases else chosen.name
     title = f"{name}, {options.split}: {len(clouds):,} clouds"
     draw = draw_clouds if clouds.target_kind == "class" else draw_targets

@@ -8,6 +8,7 @@ from ddeq_data import CloudDataset
 from ddeq_models._internal.text import shown
 from ddeq_models.cli.parser import Parser, add_command
 from ddeq_models.cli.shared import RUN, add_columns, add_device, add_split
+from ddeq_models.errors import UserError
 from ddeq_models.runs.clouds import open_clouds
 from ddeq_models.runs.pretrained import open_model
 from ddeq_models.using.clouds import Clouds
@@ -29,6 +30,7 @@ def add(commands: Any) -> Parser:
     parser.add_argument("files", metavar="FILE", nargs="*", help="as for predict")
     parser.add_argument("--out", required=True, metavar="FILE", help=".npy, .npz or .csv")
     add_split(parser)
+    parser.set_defaults(split=None)
     parser.add_argument("--root", metavar="DIR", help="folder of the split's files [the run's]")
     add_columns(parser)
     add_device(parser)
@@ -38,9 +40,15 @@ def add(commands: Any) -> Parser:
 def run(options: argparse.Namespace) -> None:
     """Do what the options say."""
     check_embedding(options.out)
+    if options.files and (options.split or options.root):
+        raise UserError(
+            "--split and --root are of the run's own data, and FILE is not; leave either out"
+        )
+    if not options.files and (options.columns or options.features):
+        raise UserError("--columns and --features are of FILE; leave either out, or give files")
     clouds: Clouds | CloudDataset = options.files
     if not options.files:
-        clouds = open_clouds(open_model(options.run), options.split, options.root)
+        clouds = open_clouds(open_model(options.run), options.split or "test", options.root)
     found = embed(
         options.run,
         clouds,
