@@ -68,7 +68,8 @@ def filling(weights: Tensor, value: float, dtype: torch.dtype) -> Tensor | float
     """
     if host_may_look(weights):
         return value
-    fill = torch.where(weights.detach() >= 0, value, torch.nan)
+    fill = torch.where(weights.detach() < 0, torch.nan, value)
+    fill = fill + 0 * weights.detach()  # of what is NaN nothing is below 0
     return fill.to(dtype).unsqueeze(-1)
 
 

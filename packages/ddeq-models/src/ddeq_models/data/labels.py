@@ -19,7 +19,7 @@ def refuse_masked(values: Any, what: str) -> None:
     Raises:
         UserError: Some are masked.
     """
-    if isinstance(values, np.ma.MaskedArray) and (masked := int(np.ma.count_masked(values))):
+    if isinstance(values, np.ma.MaskedArray) and (masked := int(np.ma.getmaskarray(values).sum())):
         raise UserError(
             f"{what} come in a masked array with {masked} entries masked, and what is masked is "
             "used nowhere; leave it out, cloud[~mask.any(1)].data, or give such points weight 0"
