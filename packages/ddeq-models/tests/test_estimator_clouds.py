@@ -98,6 +98,12 @@ def test_a_mask_is_refused_and_never_forgotten(fitted: Any) -> None:
     assert_same(read_clouds([plain]).clouds, read_clouds(CLOUDS[:1]).clouds)
 
 
+def test_a_training_in_memory_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Its folder has no result, and nobody will go on with it."""
+    small().fit(CLOUDS, LABELS)
+    assert not caplog.records
+
+
 def test_padding_is_left_out() -> None:
     array, weights = padded()
     assert_same(read_clouds(array, weights).clouds, read_clouds(CLOUDS).clouds)

@@ -224,7 +224,9 @@ class RunFolder:
             raise UserError(f"cannot read {self.path / CONFIG}: {_reason(error)}") from error
 
     def model(self, device: torch.device | str = "cpu") -> nn.Module:
-        """The trained model, in evaluation mode; of a training that did not end, with a warning.
+        """The trained model, in evaluation mode.
+
+        Who only reads the folder is warned of a training that did not end.
 
         Raises:
             UserError: The folder has no weights, or they are damaged or of another model.
@@ -240,7 +242,8 @@ class RunFolder:
         with torch.random.fork_rng([]):  # the weights it begins with are replaced
             model = build_model(config.model_at(epoch))
         load_weights(model, owned_file(self.path, WEIGHTS))
-        if self.is_unfinished() and not self.identity:  # which whoever trains here has set
+        trains = self.writes or self.identity  # of several processes all know what they train
+        if not trains and self.is_unfinished():
             go_on = self._how_to_go_on()
             _LOG.warning(
                 "the training of %s is not finished: these are its weights after epoch %d of %d%s",

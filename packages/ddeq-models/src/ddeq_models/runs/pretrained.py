@@ -42,7 +42,7 @@ def shipped_names() -> tuple[str, ...]:
 
 
 def open_model(source: str | Path) -> RunFolder:
-    """The folder of a trained model.
+    """The folder of a trained model, which is only read.
 
     Args:
         source: A run folder, a model folder, or the name of a model that comes with the package.
@@ -51,11 +51,11 @@ def open_model(source: str | Path) -> RunFolder:
     Raises:
         UserError: It is none of these.
     """
-    folder = RunFolder(source)
+    folder = RunFolder(source, writes=False)
     if folder.holds_run():
         return folder
     if str(source) in shipped_names():
-        return RunFolder(SHIPPED / source)
+        return RunFolder(SHIPPED / source, writes=False)
     if folder.path.exists():
         raise UserError(
             f"{source} is not a run folder: it has no config.json; `ddeq train` makes one"
