@@ -74,8 +74,8 @@ def check_unchanged(run: RunFolder, sets: dict[str, CloudDataset], root: str | N
         if dataset.drawn:
             raise UserError(
                 f"{changed}, and were drawn anew: some that it learnt from may be among them; give "
-                "the files as they were, train anew, or put what is to be measured into a folder "
-                f"{split} of a folder of its own, and give that one as root"
+                "the files as they were, train anew, or put what is to be measured under "
+                f"{split}/ in a folder of its own, and give that as root"
             )
         if root is None:
             _LOG.warning("%s: its files were changed since then", changed)
