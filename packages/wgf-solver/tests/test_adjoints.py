@@ -325,3 +325,24 @@ def test_the_adjoint_costs_one_evaluation(theta, start, marked_map):
         warnings.simplefilter("error")
         solution.measure.points.sum().backward()
     assert len(calls) == int(solution.steps.max()) + 1
+
+
+@pytest.mark.parametrize("adjoint", [Implicit(), Phantom(30)], ids=repr)
+def test_a_second_derivative_raises_also_in_what_the_cotangent_depends_on(adjoint):
+    # A penalty on a gradient reaches a later layer by the cotangent alone.
+    theta, later = (torch.tensor(v).double().requires_grad_() for v in (0.3, 2.0))
+    mu0 = Measure(torch.zeros(1, 1).double())
+    z = equilibrium(lambda m: m.with_points(0.5 * m.points + theta), mu0, adjoint=adjoint)
+    loss = later * z.measure.points.sum() + 0.1 * later * theta
+    (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
+    torch.testing.assert_close(gradient.detach(), torch.tensor(4.2).double())
+    with pytest.raises(RuntimeError, match="second derivative is not implemented"):
+        torch.autograd.grad(gradient, later)
+
+
+def test_several_cotangents_at_once_are_refused_by_a_sentence():
+    theta = torch.tensor([0.3]).double().requires_grad_()
+    mu0 = Measure(torch.zeros(2, 1).double())
+    points = equilibrium(lambda m: m.with_points(0.5 * m.points + theta), mu0).measure.points
+    with pytest.raises(RuntimeError, match="one after another"):
+        torch.autograd.grad(points.flatten(), theta, torch.eye(2).double(), is_grads_batched=True)

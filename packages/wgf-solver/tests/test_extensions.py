@@ -197,3 +197,26 @@ def test_a_field_that_descends_says_what():
 
     with pytest.raises(TypeError, match="descends and does not say what"):
         equilibrium(contraction(1.0), Measure(torch.zeros(2, 1)), velocity=Wrong())
+
+
+@pytest.mark.parametrize("kind", ["closure", "object"])
+def test_what_a_discrepancy_of_ones_own_closes_over_has_its_gradient(kind):
+    theta = torch.tensor(0.5).double().requires_grad_()
+
+    def apart(mu: Measure, nu: Measure):
+        pull = mu.points - theta * nu.mean()[..., None, :]
+        return 0.5 * (pull.square().sum(-1) * mu.weights).sum(-1)
+
+    class Apart:
+        def __call__(self, mu: Measure, nu: Measure):
+            return apart(mu, nu)
+
+    two = torch.tensor([[-1.0], [3.0]]).double()
+    solution = equilibrium(
+        lambda m: Measure(torch.cat([0 * m.points, 0 * m.points], -2) + two),
+        Measure(torch.zeros(1, 1).double()),
+        velocity=Descent(apart if kind == "closure" else Apart()),
+        rtol=1e-10,
+    )
+    (gradient,) = torch.autograd.grad(solution.measure.points.sum(), theta)  # z = θ · 1
+    torch.testing.assert_close(gradient, torch.tensor(1.0).double())

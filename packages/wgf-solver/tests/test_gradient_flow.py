@@ -367,3 +367,11 @@ def test_a_kernel_is_no_functional():
     assert isinstance(Energy(), Kernel)
     with pytest.raises(TypeError, match="a functional is a value such as"):
         gradient_flow(Energy(), Measure(torch.zeros(1, 1)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_energies_are_those_that_were_wanted_however_seldom_the_driver_looks(every):
+    functional = Potential(lambda z: z.square().sum(-1))
+    start = Measure(torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0)))
+    solution = gradient_flow(functional, start, integrator=Euler(0.2), check_every=every)
+    assert len(solution.energies) == int(solution.steps.max())

@@ -232,7 +232,7 @@ def test_negative_weights_are_refused_where_a_look_costs_nothing():
     torch.testing.assert_close(inner, torch.full((2, 3), 1 / 3))
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_weights_without_a_finite_total_spoil_their_own_measure_only(bad):
     mu = Measure(torch.zeros(2, 3, 1), torch.tensor([[1.0, 1, 2], [bad, bad, 1]]))
     assert mu.weights[0].tolist() == [0.25, 0.25, 0.5]
@@ -266,3 +266,26 @@ def test_expand_is_a_view_for_every_index(batch):
     assert Measure(torch.zeros(4, 2)).expand(batch).full
     with pytest.raises(ValueError, match=r"batch shape \(2,\) does not expand to \(3,\)"):
         Measure(torch.zeros(2, 4, 2)).expand((3,))
+
+
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+def test_counts_that_a_half_precision_does_not_hold(low):
+    mu = Measure(torch.zeros(3, 1, dtype=low), torch.tensor([70000, 70000, 1]))
+    assert mu.weights.dtype == low
+    torch.testing.assert_close(
+        mu.weights, torch.tensor([0.5, 0.5, 1 / 140001]).to(low), rtol=1e-2, atol=0
+    )
+    huge = Measure(torch.zeros(3, 1), torch.tensor([2e38, 2e38, 1e38]))
+    torch.testing.assert_close(huge.weights, torch.tensor([0.4, 0.4, 0.2]))
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 4.0] * 100])
+def test_in_another_precision_the_mass_is_one_again(weights):
+    given = None if weights is None else torch.tensor(weights)
+    rough = Measure(torch.full((300, 1), 100.0).bfloat16(), given)
+    mu = rough.to(dtype=torch.float64)
+    assert abs(float(mu.weights.sum()) - 1) < 1e-14
+    torch.testing.assert_close(mu.mean(), torch.tensor([100.0]).double())
+    assert mu.full == rough.full
+    same = rough.to(dtype=torch.bfloat16)
+    assert torch.equal(same.weights, rough.weights)

@@ -65,15 +65,26 @@ def test_a_map_that_writes_in_place_gets_copies_and_says_so(field, tracked, slic
     )
 
 
-def test_a_write_into_marks_or_by_a_field_of_ones_own_is_an_error():
-    mu = Measure(torch.zeros(4, 1), marks=torch.ones(4, 1))
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_map_that_writes_into_labels_gets_copies_too_and_spoils_none(tracked):
+    mu = Measure(torch.zeros(4, 1), torch.tensor([1.0, 2, 3, 4]), torch.ones(4, 1))
+    before = mu.weights.clone()
 
     def spoils(m: Measure) -> Measure:
-        m.marks.mul_(0.5)
-        return half(m)
+        shift = m.marks.mul_(0.5)
+        kept = m.weights.clone()
+        m.weights.zero_()
+        return Measure(0.5 * m.points + shift, kept)
 
-    with pytest.raises(ValueError, match="wrote into the measure"), pytest.warns(match="copies"):
-        equilibrium(spoils, mu)
+    with torch.set_grad_enabled(tracked), pytest.warns(UserWarning, match="copies"):
+        solution = equilibrium(spoils, mu)
+    assert torch.equal(mu.marks, torch.ones(4, 1))
+    assert torch.equal(mu.weights, before)
+    torch.testing.assert_close(solution.measure.points, torch.ones(4, 1), rtol=1e-3, atol=1e-3)
+
+
+def test_a_write_beside_a_solve_is_an_error():
+    mu = Measure(torch.zeros(4, 1), marks=torch.ones(4, 1))
     with pytest.raises(ValueError, match="wrote into the measure"):
         Residual()(lambda m: m.with_points(m.points.mul_(0.5)), mu)
 
@@ -253,3 +264,23 @@ def test_everything_names_its_device():
             values[-1].append(equilibrium(half, mu, integrator=noisy).measure.points)
     for mine, theirs in zip(*values, strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_an_error_of_a_transform_within_the_map_is_its_own():
+    def f(mu: Measure) -> Measure:
+        return mu.with_points(torch.vmap(lambda z: z * z.sum().item())(mu.points))
+
+    with pytest.raises(RuntimeError, match=r"\.item\(\)"):
+        equilibrium(f, Measure(torch.zeros(2, 1)))
+
+
+def test_a_tensor_from_inference_mode_that_autograd_needs_is_named():
+    with torch.inference_mode():
+        factor = torch.full((2, 1), 0.5)
+
+    def f(mu: Measure) -> Measure:
+        return mu.with_points(torch.cos(mu.points * factor))
+
+    field = Descent(MMD(Gaussian(1.0)), "through")
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r"take torch\.no_grad\(\) there"):
+        equilibrium(f, Measure(torch.zeros(2, 1)), velocity=field)

@@ -25,7 +25,7 @@ class Model(torch.nn.Module):
         return equilibrium(f, Measure(x), velocity=self.field, rtol=1e-6).measure.points
 
 
-FIELDS = [Residual(), Descent(MMD(Gaussian(3.0)), "through")]
+FIELDS = [Residual(), Descent(MMD(Gaussian(1.0)), "through")]
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=repr)

@@ -1,5 +1,6 @@
 """Roots that are no equilibria: what the probe finds, and what it costs the others of a batch."""
 
+import itertools
 import sys
 
 import pytest
@@ -11,9 +12,13 @@ from wgf_solver import (
     Descent,
     Energy,
     EquilibriumWarning,
+    Euler,
+    Evaluation,
     Gaussian,
+    InverseMultiquadric,
     Laplacian,
     Measure,
+    Multiquadric,
     SquaredDistance,
     Status,
     equilibrium,
@@ -135,3 +140,143 @@ def test_each_measure_has_its_own_budget_after_a_saddle():
         for name in ("steps", "probe_steps", "status"):
             assert torch.equal(getattr(alone, name), getattr(together, name)[i])
         assert alone.steps <= 25
+
+
+FAR = {
+    "narrow": (Gaussian(1.0), 100.0),
+    "heavy": (InverseMultiquadric(0.5), 5.0),
+    "energy": (Multiquadric(0.1), 1.0),
+}
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("target", ["frozen", "through"])
+@pytest.mark.parametrize("name", FAR)
+def test_a_translation_has_no_fixed_point_however_flat_the_discrepancy(name, target, count):
+    kernel, shift = FAR[name]
+    mu = Measure(torch.randn(count, 2, generator=torch.Generator().manual_seed(0)).double())
+    solution = equilibrium(
+        lambda m: m.with_points(m.points + shift),
+        mu,
+        velocity=Descent(MMD(kernel), target),
+        max_steps=200 if target == "through" else 25,
+        on_failure="ignore",
+    )
+    assert not solution.converged
+    if target == "through":
+        assert solution.status == Status.STATIONARY
+        assert "F(mu) lies elsewhere" in solution.message()
+
+
+def test_the_image_is_looked_at_in_each_measures_own_unit():
+    # The translation's D is flat; in a unit a thousand times smaller nothing is another.
+    factors, shifts = torch.tensor([1.0, 1.0, 1e-3]).double(), torch.tensor([0.0, 100.0, 0.0])
+    factors, shifts = factors[:, None, None], shifts[:, None, None].double()
+
+    def f(mu: Measure) -> Measure:
+        return mu.with_points(
+            0.5 * (mu.points + mu.marks) * (shifts == 0) + (shifts > 0) * (mu.points + shifts)
+        )
+
+    marks = torch.randn(6, 2, generator=torch.Generator().manual_seed(1)).double() * factors
+    start = Measure(marks + 0.1 * factors, marks=marks)
+    solution = equilibrium(
+        f, start, velocity=Descent(MMD(Gaussian(0.5))), on_failure="ignore", max_steps=300
+    )
+    assert solution.status.tolist() == [
+        int(Status.CONVERGED), int(Status.STATIONARY), int(Status.CONVERGED),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(0.3), Multiquadric(0.1)], ids=repr)
+def test_atoms_that_rest_under_the_images_of_others_are_at_no_equilibrium(kernel):
+    # Weights differ, so that an atom may find the image of another and none of its own.
+    weights = torch.tensor([1.0, 3, 1, 3]).double()
+    places = torch.tensor([[-1.0], [-0.4], [0.4], [1.0]]).double()
+
+    def f(mu: Measure) -> Measure:
+        return mu.with_points(0.5 * (mu.points + places))
+
+    orders = torch.tensor(list(itertools.permutations(range(4))))
+    solution = equilibrium(
+        f,
+        Measure(places[orders], weights),
+        velocity=Descent(MMD(kernel), "through"),
+        rtol=1e-6,
+        on_failure="ignore",
+    )
+    assert (solution.residual <= 1e-6).all()
+    z, image = solution.measure.points, f(solution.measure).points
+    apart = [z[:, k::2].sort(1).values - image[:, k::2].sort(1).values for k in (0, 1)]
+    own = torch.cat(apart, 1).abs().amax((1, 2)) < 1e-3  # alike in atoms of each weight
+    told = own | (solution.discrepancy > 1e-7)  # fifty tolerances, squared, are some 1e-8 of D
+    assert told.sum() >= 22
+    assert 6 <= own.sum() <= 12
+    assert torch.equal(solution.converged[told], own[told])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "target"),
+    [(torch.float32, "frozen"), (torch.float32, "through"), (torch.float64, "through")],
+)
+@pytest.mark.parametrize(
+    ("bandwidth", "collapses"),
+    [(0.1, False), (1.0, False), (30.0, False), (0.1, True), (1.0, True)],
+)
+def test_a_fixed_point_is_never_called_elsewhere(dtype, bandwidth, collapses, target):
+    places = torch.randn(6, 2, generator=torch.Generator().manual_seed(2)).to(dtype)
+    shift = torch.ones(2, dtype=dtype) if collapses else places
+    start = Measure((places + 0.05) * torch.tensor([1.0, 1e3])[:, None, None].to(dtype))
+    unit = torch.tensor([1.0, 1e3])[:, None, None].to(dtype)
+    kernel = Gaussian(bandwidth) if bandwidth > 1 else Multiquadric(bandwidth)
+    solution = equilibrium(
+        lambda mu: mu.with_points(0.5 * (mu.points + unit * shift)),
+        start,
+        velocity=Descent(MMD(kernel), target),
+        on_failure="ignore",
+        max_steps=400,
+    )
+    assert (solution.status != Status.STATIONARY).all()
+
+
+def test_a_field_that_does_not_say_its_image_is_not_judged_by_it():
+    class Unsaid:
+        descends = True
+
+        def __call__(self, f, mu) -> Evaluation:
+            here = Descent(MMD(Gaussian(1.0)))(f, mu)
+            return Evaluation(here.velocity, discrepancy=here.discrepancy)
+
+    mu = Measure(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)).double())
+    options = {"integrator": LBFGS(), "on_failure": "ignore"}
+    far = lambda m: m.with_points(m.points + 100.0)  # noqa: E731
+    assert equilibrium(far, mu, velocity=Unsaid(), **options).converged
+    said = equilibrium(far, mu, velocity=Descent(MMD(Gaussian(1.0))), **options)
+    assert said.status == Status.STATIONARY
+
+
+def test_lost_atoms_of_one_measure_jump_whatever_its_neighbours_do():
+    # A flat saddle and a well elsewhere, to which atoms can be sent once pushed far enough.
+    class Well:
+        def __call__(self, mu, nu):
+            x, c = mu.mean()[..., 0], nu.mean()[..., 0]
+            return (1 - 0.1 * torch.tanh(x * x)) * (1 - torch.exp(-((x - c) ** 2)))
+
+        def relocated(self, mu, nu):
+            c = nu.mean()[..., None, :]
+            there = torch.where(c > 50, mu.points + 1.0, c.expand_as(mu.points))
+            return torch.where((mu.mean()[..., 0] > 0.05)[..., None, None], there, mu.points)
+
+    def solve(starts, centres):
+        c = torch.tensor(centres).double()[:, None, None]
+        return equilibrium(
+            lambda m: Measure(torch.cat([c - 1, c + 1], -2)),
+            Measure(torch.tensor(starts).double()[:, None, None]),
+            velocity=Descent(Well()), integrator=Euler(0.5), on_failure="ignore",
+            max_steps=40, atol=1e-6,
+        )  # fmt: skip
+
+    alike, beside = solve([0.0, 0.0], [10.0, 10.0]), solve([0.0, 60.0], [10.0, 100.0])
+    for name in ("status", "steps", "discrepancy"):
+        assert torch.equal(getattr(alike, name)[0], getattr(beside, name)[0])
+    assert torch.equal(alike.measure.points[0], beside.measure.points[0])

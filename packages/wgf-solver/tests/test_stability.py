@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wgf_solver import Measure, spectral_radius
+from wgf_solver import Measure, jacobian_norm, spectral_radius
 
 
 def linear(a):
@@ -41,3 +41,34 @@ def test_a_constant_map_and_what_is_refused():
         spectral_radius(lambda m: m, mu, steps=1)
     with pytest.raises(ValueError, match=r"returned 6. Project it first"):
         spectral_radius(lambda m: Measure(torch.cat([m.points, m.points], -2)), mu)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_also_where_nothing_is_recorded(mode):
+    mu = Measure(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)))
+    expected = spectral_radius(tripled, mu), jacobian_norm(tripled, mu, generator=seeded())
+    with mode():
+        came = spectral_radius(tripled, mu), jacobian_norm(tripled, mu, generator=seeded())
+    torch.testing.assert_close(came, expected)
+    torch.testing.assert_close(came[0], torch.tensor(3.0))
+
+
+@pytest.mark.parametrize("measured", [spectral_radius, jacobian_norm])
+def test_a_map_that_changes_with_the_points_and_does_not_lead_back_to_them_is_refused(measured):
+    mu = Measure(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)))
+
+    def cut(m: Measure) -> Measure:
+        return m.with_points(3 * m.points.detach())
+
+    with pytest.raises(ValueError, match="must lead back to the points"):
+        measured(cut, mu)
+    constant = Measure(torch.ones(4, 2))
+    assert measured(lambda m: constant, mu) == 0
+
+
+def tripled(mu: Measure) -> Measure:
+    return mu.with_points(3 * mu.points)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(3)

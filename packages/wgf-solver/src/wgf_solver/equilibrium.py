@@ -61,7 +61,9 @@ def equilibrium(
     descends a discrepancy, a root with a discrepancy that the tolerance does not explain is probed:
     it is pushed a little, atoms that no force reaches are put where they are wanted
     (`wgf_solver.MMD.relocated`), and it is descended from. If the discrepancy falls to less than
-    half of what it was, the root was no minimum, and the solve goes on from there.
+    half of what it was, the root was no minimum, and the solve goes on from there. If it does not,
+    but ``F(μ)`` lies elsewhere, it is no equilibrium either: a local minimum with ``D > 0``, or a
+    map without a fixed point (see `wgf_solver.driving.probe`).
 
     `torch.compile` leaves a solve as it is, whatever is compiled around it or inside ``F``: its
     loop ends where values say so, and so no graph with ``fullgraph=True`` holds it; compile ``F``

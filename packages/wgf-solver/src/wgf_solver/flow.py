@@ -10,7 +10,7 @@ from wgf_solver.evaluation import Evaluation, completed, size_of
 from wgf_solver.held import Held
 from wgf_solver.measure import Measure
 from wgf_solver.velocities.base import Map, VelocityField
-from wgf_solver.watch import depends_beyond
+from wgf_solver.watch import depends_beyond, holds_all_it_uses
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +62,14 @@ class Flow:
         return self if prepare is None else self.along(prepare(mu))
 
     def wants_gradient(self, mu: Measure) -> bool:
-        """Whether a field without a map depends on anything that wants one, but for the points.
+        """Whether the field depends on anything that wants one, but for the points.
 
-        For one that has a map the driver looks at the image, at no extra cost.
+        For one of the package's own that has a map the driver looks at the image, and at what the
+        field holds, at no extra cost.
         """
         if self.held is not None and self.held.points.requires_grad:
             return True
-        if self.map is not None:
+        if self.map is not None and holds_all_it_uses(self.velocity):
             return False
         z = mu.points.detach().clone().requires_grad_()
         return depends_beyond(self(mu.with_points(z)).velocity, z)
@@ -84,7 +85,25 @@ class Flow:
     def on_copies(self) -> Flow:
         """This flow for a map that writes into its argument."""
         f = self.map
-        return self if f is None else self.of(lambda mu: f(mu.with_points(mu.points.clone())))
+        return self if f is None else self.of(lambda mu: f(_copy(mu)))
+
+
+def _copy(mu: Measure) -> Measure:
+    marks = None if mu.marks is None else mu.marks.clone()
+    return mu.replaced(mu.points.clone(), mu.weights.clone(), marks)
+
+
+def with_labels_copied(mu: Measure) -> Measure:
+    """``μ`` on weights and marks of its own: who writes into them spoils no tensor of others.
+
+    But for expanded ones, into which torch lets nobody write, and which are expanded for a reason.
+    """
+
+    def own(rows: Tensor) -> Tensor:
+        expanded = any(s == 0 and k > 1 for s, k in zip(rows.stride(), rows.shape, strict=True))
+        return rows if expanded else rows.clone()
+
+    return mu.replaced(mu.points, own(mu.weights), None if mu.marks is None else own(mu.marks))
 
 
 def _no_map(mu: Measure) -> Measure:

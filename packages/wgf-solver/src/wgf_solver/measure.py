@@ -66,8 +66,13 @@ class Measure:
             full = points.shape[-2] > 0
         else:
             _check_rows("weights (..., n)", weights, points, 1)
-            weights = _expanded(weights, atoms, "weights (..., n)").to(points.dtype)
-            weights = _normalised(_not_negative(weights))
+            weights = _expanded(weights, atoms, "weights (..., n)")
+            # Counts may be larger than a half precision holds, and sums of them than any.
+            precise = torch.promote_types(points.dtype, torch.float32)
+            if weights.is_floating_point():
+                precise = torch.promote_types(precise, weights.dtype)
+            weights = weights.to(precise)
+            weights = _normalised(_not_negative(weights), points.dtype)
             full = False
         if marks is not None:
             _check_rows("marks (..., n, k)", marks, points, 2)
@@ -175,12 +180,12 @@ class Measure:
     ) -> Measure:
         """The same measure on another device or in another floating-point type."""
         marks = None if self.marks is None else self.marks.to(device=device, dtype=dtype)
-        return _unchecked(
-            self.points.to(device=device, dtype=dtype),
-            self.weights.to(device=device, dtype=dtype),
-            marks,
-            self.full,
-        )
+        points = self.points.to(device=device, dtype=dtype)
+        if points.dtype == self.points.dtype:
+            return _unchecked(points, self.weights.to(device=device), marks, self.full)
+        # In another type weights are rounded otherwise, and their sum is: 1/n is taken anew.
+        weights = None if self.full else self.weights.to(device=device, dtype=dtype)
+        return Measure(points, weights, marks)
 
     def mean(self) -> Tensor:
         """``Σ_i w_i z_i``, shape ``(..., d)``; 0 for the empty measure."""
@@ -320,15 +325,20 @@ def _expanded(rows: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     raise ValueError(f"{name} must have shape {tuple(shape)} here; got {tuple(rows.shape)}")
 
 
-def _normalised(weights: Tensor) -> Tensor:
-    """``w / Σw``; the empty measure keeps its zeros, an infinite total makes NaN.
+def _normalised(weights: Tensor, dtype: torch.dtype) -> Tensor:
+    """``w / Σw`` in ``dtype``; the empty measure keeps its zeros, an infinite weight makes NaN.
 
     A sum within rounding of 1 counts as 1, so that normalising twice changes no bit; its gradient
     is that of ``w / Σw`` all the same.
     """
     total = weights.sum(-1, keepdim=True)
-    rounding = 8 * torch.finfo(weights.dtype).eps * weights.shape[-1] ** 0.5
+    if weights.shape[-1]:  # a sum may overflow where no weight does
+        largest = weights.detach().amax(-1, keepdim=True)
+        weights = weights / torch.where(total.isinf() & largest.isfinite(), largest, 1)
+        total = weights.sum(-1, keepdim=True)
+    rounding = 8 * torch.finfo(dtype).eps * weights.shape[-1] ** 0.5
     near = (total - 1).abs() <= rounding
     divisor = total + torch.where(near, 1 - total, 0).detach()  # exactly 1 where near
     divisor = torch.where(divisor == 0, 1, divisor)
-    return weights / torch.where(divisor.isinf(), torch.nan, divisor)  # not 0, which is empty
+    weights = weights / torch.where(divisor.isinf(), torch.nan, divisor)  # not 0, which is empty
+    return weights.to(dtype)

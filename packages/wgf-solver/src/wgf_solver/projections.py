@@ -2,7 +2,8 @@ r"""Projections of a measure on ``n`` atoms: ``F`` may return many more than it 
 
 An iterated function system doubles the atoms and a convolution squares them; a fixed-point
 iteration wants ``n`` again. Each projection here is a function from `Measure` to `Measure`, the
-same in every call, and differentiable in the points of its argument:
+same in every call, and differentiable in the points of its argument; that of the empty measure is
+empty, ``n`` atoms of weight 0:
 
     F = lambda mu: project(many_atoms(mu))
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wgf_solver.discrepancies.base import Discrepancy
@@ -58,9 +60,12 @@ class Quantiles:
                 f"Quantiles projects measures on the line; got dimension {mu.dim}. Take "
                 "Quantisation(count) or Systematic(count) there"
             )
-        mu = mu.zero_padding()
-        y, order = mu.points[..., 0].sort(-1)
-        w = mu.weights.gather(-1, order)
+        mu = _with_atoms(mu).zero_padding()
+        # Sums of thousands of atoms far from the origin: about the mean, and in float64.
+        centre = mu.mean().detach()
+        y, order = (mu.points[..., 0] - centre).to(_precise(mu.points)).sort(-1)
+        w = mu.weights.to(y.dtype).gather(-1, order)
+        w = w / torch.where(mu.mask.any(-1, keepdim=True), w.sum(-1, keepdim=True), 1)
         upto, total = w.cumsum(-1), (w * y).cumsum(-1)
         edges = torch.arange(self.count + 1, device=y.device, dtype=y.dtype) / self.count
         edges = edges.expand(*mu.batch_shape, self.count + 1).contiguous()
@@ -72,7 +77,8 @@ class Quantiles:
         mass_before = torch.where(first, 0, upto.gather(-1, before))
         sum_before = torch.where(first, 0, total.gather(-1, before))
         integral = sum_before + (edges - mass_before) * y.gather(-1, inside)  # ∫_0^t Q
-        return Measure((self.count * integral.diff(dim=-1))[..., None])
+        atoms = (self.count * integral.diff(dim=-1)).to(mu.points.dtype) + centre
+        return _equal_atoms(mu, atoms[..., None])
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Systematic:
 
     def __call__(self, mu: Measure) -> Measure:
         """The projection of each measure of the batch, with the marks of the atoms taken."""
-        mu = mu.zero_padding()
+        mu = _with_atoms(mu).zero_padding()
         w, order = mu.weights.detach(), None
         if mu.dim == 1:
             order = mu.points.detach()[..., 0].argsort(-1)
@@ -115,7 +121,7 @@ class Systematic:
         def rows(values: Tensor) -> Tensor:
             return values.gather(-2, taken[..., None].expand(*taken.shape, values.shape[-1]))
 
-        return Measure(rows(mu.points), marks=None if mu.marks is None else rows(mu.marks))
+        return _equal_atoms(mu, rows(mu.points), None if mu.marks is None else rows(mu.marks))
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,7 @@ class Quantisation:
         """The projection of each measure of the batch; one that does not come to rest warns."""
         if self.discrepancy is not None:
             return self._descended(self.discrepancy, mu)
+        mu = mu.zero_padding()
         # In its own unit each measure of a batch has the same c, and the unit's share of the
         # derivative is autograd's.
         unit = mu.spread()
@@ -158,6 +165,26 @@ class Quantisation:
     def _descended(self, discrepancy: Discrepancy, mu: Measure) -> Measure:
         start, target = Systematic(self.count)(mu.detach()), DistanceTo(discrepancy, mu)
         return gradient_flow(target, start, rtol=self.rtol, max_steps=self.max_steps).measure
+
+
+def _with_atoms(mu: Measure) -> Measure:
+    """``μ``, with a row of padding where it has no rows at all, so that there is one to take."""
+    if mu.points.shape[-2]:
+        return mu
+    marks = None if mu.marks is None else F.pad(mu.marks, (0, 0, 0, 1))
+    return Measure(F.pad(mu.points, (0, 0, 0, 1)), F.pad(mu.weights, (0, 1)), marks)
+
+
+def _equal_atoms(mu: Measure, points: Tensor, marks: Tensor | None = None) -> Measure:
+    """Equal atoms for ``μ``; none, of weight 0, where that is empty."""
+    if mu.full:
+        return Measure(points, marks=marks)
+    return Measure(points, mu.mask.any(-1, keepdim=True).expand(points.shape[:-1]), marks)
+
+
+def _precise(points: Tensor) -> torch.dtype:
+    """float64, where the device has it."""
+    return points.dtype if points.device.type == "mps" else torch.float64
 
 
 def _position_of_last(w: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wgf_solver.inference import ordinary, outside_inference_mode
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Map, image_of
+from wgf_solver.velocities.base import Map, check_constant, image_of
 
 
 def jacobian_norm(
@@ -39,17 +40,26 @@ def jacobian_norm(
             the same for every measure of the batch.
 
     Raises:
-        ValueError: ``draws`` is less than 1.
+        ValueError: ``draws`` is less than 1, or ``F`` does not lead back to the points by torch
+            operations.
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1; got {draws}")
-    mu = mu.with_points(mu.points.detach()).zero_padding()
     recording = torch.is_grad_enabled()
+    with outside_inference_mode():
+        mu = ordinary(mu.with_points(mu.points.detach())).zero_padding()
+        return _jacobian_norm(f, mu, draws, generator, recording)
+
+
+def _jacobian_norm(
+    f: Map, mu: Measure, draws: int, generator: torch.Generator | None, recording: bool
+) -> Tensor:
     with torch.enable_grad():
         z = mu.points.clone().requires_grad_()
         image = image_of(f, mu.with_points(z))
         total = mu.weights.new_zeros(mu.batch_shape)
-        if not image.points.requires_grad:  # F is constant
+        if not image.points.requires_grad:
+            check_constant(f, mu, image.points)
             return total
         for _ in range(draws):
             epsilon = torch.randn(

@@ -41,10 +41,11 @@ _SENTENCES = {
     Status.RUNNING: "The solve has not ended.",
     Status.CONVERGED: f"{_BELOW} {_EQUILIBRIUM}",
     Status.STATIONARY: (
-        "The velocity fell below the tolerance, but a small push, or an atom put elsewhere, lets "
-        "the discrepancy fall further: this is a saddle of D, a plateau, or a slope too flat for "
-        "rtol, and no equilibrium. Raise max_steps, start elsewhere, lower rtol, or descend longer "
-        "before accelerating (Anderson(basin=...))."
+        "The velocity fell below the tolerance, but this is no equilibrium: F(mu) lies elsewhere, "
+        "or a small push, or an atom put elsewhere, lets the discrepancy fall further. It is a "
+        "saddle of D, a local minimum, a plateau, or a slope too flat for rtol; or the map has no "
+        "fixed point. Raise max_steps, start elsewhere, lower rtol, take a wider kernel, or "
+        "descend longer before accelerating (Anderson(basin=...))."
     ),
     Status.MAX_STEPS: (
         "The tolerance was not reached within max_steps; the best iterate is returned. Raise "

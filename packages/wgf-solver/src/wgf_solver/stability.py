@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wgf_solver.inference import ordinary, outside_inference_mode
 from wgf_solver.measure import Measure
-from wgf_solver.velocities.base import Map, image_of
+from wgf_solver.velocities.base import Map, check_constant, image_of
 
 
 def spectral_radius(f: Map, mu: Measure, steps: int = 50) -> Tensor:
@@ -28,11 +29,16 @@ def spectral_radius(f: Map, mu: Measure, steps: int = 50) -> Tensor:
         steps: ``K``, at least 2.
 
     Raises:
-        ValueError: ``F`` returns another number of atoms, or ``steps`` is less than 2.
+        ValueError: ``F`` returns another number of atoms, or does not lead back to the points by
+            torch operations, or ``steps`` is less than 2.
     """
     if steps < 2:
         raise ValueError(f"steps must be at least 2; got {steps}")
-    mu = mu.detach().zero_padding()
+    with outside_inference_mode():
+        return _spectral_radius(f, ordinary(mu.detach()).zero_padding(), steps)
+
+
+def _spectral_radius(f: Map, mu: Measure, steps: int) -> Tensor:
     with torch.enable_grad():
         z = mu.points.clone().requires_grad_()
         image = image_of(f, mu.with_points(z)).points
@@ -41,6 +47,9 @@ def spectral_radius(f: Map, mu: Measure, steps: int = 50) -> Tensor:
             f"the spectral radius is that of a map from {z.shape[-2]} atoms to as many; this one "
             f"returned {image.shape[-2]}. Project it first: Quantiles(count), Quantisation(count)"
         )
+    if not image.requires_grad:
+        check_constant(f, mu, image)
+        return torch.zeros_like(mu.weights.sum(-1))
     generator = torch.Generator("cpu").manual_seed(0)
     u = torch.randn(z.shape[-2:], generator=generator, dtype=torch.float64, device="cpu").to(z)
     u = torch.where(mu.mask[..., None], u.expand_as(z), 0)
@@ -51,8 +60,6 @@ def spectral_radius(f: Map, mu: Measure, steps: int = 50) -> Tensor:
         u = u / torch.where(size > 0, size, 1)[..., None, None]
         if k > half:
             growth = growth + size.log()
-        if not image.requires_grad:
-            return torch.zeros_like(growth)
         (u,) = torch.autograd.grad(image, z, u, retain_graph=True, materialize_grads=True)
         u = torch.where(mu.mask[..., None], u, 0)
     growth = growth + torch.linalg.vector_norm(u, dim=(-2, -1)).log()

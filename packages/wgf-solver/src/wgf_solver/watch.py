@@ -41,6 +41,26 @@ def holds_a_parameter(value: object, depth: int = 4) -> bool:
     return depth > 0 and any(holds_a_parameter(part, depth - 1) for part in list(parts))
 
 
+def holds_all_it_uses(value: object) -> bool:
+    """Whether what ``value`` computes with is among its attributes, or theirs, as in this package.
+
+    A function or an object of somebody else may use a tensor that it closes over, or a global one.
+    """
+    if type(value).__module__.split(".")[0] != __name__.split(".")[0]:
+        return not callable(value)  # a number or a tensor
+    return all(map(holds_all_it_uses, getattr(value, "__dict__", {}).values()))
+
+
+def is_transformed(*values: object) -> bool:
+    """Whether one of the values is a tensor within a transform of torch, such as vmap."""
+    kinds = torch._C._functorch
+    return any(
+        isinstance(value, Tensor)
+        and (kinds.is_functorch_wrapped_tensor(value) or kinds.is_legacy_batchedtensor(value))
+        for value in values
+    )
+
+
 def refuse_tangents(tensor: Tensor) -> None:
     """Raise if ``tensor`` carries a tangent of forward-mode differentiation, which a solve loses.
 

@@ -12,6 +12,12 @@ from torch import Tensor
 from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
+from wgf_solver.watch import is_transformed
+
+_BATCHED = (
+    "the gradient of an equilibrium is of one loss; several at once (is_grads_batched=True, "
+    "vectorize=True, torch.func.vmap) have no rule for its linear solve: ask for one after another"
+)
 
 
 class AdjointWarning(UserWarning):
@@ -64,8 +70,9 @@ def with_cotangent(
     """A tensor with the values of ``values`` whose cotangent ``g`` enters ``path`` as ``solve(g)``.
 
     Whatever ``path`` depends on thus receives ``solve(g)ᵀ ∂path/∂θ``, with no list of parameters
-    to keep and no hook. ``solve`` None is the identity. Differentiating the backward pass raises:
-    the derivative of ``solve`` is not implemented, and a wrong one must not go unnoticed.
+    to keep and no hook. ``solve`` None is the identity. Differentiating the backward pass raises,
+    with respect to ``g`` as with respect to ``path``: the derivative of ``solve`` is not
+    implemented, and a wrong one must not go unnoticed.
     (`torch.autograd.function.once_differentiable` would let it: it marks ``solve(g)`` only where
     ``g`` wants a gradient, and the engine passes by a mark that leads to no requested input.)
     """
@@ -85,18 +92,20 @@ class _WithCotangent(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         (path,) = ctx.saved_tensors
+        if is_transformed(g):
+            raise RuntimeError(_BATCHED)
         with torch.no_grad(), full_precision(g.device):
             u = g if ctx.solve is None else ctx.solve(g)
         if torch.is_grad_enabled():  # create_graph=True: somebody may differentiate this
-            u = _Once.apply(u, path)  # type: ignore[no-untyped-call]
+            u = _Once.apply(u, path, g)  # type: ignore[no-untyped-call]
         return u, None, None
 
 
 class _Once(torch.autograd.Function):
-    """The identity in ``u``, on the way from ``path`` so that no second derivative misses it."""
+    """The identity in ``u``, on the way from all it depends on: no second derivative misses it."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, path: Tensor) -> Tensor:
+    def forward(ctx: Any, u: Tensor, path: Tensor, cotangent: Tensor) -> Tensor:
         return u.clone()
 
     @staticmethod

@@ -39,7 +39,8 @@ class MMD:
 
     Args:
         kernel: see `wgf_solver.kernels`. A product ``κ * k`` compares marked measures and asks
-            both for marks.
+            both for marks; with `Energy` or `Multiquadric` on the points it is a discrepancy only
+            between measures of one mass at each mark (see `wgf_solver.kernels.families`).
         keops: sum over pairs by KeOps (``pip install 'wgf-solver[keops]'``; a C++ compiler must be
             at hand) and not in tiles; see `wgf_solver.kernels.keops`. The results are the same,
             memory is O(n) for kernels that read marks as well; the first use of each formula

@@ -71,7 +71,8 @@ class SlicedWasserstein:
             tensors = (mu.points, mu.weights, nu.points, nu.weights)
             value, pulls = mu.points.new_zeros(mu.batch_shape), torch.zeros_like(mu.points)
             if mu.points.numel() == 0 or nu.points.numel() == 0:
-                return value, pulls
+                nothing = mu.points[..., :0, :].sum() + nu.points[..., :0, :].sum()  # with a graph
+                return value + nothing, pulls + nothing
             tracked = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
             for part in chunks(theta, mu.points, nu.points):
                 arguments = (part, *tensors, self.p)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
 
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.driving.iteration import NONFINITE, Iteration
 from wgf_solver.driving.options import OnFailure, Options
-from wgf_solver.driving.probe import PROBE_STEPS, descend_from
-from wgf_solver.flow import Flow
+from wgf_solver.driving.probe import PROBE_STEPS, descend_from, image_is_elsewhere
+from wgf_solver.flow import Flow, with_labels_copied
 from wgf_solver.held import held_at
+from wgf_solver.inference import ordinary, outside_inference_mode
 from wgf_solver.integrators.anderson import Anderson
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.integrators.quasi_newton import LBFGS
@@ -33,6 +32,10 @@ _TRANSFORMED = (
     "{name} cannot be transformed by torch.func (vmap, grad, jacrev): give it a batch, whose "
     "measures are solved each by itself, instead of vmap, and differentiate by loss.backward() or "
     "torch.autograd.grad"
+)
+_INFERENCE = (
+    "this field is found by autograd, and the map, or the functional, uses a tensor that was made "
+    "within torch.inference_mode, which autograd cannot save: take torch.no_grad() there instead"
 )
 # A field that descends may come to rest at a saddle; it is pushed off and sent on so many times.
 _ESCAPES = 3
@@ -66,37 +69,21 @@ def left_alone(function: Function) -> Function:
     @wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
         if not torch.compiler.is_compiling():
+            transformed = torch._C._functorch.peek_interpreter_stack() is not None
             try:
                 return function(*arguments, **options)
             except RuntimeError as error:
-                if "vmap" in str(error) or "functorch" in str(error):
+                # Not of a transform within the map, whose errors are its own.
+                if transformed and ("vmap" in str(error) or "functorch" in str(error)):
                     raise RuntimeError(_TRANSFORMED.format(name=function.__name__)) from error
+                if "Inference tensors cannot be saved" in str(error):
+                    raise RuntimeError(_INFERENCE) from error
                 raise
         # Only here: what compiles takes a second to import.
         disable: Callable[[Function], Function] = torch.compiler.disable
         return disable(function)(*arguments, **options)
 
     return cast(Function, called)
-
-
-@contextmanager
-def outside_inference_mode() -> Iterator[None]:
-    """A context in which autograd works, also within `torch.inference_mode`."""
-    if not torch.is_inference_mode_enabled():
-        yield
-        return
-    with torch.inference_mode(False), torch.no_grad():
-        yield
-
-
-def ordinary(mu: Measure) -> Measure:
-    """``mu`` on tensors that autograd can save: copies of those from `torch.inference_mode`."""
-
-    def saved(rows: Tensor) -> Tensor:
-        return rows.clone() if rows.is_inference() else rows
-
-    marks = None if mu.marks is None else saved(mu.marks)
-    return mu.replaced(saved(mu.points), saved(mu.weights), marks)
 
 
 def bring_to_rest(
@@ -111,19 +98,20 @@ def bring_to_rest(
     with full_precision(mu0.points.device), outside_inference_mode():
         mu0 = ordinary(mu0).zero_padding()
         flow = replace(flow.prepared(mu0), held=held_at(options.held, mu0))
+        spare = with_labels_copied(mu0)
 
-        def iterated(flow: Flow) -> Iteration:
-            iteration = Iteration(flow, mu0, integrator, options, watch=recording)
+        def iterated(flow: Flow, start: Measure) -> Iteration:
+            iteration = Iteration(flow, start, integrator, options, watch=recording)
             _descend_and_escape(iteration, options)
             return iteration
 
         with torch.no_grad():
             try:
-                iteration = iterated(flow)
-            except WritesInPlaceError as error:  # into a copy: the caller's points are untouched
+                iteration = iterated(flow, spare)
+            except WritesInPlaceError as error:  # into a copy: the caller's tensors are untouched
                 warnings.warn(f"{error}. Until then it gets copies", stacklevel=4)
                 flow = flow.on_copies()
-                iteration = iterated(flow)
+                iteration = iterated(flow, mu0)
             solution = iteration.solution()
         if recording and (iteration.depends_on_something or flow.wants_gradient(mu0)):
             step = integrator.step_size(0)
@@ -168,7 +156,7 @@ def _run(iteration: Iteration, options: Options, first: int = 0) -> None:
 
 
 def _leave_saddles(iteration: Iteration, options: Options) -> None:
-    """Send measures that rest at a saddle on, and name those that no push or budget gets away."""
+    """Send measures that rest at a saddle on; name those that are no equilibria all the same."""
     cleared = torch.zeros_like(iteration.status, dtype=torch.bool)
     for attempt in range(_ESCAPES + 1):
         doubt = iteration.in_doubt() & ~cleared
@@ -177,6 +165,7 @@ def _leave_saddles(iteration: Iteration, options: Options) -> None:
         fallen = descend_from(iteration)
         iteration.probe_steps = iteration.probe_steps + PROBE_STEPS * doubt
         saddles = doubt & fallen.lower
+        iteration.call_stationary(doubt & ~saddles & image_is_elsewhere(iteration))
         cleared = cleared | (doubt & ~saddles)
         spent = iteration.steps >= options.max_steps
         stuck = saddles & spent if attempt < _ESCAPES else saddles

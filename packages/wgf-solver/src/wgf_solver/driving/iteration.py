@@ -266,18 +266,19 @@ class Iteration:
             steps=self.steps,
             status=ended,
             probe_steps=self.probe_steps,
-            trajectory=self._trajectory(),
+            trajectory=self._selected(self.history),
             times=self._selected_times(),
-            energies=None if self.energies is None else torch.stack(self.energies),
+            energies=self._selected(self.energies),
             of_functional=self.flow.map is None,
             at_rounding=(ended == CONVERGED) & (self._best_size > self.yardstick.tolerance),
         )
 
-    def _trajectory(self) -> Tensor | None:
-        """The points at each evaluation that some measure wanted."""
-        if self.history is None:
+    def _selected(self, each: list[Tensor] | None) -> Tensor | None:
+        """What was recorded at each evaluation that some measure wanted."""
+        if each is None:
             return None
-        return torch.stack(self.history)[torch.stack(self._wanted)]
+        stacked, wanted = torch.stack(each), torch.stack(self._wanted)
+        return stacked if wanted.is_meta else stacked[wanted]
 
     def _selected_times(self) -> Tensor | None:
         """The flow's time at each point of the trajectory; on the CPU, in float64.

@@ -1,4 +1,7 @@
-"""Is a root of a descent field a minimum? Push it, move what is lost, descend, and compare."""
+"""Is a root of a descent field an equilibrium?
+
+Push it, move what is lost, descend, and compare; and see whether its image is elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ if TYPE_CHECKING:
 # small part, while a minimum reached to a loose tolerance has a tenth or two left to fall. And how
 # small the discrepancy of a root, relative to that of the pushed measure, counts as 0: float
 # rounding leaves a positive one between equal measures. And for how many steps lost atoms may jump
-# (where their images are lost as well, each jump brings them as much nearer as F contracts).
+# (where their images are lost as well, each jump brings them as much nearer as F contracts). And by
+# how many tolerances a measure may miss its image: along a direction in which D is flatter than on
+# average by a factor q, a velocity of one tolerance leaves 1/q of them, and √q of that in D.
 _PUSH = 0.02
 PROBE_STEPS = 50
 _JUMPS = 15
 _FALL = 0.5
 _ZERO = 1e-3
+_LOOSE = 50
 
 
 class Fallen(NamedTuple):
@@ -47,13 +53,10 @@ def descend_from(iteration: Iteration) -> Fallen:
     flow, mu = iteration.flow, iteration.mu
     root, level = iteration.best_points, iteration.discrepancy
     spread = mu.with_points(root).spread()
-    size = (
-        torch.where(spread > 0, spread, iteration.image().spread())[..., None, None] / mu.dim**0.5
-    )
-    generator = torch.Generator("cpu").manual_seed(0)
-    push = torch.randn(root.shape[-2:], generator=generator, device="cpu").to(root)
-    points = flow.placed(torch.where(mu.mask[..., None], root + _PUSH * size * push, 0))
-    best, lowest, zero, jumping = root, level, torch.zeros_like(level), True
+    spread = torch.where(spread > 0, spread, iteration.image().spread())
+    points = _pushed(iteration, _PUSH * spread)
+    best, lowest, zero = root, level, torch.zeros_like(level)
+    jumping = torch.ones_like(level, dtype=torch.bool)
     for k in range(PROBE_STEPS):
         evaluation = flow(mu.with_points(points))
         if k == 0:
@@ -62,10 +65,55 @@ def descend_from(iteration: Iteration) -> Fallen:
         best = torch.where(better[..., None, None], points, best)
         lowest = torch.where(better, evaluation.discrepancy, lowest)
         ahead = points + iteration.plain_step(k)[..., None, None] * evaluation.velocity
-        if jumping and k < _JUMPS and evaluation.relocated is not None:
+        if k < _JUMPS and evaluation.relocated is not None and bool(jumping.any()):
             elsewhere = evaluation.relocated()
-            jumps = (elsewhere != points).flatten(-2).any(-1)
-            ahead = torch.where(jumps[..., None, None], elsewhere, ahead)
-            jumping = bool(jumps.any())
+            jumping = jumping & (elsewhere != points).flatten(-2).any(-1)
+            ahead = torch.where(jumping[..., None, None], elsewhere, ahead)
         points = ahead
     return Fallen(best, (lowest < (1 - _FALL) * level) & (level > zero))
+
+
+def image_is_elsewhere(iteration: Iteration) -> Tensor:
+    """``(...)`` bool: whether ``F(μ)`` is so far from ``μ`` that the root is no equilibrium.
+
+    With means ``m``, ``m'`` and spreads ``s``, ``s'`` of ``μ`` and ``F(μ)``, the length ``L`` of
+    the problem (`wgf_solver.driving.yardstick`), ``Λ = max(s, s', √d L)`` and
+    ``δ = max(0.02, 4 rtol) Λ``:
+
+    * the mean of what is nearest to ``μ`` lies within its spread, whatever atoms ``F`` returns: it
+      is not where ``|m − m'| > max(s + s', δ)``;
+    * where ``F`` returns as many atoms of the same weights, ``μ`` could be its own image. It is not
+      where ``max(|m − m'|, |s − s'|) > δ``, which holds however little the kernel sees; nor where
+      ``D(μ, F(μ)) > D(μ', μ)``, with ``μ'`` the measure ``μ`` with each atom pushed by about
+      ``max(50 rtol, ε^¼) Λ``: that is the tolerance in the unit of ``D``, and finds the local
+      minima with ``D > 0`` at which atoms rest under the images of others.
+    """
+    flow, image = iteration.flow, iteration.image()
+    if image is iteration.mu:  # the field does not say what F(μ) is
+        return torch.zeros_like(iteration.running)
+    mu = iteration.mu.with_points(iteration.best_points)
+    eps, rtol = torch.finfo(mu.points.dtype).eps, iteration.rtol
+    spread, other = mu.spread(), image.spread()
+    length = torch.fmax(spread, other)
+    length = torch.fmax(length, mu.dim**0.5 * iteration.yardstick.length)
+    near = max(_PUSH, 4 * rtol) * length
+    apart = torch.linalg.vector_norm(mu.mean() - image.mean(), dim=-1)
+    far = apart > torch.fmax(spread + other, near)
+    if mu.weights.shape != image.weights.shape or flow.held is not None:
+        return far
+    own = ((image.weights - mu.weights).abs() <= eps**0.5 * mu.weights).all(-1)
+    if mu.marks is not None and image.marks is not None:
+        own = own & ((image.marks == mu.marks) | ~mu.mask[..., None]).flatten(-2).all(-1)
+    pushed = mu.with_points(_pushed(iteration, max(_LOOSE * rtol, eps**0.25) * length))
+    unit = flow.of(lambda _: mu)(pushed).discrepancy
+    off = (torch.fmax(apart, (spread - other).abs()) > near) | (iteration.discrepancy > unit)
+    return far | (own & off)
+
+
+def _pushed(iteration: Iteration, size: Tensor) -> Tensor:
+    """The roots, each atom pushed by about ``size (...)``; the same for all, and for each call."""
+    root, mu = iteration.best_points, iteration.mu
+    generator = torch.Generator("cpu").manual_seed(0)
+    push = torch.randn(root.shape[-2:], generator=generator, device="cpu").to(root)
+    pushed = root + size[..., None, None] / mu.dim**0.5 * push
+    return iteration.flow.placed(torch.where(mu.mask[..., None], pushed, 0))

@@ -45,12 +45,14 @@ class Yardstick:
         tolerance: ``T``; finite.
         rounding: the largest ``ρ`` below which a velocity may count as 0; finite.
         reach: the largest ``‖Z‖`` (Frobenius) at which the problem is resolved; finite.
+        length: ``L``; 0 where nothing is apart.
     """
 
     reference: Tensor
     tolerance: Tensor
     rounding: Tensor
     reach: Tensor
+    length: Tensor
 
     def renewed(self, chosen: Tensor, other: Yardstick) -> Yardstick:
         """This one, but where ``chosen`` the larger of both: a measure that starts again."""
@@ -87,7 +89,7 @@ def yardstick_at(
     rounding = rounding.clamp(max=largest)
     reach = max(eps**0.5, rtol) / (4 * eps) * length * atoms
     reach = torch.fmax(reach, 2 * there).clamp(max=largest)
-    return Yardstick(reference, tolerance, rounding, reach)
+    return Yardstick(reference, tolerance, rounding, reach, length)
 
 
 def of_places(evaluation: Evaluation, mu: Measure) -> tuple[Evaluation, Tensor | None]:

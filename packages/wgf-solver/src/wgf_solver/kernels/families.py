@@ -13,6 +13,12 @@ curvature of a coincident pair are 0, the symmetric subgradient.
 Kernels add (``Gaussian(0.3) + Gaussian(1.0)``), scale (``0.5 * Energy()``), and multiply into a
 kernel on *marked* measures, the left factor reading the marks and the right one the points:
 ``Gaussian(0.1) * Energy()`` is ``κ(m, m') k(x, x')``.
+
+`Energy` and `Multiquadric` are positive definite only between measures of one mass. As the right
+factor of a product they compare measures that have one mass *at each mark*, such as ``μ`` and
+``F(μ)`` where ``F`` moves points and keeps marks; where masses differ at a mark, ``κ * k`` is no
+kernel, and what `MMD` returns may be negative and fall without bound. Take `Gaussian`, `Laplacian`
+or `InverseMultiquadric` on the points there.
 """
 
 from __future__ import annotations

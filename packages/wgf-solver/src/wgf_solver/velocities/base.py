@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import torch
+from torch import Tensor
 
 from wgf_solver.evaluation import Evaluation
 from wgf_solver.measure import Measure
+from wgf_solver.norms import has_values
 
 Map: TypeAlias = Callable[[Measure], Measure]
 """``F``: takes a measure and returns one, of the same batch shape and dimension."""
@@ -75,9 +77,22 @@ def image_of(f: Map, mu: Measure) -> Measure:
         )
     if image.points.dtype != mu.points.dtype:  # a map under autocast returns lower precision
         image = image.to(dtype=mu.points.dtype)
-        if not image.full:  # weights that were rounded no longer sum to 1
-            image = Measure(image.points, image.weights, image.marks)
     return image.zero_padding()
+
+
+def check_constant(f: Map, mu: Measure, image: Tensor) -> None:
+    """Raise if an ``image`` that autograd takes for a constant is none: derivatives would be 0.
+
+    Raises:
+        ValueError: ``F`` changes with the points, and does not lead back to them.
+    """
+    with torch.no_grad():
+        elsewhere = image_of(f, mu.with_points(1.25 * mu.points + 0.125)).points
+    if has_values(image) and not bool(torch.isclose(image, elsewhere, equal_nan=True).all()):
+        raise ValueError(
+            "the map must lead back to the points by torch operations, and this one does not, "
+            "though it changes with them: is there no_grad, detach, item or numpy on the way?"
+        )
 
 
 def _versions(mu: Measure) -> list[int]:

@@ -87,7 +87,8 @@ def _of_equal_weights(velocity: Tensor, mu: Measure, image: Measure) -> Tensor:
     apart = (image.weights - mu.weights).detach().abs().amax(-1) if mu.weights.numel() else None
     if apart is None:
         return velocity
-    other = apart > torch.finfo(apart.dtype).eps ** 0.5 * mu.weights.detach().amax(-1)
+    largest = mu.weights.detach().amax(-1)  # 0 of an empty measure, whose image is nobody's
+    other = (apart > torch.finfo(apart.dtype).eps ** 0.5 * largest) & (largest > 0)
     if not may_look(other):
         return torch.where(other[..., None, None], torch.nan, velocity)
     if bool(other.any()):
