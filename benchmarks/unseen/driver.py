@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     done[name, seed, record["competitor"]] = record
                     known.append(record)
                     records.append(options.records, record)
-    wanted = [r for r in known if r["set"] in options.sets]
+    asked = {"set": options.sets, "seed": options.seeds, "competitor": options.competitors}
+    wanted = [r for r in known if all(r[key] in values for key, values in asked.items())]
     return {"records": wanted}
 
 

@@ -97,8 +97,8 @@ def image_is_elsewhere(iteration: Iteration) -> Tensor:
     length = torch.fmax(spread, other)
     length = torch.fmax(length, mu.dim**0.5 * iteration.yardstick.length)
     near = max(_PUSH, 4 * rtol) * length
-    apart = torch.linalg.vector_norm(mu.mean() - image.mean(), dim=-1)
-    far = apart > torch.fmax(spread + other, near)
+    apart: Tensor = torch.linalg.vector_norm(mu.mean() - image.mean(), dim=-1)
+    far: Tensor = apart > torch.fmax(spread + other, near)
     if mu.weights.shape != image.weights.shape or flow.held is not None:
         return far
     own = ((image.weights - mu.weights).abs() <= eps**0.5 * mu.weights).all(-1)
