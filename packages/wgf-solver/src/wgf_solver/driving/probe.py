@@ -101,7 +101,7 @@ def image_is_elsewhere(iteration: Iteration) -> Tensor:
     far: Tensor = apart > torch.fmax(spread + other, near)
     if mu.weights.shape != image.weights.shape or flow.held is not None:
         return far
-    own = ((image.weights - mu.weights).abs() <= eps**0.5 * mu.weights).all(-1)
+    own: Tensor = ((image.weights - mu.weights).abs() <= eps**0.5 * mu.weights).all(-1)
     if mu.marks is not None and image.marks is not None:
         own = own & ((image.marks == mu.marks) | ~mu.mask[..., None]).flatten(-2).all(-1)
     pushed = mu.with_points(_pushed(iteration, max(_LOOSE * rtol, eps**0.25) * length))
