@@ -150,8 +150,9 @@ FAR = {
 
 
 @pytest.mark.parametrize("count", [1, 5])
-@pytest.mark.parametrize("target", ["frozen", "through"])
-@pytest.mark.parametrize("name", FAR)
+@pytest.mark.parametrize(
+    ("name", "target"), [*((name, "through") for name in FAR), ("narrow", "frozen")]
+)
 def test_a_translation_has_no_fixed_point_however_flat_the_discrepancy(name, target, count):
     kernel, shift = FAR[name]
     mu = Measure(torch.randn(count, 2, generator=torch.Generator().manual_seed(0)).double())
@@ -159,13 +160,10 @@ def test_a_translation_has_no_fixed_point_however_flat_the_discrepancy(name, tar
         lambda m: m.with_points(m.points + shift),
         mu,
         velocity=Descent(MMD(kernel), target),
-        max_steps=200 if target == "through" else 25,
         on_failure="ignore",
     )
-    assert not solution.converged
-    if target == "through":
-        assert solution.status == Status.STATIONARY
-        assert "F(mu) lies elsewhere" in solution.message()
+    assert solution.status == Status.STATIONARY
+    assert "F(mu) lies elsewhere" in solution.message()
 
 
 def test_the_image_is_looked_at_in_each_measures_own_unit():
@@ -215,15 +213,12 @@ def test_atoms_that_rest_under_the_images_of_others_are_at_no_equilibrium(kernel
     assert torch.equal(solution.converged[told], own[told])
 
 
-@pytest.mark.parametrize(
-    ("dtype", "target"),
-    [(torch.float32, "frozen"), (torch.float32, "through"), (torch.float64, "through")],
-)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("bandwidth", "collapses"),
     [(0.1, False), (1.0, False), (30.0, False), (0.1, True), (1.0, True)],
 )
-def test_a_fixed_point_is_never_called_elsewhere(dtype, bandwidth, collapses, target):
+def test_a_fixed_point_is_never_called_elsewhere(dtype, bandwidth, collapses):
     places = torch.randn(6, 2, generator=torch.Generator().manual_seed(2)).to(dtype)
     shift = torch.ones(2, dtype=dtype) if collapses else places
     start = Measure((places + 0.05) * torch.tensor([1.0, 1e3])[:, None, None].to(dtype))
@@ -232,7 +227,7 @@ def test_a_fixed_point_is_never_called_elsewhere(dtype, bandwidth, collapses, ta
     solution = equilibrium(
         lambda mu: mu.with_points(0.5 * (mu.points + unit * shift)),
         start,
-        velocity=Descent(MMD(kernel), target),
+        velocity=Descent(MMD(kernel), "through"),
         on_failure="ignore",
         max_steps=400,
     )

@@ -48,9 +48,12 @@ def moved(g):
     return lambda mu: mu.with_points(g(mu.points))
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", DRIFTS)
-@pytest.mark.parametrize("field", [Residual(), Transport()], ids=["residual", "transport"])
+@pytest.mark.parametrize(
+    ("field", "dtype"),
+    [(Residual(), torch.float32), (Residual(), torch.float64), (Transport(), torch.float64)],
+    ids=["residual-float32", "residual-float64", "transport"],
+)
 def test_a_map_without_a_fixed_point_never_converges(name, dtype, field):
     if isinstance(field, Transport):
         pytest.importorskip("ot", reason="needs the extra ot")
@@ -71,8 +74,8 @@ def test_a_map_without_a_fixed_point_never_converges(name, dtype, field):
         z = solution.measure.points
         # What is returned is an iterate at which floats tell the map from the identity.
         assert (f(solution.measure).points - z).abs().max() > 0.005
-        with pytest.raises(EquilibriumError):
-            equilibrium(f, mu, on_failure="raise", **options)
+    with pytest.raises(EquilibriumError):
+        equilibrium(f, mu, velocity=field, max_steps=few, on_failure="raise")
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
