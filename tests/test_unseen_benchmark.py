@@ -11,6 +11,7 @@ with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(Path(__file__).parents[1]))
     driver = importlib.import_module("benchmarks.unseen.driver")
     sets = importlib.import_module("benchmarks.unseen.sets")
+    records = importlib.import_module("benchmarks.records")
     split = importlib.import_module("benchmarks.unseen.split").split
 GENERATED, SETS = sets.GENERATED, sets.SETS
 
@@ -67,6 +68,18 @@ def test_the_last_record_of_a_split_counts_and_means_are_over_sets() -> None:
     half = 12.7062 * np.std([0.1, -0.1], ddof=1) / 2**0.5
     assert f"| mean, all | | 82.5 | 82.5 ± {100 * half:.1f} | |" in said
     assert "| mean, real | | 70.0 | 80.0 | |" in said
+
+
+def test_the_table_is_of_what_was_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    for seed, competitor in ((0, "ddeq"), (1, "ddeq"), (0, "deep-sets")):
+        one = _record("size", seed, competitor, 0.5, 1.0)
+        records.append(file, {**one, "version": driver.__version__})
+    parser = argparse.ArgumentParser()
+    driver.add_arguments(parser)
+    words = ["--sets", "size", "--seeds", "0", "--competitors", "ddeq", "--records", str(file)]
+    (only,) = driver.run(parser.parse_args(words))["records"]
+    assert (only["seed"], only["competitor"]) == (0, "ddeq")
 
 
 def _record(name: str, seed: int, competitor: str, accuracy: float, seconds: float) -> dict:

@@ -51,14 +51,10 @@ def holds_all_it_uses(value: object) -> bool:
     return all(map(holds_all_it_uses, getattr(value, "__dict__", {}).values()))
 
 
-def is_transformed(*values: object) -> bool:
-    """Whether one of the values is a tensor within a transform of torch, such as vmap."""
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether the tensor is one within a transform of torch, such as vmap."""
     kinds = torch._C._functorch
-    return any(
-        isinstance(value, Tensor)
-        and (kinds.is_functorch_wrapped_tensor(value) or kinds.is_legacy_batchedtensor(value))
-        for value in values
-    )
+    return kinds.is_functorch_wrapped_tensor(tensor) or kinds.is_legacy_batchedtensor(tensor)
 
 
 def refuse_tangents(tensor: Tensor) -> None:

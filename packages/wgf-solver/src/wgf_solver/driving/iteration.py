@@ -252,9 +252,9 @@ class Iteration:
             return
         self._end(self.running & (self.steps >= max_steps), MAX_STEPS)
 
-    def call_stationary(self, saddles: Tensor) -> None:
-        """Give up on these measures, which rest at a saddle still."""
-        self._end(saddles, STATIONARY)
+    def call_stationary(self, chosen: Tensor) -> None:
+        """Give up on these measures, which rest where no equilibrium is."""
+        self._end(chosen, STATIONARY)
 
     def solution(self) -> Solution:
         """What was reached; whoever still runs has used up the budget."""
