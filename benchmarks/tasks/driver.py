@@ -21,7 +21,7 @@ from benchmarks import records
 from benchmarks.tasks.sets import SETS
 from benchmarks.unseen.trees import row as moments
 from ddeq_data import CloudDataset
-from ddeq_models.data.arrays import ARRAYS
+from ddeq_models.config import ARRAYS
 from ddeq_models.recipes import recipe_for
 from ddeq_models.tasks.regression import errors
 from ddeq_models.training import train

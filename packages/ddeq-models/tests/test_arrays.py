@@ -153,6 +153,8 @@ def test_a_stopped_run_goes_on_with_the_same_clouds_alone(
         with pytest.raises(Interrupted, match=r"resume_run\(.*second.*sets=\(\.\.\.\)\)") as error:
             train(tiny_config, CONFIG, PLAN, sets=three(), out=tmp_path / "second", quiet=True)
     assert "--resume" not in str(error.value)
+    with pytest.raises(UserError, match=r"not finished; go on with: ddeq_models\.resume_run\("):
+        RunFolder(tmp_path / "second").result()  # and not by a command, which has no clouds
     with pytest.raises(UserError, match="came from memory"):
         resume_run(tmp_path / "second", quiet=True)
     others = three()

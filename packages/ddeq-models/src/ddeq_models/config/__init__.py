@@ -6,6 +6,7 @@ folders, which lack it, keep their meaning.
 
 from ddeq_models.config.base import ModelConfig, TaskConfig, default_task
 from ddeq_models.config.data import (
+    ARRAYS,
     SPLITS,
     DataConfig,
     Normalisation,
@@ -19,6 +20,7 @@ from ddeq_models.config.run import RunConfig, differences, flattened
 from ddeq_models.config.train import SolverPhase, TrainConfig, passes
 
 __all__ = [
+    "ARRAYS",
     "SECTIONS",
     "SPLITS",
     "DataConfig",

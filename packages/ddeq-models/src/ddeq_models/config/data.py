@@ -12,6 +12,8 @@ from ddeq_models.registry import DATA_SETS
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+ARRAYS = "arrays"
+"""The name of the data set whose clouds are in memory."""
 Release = Literal["meshes", "hdf5", "resampled"]
 Normalisation = Literal["set", "z-score", "unit-sphere", "none"]
 
@@ -94,7 +96,7 @@ class DataConfig:
         DATA_SETS.find(self.name)
         check_words(self)
         check_columns(self.columns, self.features)
-        if self.name != "folder" and (self.columns or (self.features and self.name != "arrays")):
+        if self.name != "folder" and (self.columns or (self.features and self.name != ARRAYS)):
             raise UserError(
                 f"{self.name} has columns of its own; leave columns and features out, or take the "
                 "data set folder"

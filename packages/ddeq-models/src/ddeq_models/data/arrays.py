@@ -13,16 +13,13 @@ from torch import Tensor
 from ddeq_data import CloudDataset, PackedClouds
 from ddeq_data.datasets import TargetKind
 from ddeq_data.measures import as_precise_as_needed
-from ddeq_models.config import SPLITS, DataConfig, Split, TaskConfig
+from ddeq_models.config import ARRAYS, SPLITS, DataConfig, Split, TaskConfig
 from ddeq_models.data.labels import as_numbers, class_of, labels_of_points, numbers_of
 from ddeq_models.data.pipeline import check_target, open_split
 from ddeq_models.errors import UserError
 from ddeq_models.recipes import default_preset, recipe_for
 
-__all__ = ["ARRAYS", "Pair", "Sets", "open_sets", "pack_pairs", "sets_of"]
-
-ARRAYS = "arrays"
-"""The name of the data set whose clouds are in memory."""
+__all__ = ["Pair", "Sets", "open_sets", "pack_pairs", "sets_of"]
 
 Sets: TypeAlias = Sequence[Any]
 """Train, validation and test: `CloudDataset`, or any data set of (points[, weights], label)."""

@@ -21,7 +21,7 @@ from ddeq_data import (
     SyntheticShapes,
     VoxelVertices,
 )
-from ddeq_models.config import DataConfig, Release, Split
+from ddeq_models.config import ARRAYS, DataConfig, Release, Split
 from ddeq_models.data.entries import DataSet, register_data
 from ddeq_models.errors import UserError
 
@@ -187,7 +187,7 @@ for _data_set in (
         source="clouds of the author's own",
     ),
     DataSet(
-        "arrays",
+        ARRAYS,
         "clouds in memory, from Python",
         _memory,
         find=lambda _: [],  # on no disk

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from ddeq_data import CloudDataset, PackedClouds, stratified_share
 from ddeq_models._internal.device import choose_device
-from ddeq_models.config import DataConfig, RunConfig, TaskConfig, changed, passes
+from ddeq_models.config import ARRAYS, DataConfig, RunConfig, TaskConfig, changed, passes
 from ddeq_models.data import framed
-from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Diverged, Interrupted, UserError
 from ddeq_models.measuring.calibrate import calibration_of

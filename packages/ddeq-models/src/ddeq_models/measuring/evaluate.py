@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from ddeq_models._internal.device import choose_device
-from ddeq_models.config import SPLITS, Split
+from ddeq_models.config import ARRAYS, SPLITS, Split
 from ddeq_models.data import batches, check_fit, open_split
-from ddeq_models.data.arrays import ARRAYS, Sets, sets_of
+from ddeq_models.data.arrays import Sets, sets_of
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
 from ddeq_models.runs.calibration import read_calibration

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ddeq_models._internal.text import in_code, in_markdown, shown
-from ddeq_models.config import RunConfig, TaskConfig
+from ddeq_models.config import ARRAYS, RunConfig, TaskConfig
 from ddeq_models.data import entry
-from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.recipes import default_preset, recipe_for
 from ddeq_models.registry import PRESETS
 from ddeq_models.tasks.base import Task, build_task

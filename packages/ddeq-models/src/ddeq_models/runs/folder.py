@@ -50,9 +50,9 @@ from ddeq_models.runs.places import (
     RESULT,
     WEIGHTS,
     check_out,
+    how_to_go_on,
     is_leftover,
     new_folder,
-    resume_command,
 )
 from ddeq_models.runs.records import checked_result
 from ddeq_models.runs.weights import load_weights
@@ -304,7 +304,7 @@ class RunFolder:
     def _how_to_go_on(self) -> str:
         # With a checkpoint there is nothing to train anew.
         begun = (self.path / CHECKPOINT).is_file()
-        return f"go on with: {resume_command(self.path)}" if begun else ""
+        return how_to_go_on(self.path, self.config().data.name) if begun else ""
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_atomically(self.path / name, (json_document(content) + "\n").encode())

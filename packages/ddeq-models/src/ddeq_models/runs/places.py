@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from ddeq_models.config import ARRAYS
 from ddeq_models.errors import UserError
 
 CONFIG, METRICS, WEIGHTS, RESULT = (
@@ -45,9 +46,11 @@ def check_out(path: Path) -> None:
         raise UserError(f"cannot create the run folder {path}: {parent} is not a writable folder")
 
 
-def resume_command(path: Path) -> str:
-    """The command that goes on with a run."""
-    return f"ddeq train --resume {shlex.quote(str(path))}"
+def how_to_go_on(path: Path, data: str) -> str:
+    """What goes on with a run: a command, or of clouds in memory, which no command has, a call."""
+    if data == ARRAYS:
+        return f"go on with: ddeq_models.resume_run({str(path)!r}, sets=(...))"
+    return f"go on with: ddeq train --resume {shlex.quote(str(path))}"
 
 
 def new_folder(name: str) -> Path:

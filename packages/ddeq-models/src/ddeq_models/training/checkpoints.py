@@ -8,11 +8,10 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from ddeq_models._internal.files import owned_file
-from ddeq_models.data.arrays import ARRAYS
 from ddeq_models.distributed import Ranks
 from ddeq_models.errors import Interrupted, UserError
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder
-from ddeq_models.runs.places import resume_command
+from ddeq_models.runs.places import how_to_go_on
 from ddeq_models.training.board import Board
 from ddeq_models.training.state import State
 
@@ -124,11 +123,5 @@ class Saver:
             self.save()
         if stop:
             when = f"stopped after step {self.state.step}, which is saved"
-            raise Interrupted(how_to_go_on(when, self.run), self.stop.code)
-
-
-def how_to_go_on(what: str, run: RunFolder) -> str:
-    """A sentence with the command that resumes a run; of clouds in memory, with the call."""
-    if run.config().data.name == ARRAYS:
-        return f"{what}; go on with: ddeq_models.resume_run({str(run.path)!r}, sets=(...))"
-    return f"{what}; go on with: {resume_command(run.path)}"
+            go_on = how_to_go_on(self.run.path, self.run.config().data.name)
+            raise Interrupted(f"{when}; {go_on}", self.stop.code)

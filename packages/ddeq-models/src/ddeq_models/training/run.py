@@ -32,12 +32,13 @@ from ddeq_models.runs.calibration import write_calibration
 from ddeq_models.runs.clouds import fingerprints
 from ddeq_models.runs.folder import CHECKPOINT, RunFolder, check_out
 from ddeq_models.runs.identity import identity
+from ddeq_models.runs.places import how_to_go_on
 from ddeq_models.runs.start import starting_weights
 from ddeq_models.tasks.base import Task, TaskConfig, build_task
 from ddeq_models.tasks.classification import Classification
 from ddeq_models.tasks.tally import SOLVER_FIGURES, to_json
 from ddeq_models.training.board import check_board
-from ddeq_models.training.checkpoints import Manner, how_to_go_on
+from ddeq_models.training.checkpoints import Manner
 from ddeq_models.training.forecast import introduce
 from ddeq_models.training.loop import fit
 from ddeq_models.training.rehearsal import rehearse
@@ -242,7 +243,7 @@ def _complete(
             )
             (run.path / CHECKPOINT).unlink(missing_ok=True)
     except KeyboardInterrupt:
-        raise Interrupted(how_to_go_on("stopped", run)) from None
+        raise Interrupted(f"stopped; {how_to_go_on(run.path, config.data.name)}") from None
     finally:
         run.release()
     return run
