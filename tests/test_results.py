@@ -3,12 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.frozen import __main__ as command
 from benchmarks.frozen import pages, pictures, running, store, tables
+
+from ddeq_models.data import check_data
+from ddeq_models.recipes import RECIPES
 
 TINY = ["--data", "digits", "--preset", "deep-sets", "--epochs", "1", "--set", "model.dim=4"]
 
@@ -37,6 +42,15 @@ def test_what_was_measured_is_what_was_frozen(one: store.Entry) -> None:
     for seed, result in one.results().items():
         assert result["seed"] == seed
         assert result["preset"] == config.preset
+
+
+@pytest.mark.parametrize("name", sorted(d for d, preset in RECIPES if preset == "ddeq"))
+def test_a_trial_on_any_data_is_one_of_clouds_in_memory(name: str) -> None:
+    data = running.of_memory(RECIPES[name, "ddeq"].data)
+    clouds: Any = SimpleNamespace(coordinates=2)
+    check_data(data, clouds)
+    assert data.root is None
+    assert data.points == RECIPES[name, "ddeq"].data.points
 
 
 def test_from_a_trial_to_a_table(

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.frozen.store import Entry
 from ddeq_models.cli.configure import assemble
 from ddeq_models.cli.main import parse
-from ddeq_models.config import RunConfig
+from ddeq_models.config import ARRAYS, DataConfig, RunConfig
 from ddeq_models.data import framed, open_split
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.training import train
@@ -40,7 +40,7 @@ def attempt(entry: Entry, words: Sequence[str], *, root: str | None, runs: Path 
     train_set, validation_set = open_split(data, "train"), open_split(data, "validation")
     run = train(
         config.model,
-        replace(framed(data, train_set), name="arrays", root=None),
+        of_memory(framed(data, train_set)),
         config.train,
         sets=(train_set, validation_set, validation_set),
         task=config.task,
@@ -52,6 +52,13 @@ def attempt(entry: Entry, words: Sequence[str], *, root: str | None, runs: Path 
     seen = {k: v for k, v in result.items() if k.startswith("validation_")}
     kept = ("parameters", "seconds", "seed", "epoch", "versions")
     entry.tried({"words": list(words), **{name: result[name] for name in kept}, **seen})
+
+
+def of_memory(data: DataConfig) -> DataConfig:
+    """What holds of clouds once they are read: nothing of how they came out of their files."""
+    return replace(
+        data, name=ARRAYS, root=None, weighted=False, release="meshes", sampling="default"
+    )
 
 
 def trial_folder(entry: Entry, words: Sequence[str], runs: Path = RUNS) -> Path:
