@@ -243,3 +243,21 @@ def test_a_mesh_loses_the_triangles_of_the_points_that_it_loses(tmp_path):
     assert cloud.kept.tolist() == [False, True, True, True]
     assert torch.equal(cloud.weights, torch.tensor([0.25, 0.25, 0.5]).double())
     assert len(SurfacePoints(7)(Shape(*cloud[:4]), 0).points) == 7
+
+
+@pytest.mark.parametrize("key", ["weights", "weight", "Weights", "WEIGHT"])
+def test_weights_of_an_archive_have_the_names_of_any_format(tmp_path, key):
+    points, weights = np.arange(6.0).reshape(3, 2), np.array([1.0, 2.0, 5.0])
+    np.savez(tmp_path / "a.npz", points=points, **{key: weights})
+    np.savez(tmp_path / "b.npz", x=points[:, 0], y=points[:, 1], **{key: weights})
+    np.savez(tmp_path / "c.npz", points, **{key: weights})
+    for name in "abc":
+        found, mass = read_cloud(tmp_path / f"{name}.npz")
+        assert found.tolist() == points.tolist()
+        assert mass.tolist() == [0.125, 0.25, 0.625]
+    np.savez(tmp_path / "d.npz", points=points, weight=weights, Weights=weights)
+    with pytest.raises(DataError, match="one column of weights, found 2"):
+        read_cloud(tmp_path / "d.npz")
+    np.savez(tmp_path / "e.npz", points=points, **{key: weights[:2]})
+    with pytest.raises(DataError, match=f"key '{key}'.*one weight for each point"):
+        read_cloud(tmp_path / "e.npz")

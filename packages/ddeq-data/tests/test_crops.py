@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -374,3 +375,23 @@ def test_a_crop_is_the_same_on_every_device(crop):
     cut = crop(batch, seeded())
     there = crop.repeat(batch.to("cuda"), cut.seeds)
     assert torch.equal(there.visible.mask.cpu(), cut.visible.mask)
+
+
+@each
+def test_features_have_no_part_in_what_is_near(crop):
+    batch = normal(3, 60, 3)
+    coloured = PointBatch(
+        torch.cat([batch.points, 255 * torch.rand(3, 60, 2, generator=seeded()).double()], -1),
+        batch.weights,
+        batch.labels,
+    )
+    seeds = torch.tensor([5, 6, 7])
+    found = replace(crop, features=2).repeat(coloured, seeds)
+    expected = crop.repeat(batch, seeds)
+    assert torch.equal(found.missing.mask, expected.missing.mask)
+    there = found.missing.mask
+    assert torch.equal(found.missing.points[there], coloured.points[there])
+    assert repr(replace(crop, features=2)) != repr(crop)
+    for features, said in ((5, "have no coordinates"), (-1, "at least 0, got -1")):
+        with pytest.raises(ValueError, match=said):
+            replace(crop, features=features).repeat(coloured, seeds)

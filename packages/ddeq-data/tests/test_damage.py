@@ -194,7 +194,7 @@ def test_a_normalised_cloud_does_not_depend_on_where_it_was(offset, seed, transf
     expected, _ = transform(exact - (weights[:, None] * exact).sum(0), weights)
     kept = as_precise_as_needed(moved)
     for view in (moved, kept):
-        found, _ = transform(*ToFloat32()(view, weights.to(view.dtype)))
+        found, _ = transform(*ToFloat32(centre=True)(view, weights.to(view.dtype)))
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), expected, rtol=0, atol=3e-6)
     if kept.dtype == torch.float64:  # 1e-6 where it is far away, as float64 is kept then
@@ -217,7 +217,7 @@ def test_georeferenced_files_keep_their_shape(tmp_path):
     points, _ = read_cloud(tmp_path / "a" / "0.xyz")
     np.testing.assert_array_equal(points.numpy(), np.loadtxt(tmp_path / "a" / "0.xyz"))
     local = np.round(np.random.default_rng(0).normal(size=(60, 3)) + utm, 4) - utm
-    seen, _ = ZScore()(*ToFloat32()(data[0].points, data[0].weights))
+    seen, _ = ZScore()(*ToFloat32(centre=True)(data[0].points, data[0].weights))
     np.testing.assert_allclose(seen, (local - local.mean(0)) / local.std(0), atol=1e-6)
     plain = Cloud(torch.from_numpy(local).float(), torch.full((60,), 1 / 60), 0)
     assert collate([plain, data[0]]).points.dtype == torch.float64

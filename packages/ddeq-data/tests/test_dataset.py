@@ -1,3 +1,6 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +125,46 @@ def test_any_callable_may_transform(ragged):
 def test_labels_need_classes(ragged):
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.1, .* got 0\.\.2"):
         CloudDataset(PackedClouds.from_clouds(ragged([1, 1, 1])), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("points", "weights", "said"),
+    [
+        ([1.0, 2.0], [0.5, 1.5], "cloud 1 has weights that sum to 2, not to 1"),
+        ([1.0, 2.0], [1.5, -0.5], "cloud 1 has a weight negative or not finite, point 1"),
+        ([1.0, 2.0], [0.5, math.nan], "cloud 1 has a weight negative or not finite, point 1"),
+        ([math.inf, 2.0], [0.5, 0.5], "cloud 1 has a point that is not finite, point 0"),
+    ],
+)
+def test_what_is_no_measure_is_refused(points, weights, said):
+    clouds = PackedClouds(
+        torch.tensor([[0.0], *[[x] for x in points]]),
+        torch.tensor([1.0, *weights]),
+        torch.tensor([0, 1, 3]),
+        torch.zeros(2, dtype=torch.int64),
+    )
+    with pytest.raises(ValueError, match=said):
+        CloudDataset(clouds, ["a"])
+
+
+def test_what_weighs_nothing_may_be_anything():
+    clouds = PackedClouds(
+        torch.tensor([[0.0], [math.nan], [math.inf]]),
+        torch.tensor([1.0, 0.0, 0.0]),
+        torch.tensor([0, 2, 3, 3]),
+        torch.zeros(3, dtype=torch.int64),
+    )
+    batch = CloudDataset(clouds, ["a"]).__getitems__([0, 1, 2]).check()
+    assert batch.sizes.tolist() == [1, 0, 0]
+
+
+def test_joined_sets_keep_their_licence_and_their_kind(ragged):
+    assert Digits("train").joined(Digits("validation")).licence == Digits.licence
+    plain = CloudDataset(PackedClouds.from_clouds(ragged([2])), ["a"])
+    assert plain.joined(plain).licence is None
+    kinds = [
+        replace(PackedClouds.from_clouds(ragged([2])), targets=targets)
+        for targets in (torch.zeros(1, 1), torch.zeros(2, dtype=torch.int64))
+    ]
+    with pytest.raises(ValueError, match="expected targets of one kind"):
+        kinds[0].joined(kinds[1])

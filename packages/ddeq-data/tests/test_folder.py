@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -226,3 +228,80 @@ def test_a_split_says_whether_chance_drew_it(tmp_path):
     )
     assert train.joined(validation).drawn
     assert test.joined(train).drawn
+
+
+@pytest.mark.parametrize("target", ["class", "points", "numbers"])
+def test_a_part_may_be_written_in_capital_letters(tmp_path, target):
+    rng = np.random.default_rng(0)
+    rows = ["file,y"]
+    for part in ("Train", "TEST", "Val"):
+        folder = tmp_path / part / "disc" if target == "class" else tmp_path / part
+        folder.mkdir(parents=True)
+        for i in range(5):
+            named = {"label": rng.integers(0, 2, 20)} if target == "points" else {}
+            np.savez(folder / f"{i}.npz", points=rng.random((20, 2)), **named)
+            rows.append(f"{part}/{i}.npz,{i}")
+    if target == "numbers":
+        (tmp_path / "targets.csv").write_text("\n".join(rows))
+    for split, name in (("train", "Train"), ("validation", "Val"), ("test", "TEST")):
+        found = PointCloudFolder(tmp_path, split, target=target, cache=None)
+        assert {file.parts[0] for file in found.files} == {name}
+        assert len(found) == 5
+
+
+@pytest.mark.parametrize("target", ["class", "points"])
+def test_folders_behind_links_are_read(tmp_path, target):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    rng = np.random.default_rng(0)
+    for folder in (root / "one", elsewhere):
+        folder.mkdir(parents=True)
+        for i in range(4):
+            label = rng.integers(0, 2, 5)
+            np.savez(folder / f"{i}.npz", points=rng.random((5, 2)), label=label)
+    (root / "two").symlink_to(elsewhere)
+    taken = {"split": "train+validation", "test_share": 0.0, "cache": None, "target": target}
+    assert len(PointCloudFolder(root, **taken)) == 8
+    (elsewhere / "back").symlink_to(root)
+    said = "a link back to" if target == "points" else "expected train, test or validation"
+    with pytest.raises(DataError, match=said):
+        PointCloudFolder(root, **taken)
+
+
+def test_a_rule_without_a_name_is_not_cached(tmp_path):
+    (tmp_path / "disc").mkdir()
+    for i in range(5):
+        np.save(tmp_path / "disc" / f"{i}.npy", np.random.default_rng(i).random((9, 2)))
+
+    def few(shape, key):
+        return shape._replace(points=shape.points[:3])
+
+    with pytest.raises(ValueError, match=r"by its place in memory alone.*or cache=None"):
+        PointCloudFolder(tmp_path, sampling=few)
+    found = PointCloudFolder(tmp_path, sampling=few, cache=None)
+    assert found.sizes.unique().tolist() == [3]
+
+
+def test_the_cache_is_no_folder_of_clouds(tmp_path):
+    (tmp_path / "data" / "disc").mkdir(parents=True)
+    for i in range(5):
+        np.save(tmp_path / "data" / "disc" / f"{i}.npy", np.full((3, 2), i))
+    for cache in ("cache", tmp_path / "data" / "cache"):
+        with pytest.raises(ValueError, match="a name that begins with a dot"):
+            PointCloudFolder(tmp_path / "data", cache=cache)
+    for cache in (".own", ".own/deeper", tmp_path / "elsewhere"):
+        assert len(PointCloudFolder(tmp_path / "data", cache=cache)) == 3
+        assert len(PointCloudFolder(tmp_path / "data", "test", cache=cache)) == 1
+
+
+def test_a_file_of_the_same_size_and_time_is_read_anew(tmp_path):
+    (tmp_path / "disc").mkdir()
+    for i in range(3):
+        np.save(tmp_path / "disc" / f"{i}.npy", np.full((3, 2), 0.0))
+    every = {"split": "train+validation", "test_share": 0.0}
+    assert PointCloudFolder(tmp_path, **every)[0].points.max() == 0
+    changed = tmp_path / "disc" / "0.npy"
+    known = changed.stat()
+    np.save(changed, np.full((3, 2), 99.0))
+    os.utime(changed, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert changed.stat().st_size == known.st_size
+    assert PointCloudFolder(tmp_path, **every)[0].points.max() == 99

@@ -203,3 +203,29 @@ def test_the_quick_way_reads_tables_as_the_careful_one_does(text, header, number
         others, expected = outcome()
     assert names == others
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1\t\t3\n4\t5\t\n", "\t2\t3\n4\t\t6\n", "x\ty\n1\t2\n\t4\t5\n", "1\t2\n3\t \t4\n"],
+)
+def test_numbers_do_not_slide_into_the_columns_of_empty_cells(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    line = 3 if "x" in text else 2
+    with pytest.raises(DataError, match=f"line {line}: expected a number in each cell"):
+        read_cloud(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\t\t2\n3\t\t4\n",
+        "\t1\t2\n\t3\t4\n",
+        "1\t2\t\n3\t4\n",
+        "1 \t2 # a\t\tremark\n\t\n3\t 4",
+        "1\t,\t2\n3,\t\t4\n",
+    ],
+)
+def test_tabs_that_only_line_up_are_blanks(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    assert read_cloud(tmp_path / "a.txt")[0].tolist() == [[1, 2], [3, 4]]

@@ -24,6 +24,7 @@ ALL = [
     FarthestSample(4),
     FarthestSample(4, random=True),
     FarthestSample(12, weights="equal"),
+    FarthestSample(4, at="mean"),
 ]
 each = pytest.mark.parametrize("sample", ALL, ids=repr)
 
@@ -94,7 +95,7 @@ def test_gradients_go_to_the_points_that_were_taken(ragged, sample):
     taken.sum().backward()
     assert points.grad.isfinite().all()
     assert not points.grad[~batch.mask].any()
-    assert points.grad.sum() == 2 * (mass > 0).sum()
+    assert points.grad.sum() == pytest.approx(2 * int((mass > 0).sum()))
 
 
 @LAW
@@ -277,8 +278,35 @@ def test_what_is_wrong_is_said():
             wrong()
     with pytest.raises(ValueError, match='weights must be "nearest" or "equal", got \'voronoi\''):
         FarthestSample(3, weights="voronoi")
+    with pytest.raises(ValueError, match='at must be "chosen" or "mean", got \'centre\''):
+        FarthestSample(3, at="centre")
     points, weights = spread(4, 2)
     with pytest.raises(ValueError, match=r"first must be torch.int64 of shape \(2,\).*got.*\(\)"):
         farthest_points(points, weights, 2, torch.tensor(0))
     with pytest.raises(ValueError, match="weights must have shape"):
         farthest_points(points, weights[:, :2], 2)
+
+
+@LAW
+@given(size=st.integers(1, 40), count=st.integers(1, 12), seed=st.integers(0, 99))
+def test_points_in_the_mean_are_nearer_and_keep_the_mean_of_the_cloud(ragged, size, count, seed):
+    points, weights, _ = ragged([size], 2, seed)[0]
+    chosen, mass = FarthestSample(count)(points, weights)
+    moved, same = FarthestSample(count, at="mean")(points, weights)
+    assert torch.equal(mass, same)
+    nearest = torch.cdist(points, chosen[mass > 0]).argmin(-1)
+    for i in range(int((mass > 0).sum())):
+        own = nearest == i
+        expected = (weights[own, None] * points[own]).sum(0) / weights[own].sum()
+        torch.testing.assert_close(moved[i], expected, atol=1e-9, rtol=0)
+    mean = (weights[:, None] * points).sum(0)
+    torch.testing.assert_close((mass[:, None] * moved).sum(0), mean, atol=1e-9, rtol=0)
+    assert torch.equal(moved[mass == 0], torch.zeros_like(moved[mass == 0]))
+
+
+@pytest.mark.parametrize("features", [2, 3])
+def test_features_that_leave_no_coordinates_are_refused(features):
+    points, weights = spread(4)
+    points = torch.cat([points, points], -1)
+    with pytest.raises(ValueError, match=r"points of 2 columns, .* have no coordinates"):
+        FarthestSample(2, features=features)(points, weights)

@@ -306,3 +306,19 @@ def test_its_repr_says_what_it_hands_out():
     )
     shared = SizeBuckets(torch.ones(20), 4, shuffle=False, seed=0, num_replicas=2, rank=1)
     assert "sorted by size, rank 1 of 2" in repr(shared)
+
+
+def test_a_position_that_was_loaded_holds_for_one_pass():
+    sampler = SizeBuckets(torch.ones(10), 2, shuffle=False, seed=0)
+    whole = list(sampler)
+    for position in (3, 5):
+        sampler.load_state_dict({"seed": 0, "epoch": 0, "position": position})
+        assert sampler.state_dict()["position"] == position
+        assert list(sampler) == whole[position:]
+        assert list(sampler) == whole
+
+
+@pytest.mark.parametrize("seed", [-(2**63) - 1, 2**63, 2**64 - 1])
+def test_a_seed_beyond_64_bits_is_refused_at_once(seed):
+    with pytest.raises(ValueError, match=r"seed must be in -2\^63\.\.2\^63 - 1"):
+        SizeBuckets(torch.ones(4), 2, shuffle=True, seed=seed)

@@ -62,3 +62,8 @@ def test_a_share_takes_one_at_least_of_each_class_that_can_spare_it(labels, shar
 def test_a_share_out_of_range():
     with pytest.raises(ValueError, match=r"share must be in 0\.\.1, got 1\.5"):
         stratified_share(torch.zeros(3, dtype=torch.int64), 1.5, 0)
+
+
+def test_a_share_is_not_rounded_down_twice():
+    for share, count in ((0.29, 29), (0.57, 57), (0.295, 29)):
+        assert len(stratified_share(torch.zeros(100, dtype=torch.int64), share, 0)) == count

@@ -333,3 +333,11 @@ def test_synthetic_sets() -> None:
         assert inertia == pytest.approx(expected, rel=1e-4, abs=1e-6)
     with pytest.raises(ValueError, match="sizes of 2 <= least"):
         SyntheticBlobs(sizes=(1, 3))
+
+
+def test_a_number_is_written_as_one(tmp_path: Path) -> None:
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", np.zeros((2, 2)))
+    (tmp_path / "targets.csv").write_text("file,y\n0.npy,1\n1.npy,2_3\n2.npy,1e-3\n")
+    with pytest.raises(DataError, match="line 3: expected a finite number as y, found '2_3'"):
+        PointCloudFolder(tmp_path, target="numbers", cache=None)

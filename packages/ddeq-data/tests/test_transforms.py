@@ -10,11 +10,16 @@ from scipy import stats
 from ddeq_data import (
     Compose,
     DropPoints,
+    FarthestSample,
     Jitter,
+    OnCoordinates,
+    PointBatch,
     RandomRotation,
+    RandomSample,
     RandomScale,
     RandomShear,
     RandomShift,
+    ToFloat32,
     UnitSphere,
     ZScore,
 )
@@ -270,3 +275,50 @@ def test_results_are_on_the_device_of_the_points():
     points, weights = torch.zeros(2, 3, 2, device="meta"), torch.zeros(2, 3, device="meta")
     for transform in (Jitter(0.1), RandomRotation(10), DropPoints(0.1)):
         assert transform(points, weights, seeded())[0].device.type == "meta"
+
+
+@pytest.mark.parametrize("sample", [RandomSample, FarthestSample])
+@pytest.mark.parametrize("count", [3, 6, 9])
+def test_features_and_labels_go_where_their_points_go(sample, count):
+    rows = torch.arange(6.0, dtype=torch.float64)
+    points = torch.stack([rows, rows**2, 10 * rows], -1)[None]
+    weights = torch.full((1, 6), 1 / 6, dtype=torch.float64)
+    chosen = OnCoordinates(Compose([sample(count), RandomShift(0.5)]), 1)
+    batch = PointBatch(points, weights, torch.zeros(1, dtype=torch.int64), rows.long()[None])
+    found = batch.map(chosen, seeded())
+    assert found.points.shape == (1, count, 3)
+    there = found.mask[0]
+    assert torch.equal(found.points[0, there, 2], 10.0 * found.targets[0, there])
+    assert (found.targets[0, ~there] == -1).all()
+    assert not found.points[0, ~there].any()
+    alone, mass = chosen(points, weights, seeded())
+    assert torch.equal(alone, found.points)
+    assert torch.equal(mass, found.weights)
+    empty, none = chosen(points[:, :0], weights[:, :0], seeded())
+    assert empty.shape == (1, count, 3)
+    assert not none.any()
+
+
+def test_features_cannot_follow_what_does_not_say_where():
+    def first(points, weights, generator=None):
+        return points[..., :1, :], weights[..., :1]
+
+    points, weights = torch.ones(2, 3, 3), torch.full((2, 3), 1 / 3)
+    with pytest.raises(ValueError, match=r"no method with_labels.*features"):
+        OnCoordinates(first, 1)(points, weights)
+    with pytest.raises(ValueError, match="points of 3 columns, 3 of them features"):
+        OnCoordinates(ZScore(), 3)(points, weights)
+
+
+def test_float32_moves_nothing_that_is_not_asked_for():
+    points = torch.rand(7, 5, 5, generator=seeded()).double() + 100
+    weights = torch.full((7, 5), 0.2).double()
+    rounded, mass = ToFloat32()(points, weights)
+    assert torch.equal(rounded, points.float())
+    assert mass.dtype == torch.float32
+    centred, _ = ToFloat32(centre=True, features=3)(points, weights)
+    assert torch.equal(centred[..., 2:], points[..., 2:].float())
+    assert centred[..., :2].mean(-2).abs().max() < 1e-6
+    assert torch.equal(ToFloat32(centre=True)(points.float(), weights)[0], points.float())
+    with pytest.raises(ValueError, match="features must be at least 0, got -1"):
+        ToFloat32(features=-1)

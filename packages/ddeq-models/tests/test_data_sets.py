@@ -125,3 +125,20 @@ def test_points_are_drawn_anew_in_training_and_fixed_in_measuring(solids: Path) 
     assert seen.shape == (1, 32, 3)
     torch.testing.assert_close(weighed.sum(), torch.tensor(1.0))
     assert torch.equal(seen, view(config)(points, weights, None)[0])
+
+
+def test_points_in_the_mean_keep_the_mean_of_the_cloud(solids: Path) -> None:
+    config = DataConfig("folder", root=str(solids), sampling="surface", points=8)
+    points, weights, _ = open_split(config, "test")[0]
+    own, meant = (view(replace(config, points_at=at)) for at in ("chosen", "mean"))
+    whole = view(replace(config, points=0))(points[None], weights[None], None)[0][0]
+    kept = {tuple(row) for row in whole.tolist()}
+    assert all(tuple(row) in kept for row in own(points[None], weights[None], None)[0][0].tolist())
+    moved, mass = meant(points[None], weights[None], None)
+    centre = (mass[0, :, None] * moved[0]).sum(0)
+    torch.testing.assert_close(centre, (weights[:, None] * whole).sum(0), atol=1e-5, rtol=0)
+    assert not {tuple(row) for row in moved[0].tolist()} & kept
+    seen = augmentation(replace(config, points_at="mean"))(
+        whole[None], weights[None], torch.Generator().manual_seed(0)
+    )[0][0]
+    assert not {tuple(row) for row in seen.tolist()} & kept

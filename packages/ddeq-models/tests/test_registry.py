@@ -132,13 +132,18 @@ def test_few_points_of_images_have_no_tokens() -> None:
             model = PRESETS["ddeq"]
             assert isinstance(model, DDEQConfig)
             assert recipe.model == replace(model, octaves=4, hiding=0.0)
-            assert replace(recipe, model=RECIPES[data, "ddeq"].model) == RECIPES[data, "ddeq"]
+            usual = RECIPES[data, "ddeq"]
+            assert replace(recipe, model=usual.model, data=usual.data) == usual
+            assert recipe.data == replace(usual.data, points_at="mean")
             control = recipe_for(data, "ddeq-repeated", points=points).model
             assert control == PRESETS["ddeq-repeated"].sized_like(recipe.model)
     for data in ("digits", "modelnet40", "folder"):
         assert recipe_for(data, "ddeq", points=64) == RECIPES[data, "ddeq"]
-    for preset in ("pointnet", "ddeq-paper", "completer"):
+    for preset in ("ddeq-paper", "completer"):
         assert recipe_for("mnist", preset, points=64) == RECIPES["mnist", preset]
+    usual = RECIPES["mnist", "pointnet"]  # baselines get the same clouds
+    same = replace(usual, data=replace(usual.data, points_at="mean"))
+    assert recipe_for("mnist", "pointnet", points=64) == same
 
 
 def test_an_option_is_what_its_field_says() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ddeq_data.measures import PointBatch
 from ddeq_data.measures.masses import exact
-from ddeq_data.measures.padding import clean
+from ddeq_data.measures.padding import clean, coordinates_of
 from ddeq_data.measures.transform import NO_LABEL
 
 __all__ = ["Crop", "CroppedBatch"]
@@ -58,8 +58,16 @@ class CroppedBatch:
         )
 
 
+@dataclass(frozen=True)
 class Crop(ABC):
-    """Base of the protocols: `crop(batch, generator)`, and again `crop.repeat(batch, seeds)`."""
+    """Base of the protocols: `crop(batch, generator)`, and again `crop.repeat(batch, seeds)`.
+
+    Attributes:
+        features: How many columns, the last ones, are no coordinates: a colour has no part in what
+            is near. They stay with their points.
+    """
+
+    features: int = field(default=0, kw_only=True)
 
     def __call__(self, batch: PointBatch, generator: torch.Generator) -> CroppedBatch:
         """Cut each cloud in two, by a seed of its own.
@@ -80,15 +88,18 @@ class Crop(ABC):
             seeds: (B,) int64, one for each cloud, such as the `seeds` of a `CroppedBatch`.
 
         Raises:
-            ValueError: If the seeds do not fit the batch.
+            ValueError: If the seeds do not fit the batch, or it has no columns but features.
         """
+        if self.features < 0:
+            raise ValueError(f"features must be at least 0, got {self.features}")
         if seeds.shape != batch.labels.shape or seeds.dtype != torch.int64:
             raise ValueError(
                 f"seeds must be torch.int64 of shape {tuple(batch.labels.shape)}, one for each "
                 f"cloud, got {seeds.dtype} of shape {tuple(seeds.shape)}"
             )
         seeds = seeds.to(batch.points.device)
-        inside = clean(batch.points.detach(), batch.weights)
+        places = batch.points.detach()[..., : coordinates_of(batch.points, self.features)]
+        inside = clean(places, batch.weights)
         # Exact, so that the rounding of a mean, which depends on padding and on the order of
         # points, decides nothing.
         taken = batch.mask
@@ -108,7 +119,7 @@ class Crop(ABC):
         """Say which points are taken away, by the draws that belong to `seeds`.
 
         Args:
-            points: (B, n, d), 0 in padding.
+            points: (B, n, d), 0 in padding, the coordinates alone.
             weights: (B, n), 0 in padding.
             seeds: (B,) int64.
 

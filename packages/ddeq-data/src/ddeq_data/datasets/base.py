@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,8 +38,9 @@ class CloudDataset(Dataset[Cloud]):
             the training loop, `batch.map(transform, generator)`.
 
     Raises:
-        ValueError: If a label is no index into `classes`, targets are not of as many numbers or
-            labels as it names, or `transform` is random.
+        ValueError: If a cloud is no measure (see `PackedClouds.check`), a label is no index into
+            `classes`, targets are not of as many numbers or labels as it names, or `transform` is
+            random.
 
     Attributes:
         classes: list of the names of the classes.
@@ -50,12 +51,13 @@ class CloudDataset(Dataset[Cloud]):
             makes another choice: clouds of one split may then be of another.
     """
 
-    licence: ClassVar[str | None] = None
+    licence: str | None = None
     drawn: bool = False
 
     def __init__(
         self, clouds: PackedClouds, classes: Sequence[str], transform: Transform | None = None
     ) -> None:
+        clouds.check()
         _check_labels(clouds, len(classes))
         if transform is not None and is_random(transform):
             raise ValueError(
@@ -152,6 +154,7 @@ class CloudDataset(Dataset[Cloud]):
             raise ValueError("expected a data set of the same classes and the same transform")
         both = CloudDataset(self._clouds.joined(other._clouds), self.classes, self.transform)
         both.drawn = self.drawn or other.drawn
+        both.licence = self.licence if self.licence == other.licence else None
         return both
 
     def _checked(self, index: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,7 +37,7 @@ class Digits(CloudDataset):
         ValueError: If there is no such split, or `transform` is random.
     """
 
-    licence: ClassVar[str | None] = "CC BY 4.0"
+    licence: str | None = "CC BY 4.0"
 
     def __init__(self, split: str = "train", transform: Transform | None = None) -> None:
         check_split(split)

@@ -14,7 +14,7 @@ from ddeq_data.datasets.splits import stratified_share
 from ddeq_data.errors import DataError
 from ddeq_data.readers.cloud import SUFFIXES
 
-__all__ = ["PARTS", "Listing", "list_folder"]
+__all__ = ["PARTS", "Listing", "list_folder", "part_of", "walk"]
 
 PARTS = {
     "train": "train",
@@ -23,6 +23,12 @@ PARTS = {
     "valid": "validation",
     "val": "validation",
 }
+
+
+def part_of(name: str) -> str:
+    """What a folder of this name is for, in small or capital letters; "" if it does not say."""
+    return PARTS.get(name.lower(), "")
+
 
 # Only where it is true: of a file, where all files are taken.
 _CHOICE = ", or, from Python, say with suffixes= which files to take"
@@ -111,9 +117,10 @@ class Listing:
 def list_folder(root: Path, suffixes: Collection[str] | None = None) -> Listing:
     """List the clouds of a folder laid out as class/part/file, part/class/file or class/file.
 
-    A part is a folder called train, test, validation, valid or val. Names that begin with a dot
-    or two underscores are passed over, and so are other files beside the folders of the classes,
-    such as a readme. Everything else must be a cloud: no file is lost without a word.
+    A part is a folder called train, test, validation, valid or val, in small or capital letters.
+    Names that begin with a dot or two underscores are passed over, and so are other files beside
+    the folders of the classes, such as a readme. Everything else must be a cloud: no file is lost
+    without a word.
 
     Args:
         root: The folder.
@@ -137,11 +144,11 @@ def list_folder(root: Path, suffixes: Collection[str] | None = None) -> Listing:
         if entry.is_file() and entry.suffix.lower() in set(SUFFIXES) - {".txt", ".csv"}:
             raise _strange(entry, "a folder for each class", "a file beside them")
     found: list[tuple[str, str, Path]] = []
-    if outer and all(entry.name in PARTS for entry in outer):
+    if outer and all(part_of(entry.name) for entry in outer):
         for part in outer:
             for folder in _entries(part):
                 if folder.is_dir():
-                    found += [(folder.name, PARTS[part.name], f) for f in _files(folder, wanted)]
+                    found += [(folder.name, part_of(part.name), f) for f in _files(folder, wanted)]
                 else:
                     raise _strange(folder, "a folder for each class", "a file beside them")
     else:
@@ -177,9 +184,9 @@ def _parted(folder: Path, wanted: set[str] | None) -> Iterator[tuple[str, Path]]
             yield "", file
         return
     for entry in entries:
-        if entry.is_dir() and entry.name in PARTS:
+        if entry.is_dir() and part_of(entry.name):
             for file in _files(entry, wanted):
-                yield PARTS[entry.name], file
+                yield part_of(entry.name), file
         elif entry.is_dir() or wanted is None or entry.suffix.lower() in wanted:
             raise _strange(
                 entry,
@@ -199,6 +206,29 @@ def _files(folder: Path, wanted: set[str] | None) -> Iterator[Path]:
                 entry, f"files that end in {', '.join(SUFFIXES)}", repr(entry.suffix), _CHOICE
             )
         if wanted is None or suffix in wanted:
+            yield entry
+
+
+def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All files of a folder, however deep, those behind links among them, in the order of names.
+
+    Names that begin with a dot or two underscores are passed over.
+
+    Raises:
+        DataError: If a link leads back to a folder that it is in.
+    """
+    own = folder.resolve()
+    if own in above:
+        raise DataError.at(
+            folder,
+            expected="folders of clouds",
+            found=f"a link back to {own}, which it is in",
+            remedy="remove that link",
+        )
+    for entry in _entries(folder):
+        if entry.is_dir():
+            yield from walk(entry, (*above, own))
+        else:
             yield entry
 
 

@@ -63,7 +63,7 @@ class MNISTPointCloud(CloudDataset):
     tables: ClassVar[str | None] = "pointcloudmnist2d"
     names: ClassVar[tuple[str, ...]] = tuple(str(digit) for digit in range(10))
     resources: ClassVar[tuple[Resource, ...]] = MNIST
-    licence: ClassVar[str | None] = "CC BY-SA 3.0"
+    licence: str | None = "CC BY-SA 3.0"
     balanced: ClassVar[bool] = False
 
     def __init__(
@@ -268,7 +268,7 @@ class FashionMNISTPointCloud(MNISTPointCloud):
     )
     tables: ClassVar[str | None] = None
     resources: ClassVar[tuple[Resource, ...]] = FASHION_MNIST
-    licence: ClassVar[str | None] = "MIT"
+    licence: str | None = "MIT"
     balanced: ClassVar[bool] = True
     names: ClassVar[tuple[str, ...]] = (
         "T-shirt/top",

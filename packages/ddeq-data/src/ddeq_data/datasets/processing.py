@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -30,6 +31,8 @@ __all__ = [
     "read_shape",
 ]
 
+# What a function and an object without a repr of its own call themselves.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 # Raise it when the clouds that come of the same files and arguments change.
 VERSION = 2
 
@@ -65,13 +68,16 @@ def file_key(name: str) -> int:
 
 
 def _file_facts(listing: Listing) -> str:
-    # A hash of the names of the clouds, and of the sizes and times of change of their files.
+    # A hash of the names of the clouds, and of the sizes and times of change of their files. The
+    # time of the content a copy brings along, so that another file of that size would pass for the
+    # old one; the time of the file's entry it does not.
     digest = hashlib.blake2b(digest_size=16)
     for file in listing.files:
         digest.update(os.fsencode(file.as_posix()) + b"\0")
     for file in listing.archives or listing.files:
         status = (listing.root / file).stat()
-        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        times = f"{status.st_mtime_ns}\0{status.st_ctime_ns}"
+        digest.update(f"\0{status.st_size}\0{times}\n".encode())
     return digest.hexdigest()
 
 
@@ -166,7 +172,14 @@ def pack_listing(
 
     Raises:
         DataError: If a file cannot be read or made a cloud of, or the cache not be written.
+        ValueError: If there is a cache and the rule has no name of its own to be found by there.
     """
+    if cache is not None and _ADDRESS.search(repr(sampling)):
+        raise ValueError(
+            f"sampling is {sampling!r}, told from others by its place in memory alone, so that the "
+            "cache would mix them up; give it a repr that tells all there is to it, as a frozen "
+            "dataclass has, or cache=None"
+        )
     return cached_clouds(
         cache,
         name,
@@ -183,8 +196,24 @@ def pack_listing(
 
 
 def cache_folder(root: Path, cache: str | PathLike[str] | None) -> Path | None:
-    """Return the folder of the cache, which is relative to the data, or None."""
-    return None if cache is None else root / cache
+    """Return the folder of the cache, which is relative to the data, or None.
+
+    Raises:
+        ValueError: If it would be one of the folders of the clouds.
+    """
+    if cache is None:
+        return None
+    folder = root / cache
+    try:
+        inside = folder.absolute().relative_to(root.absolute()).parts
+    except ValueError:
+        return folder
+    if not any(part.startswith((".", "__")) for part in inside):
+        raise ValueError(
+            f"cache is {str(cache)!r}, in {root}, where folders are of clouds; give it a name that "
+            "begins with a dot, a folder elsewhere, or None"
+        )
+    return folder
 
 
 def processed(cache: Path | None) -> str:

@@ -9,6 +9,7 @@ from ddeq_data.counters import mix
 
 __all__ = ["check_split", "stratified_holdout", "stratified_share"]
 
+_ROUNDING = 1e-9  # 100 times 0.29 is a little below 29
 _FEW = 3  # clouds of a class that can spare one
 
 _SPLITS = ("train", "validation", "test", "train+validation")
@@ -64,7 +65,7 @@ def stratified_share(labels: Tensor, share: float, seed: int) -> Tensor:
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in 0..1, got {share}")
     members = torch.bincount(labels)
-    counts = _shares(members, int(len(labels) * share))
+    counts = _shares(members, int(len(labels) * share + _ROUNDING))
     if share > 0:
         counts = torch.where(members >= _FEW, counts.clamp(min=1), counts)
     return _chosen(labels, counts, seed)

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from ddeq_data._internal.text import counted
-from ddeq_data.datasets.listing import PARTS, Listing
+from ddeq_data.datasets.listing import PARTS, Listing, part_of, walk
 from ddeq_data.datasets.processing import Source, file_key, pack_listing, read_shape
 from ddeq_data.errors import DataError
 from ddeq_data.measures import PackedClouds
 from ddeq_data.readers.cloud import SUFFIXES
+from ddeq_data.readers.text.tokens import NUMBER
 from ddeq_data.shapes import AllPoints
 
 __all__ = ["LABELS", "TARGETS", "labelled_clouds", "list_files", "list_numbers"]
@@ -37,8 +38,8 @@ def list_files(root: Path, suffixes: Collection[str] | None = None) -> Listing:
     """List the clouds of a folder, however deep they lie in it.
 
     A file is for the part that a folder on its way is called after: train, test, validation, valid
-    or val. Names that begin with a dot or two underscores are passed over, and beside the folders
-    other files than clouds.
+    or val, in small or capital letters; links to folders are followed. Names that begin with a dot
+    or two underscores are passed over, and beside the folders other files than clouds.
 
     Args:
         root: The folder.
@@ -59,10 +60,8 @@ def list_files(root: Path, suffixes: Collection[str] | None = None) -> Listing:
         )
     wanted = set(SUFFIXES) if suffixes is None else {suffix.lower() for suffix in suffixes}
     files: list[Path] = []
-    for path in sorted(root.rglob("*")):
+    for path in sorted(walk(root)):
         file = path.relative_to(root)
-        if any(part.startswith((".", "__")) for part in file.parts) or path.is_dir():
-            continue
         if file.suffix.lower() in wanted and str(file) not in (TARGETS, LABELS):
             files.append(file)
         elif len(file.parts) > 1 and suffixes is None:
@@ -79,7 +78,7 @@ def list_files(root: Path, suffixes: Collection[str] | None = None) -> Listing:
             found="none",
             remedy="check the path, or unpack the archive there",
         )
-    parts = [next((PARTS[p] for p in file.parts[:-1] if p in PARTS), "") for file in files]
+    parts = [next(filter(None, map(part_of, file.parts[:-1])), "") for file in files]
     none = torch.zeros(len(files), dtype=torch.int64)
     return Listing(root, ("cloud",), tuple(files), none, tuple(parts))
 
@@ -146,20 +145,17 @@ def list_numbers(root: Path, suffixes: Collection[str] | None = None) -> Numbers
             raise _bad(table, line, counted(len(head), "cell"), str(len(cells)))
         row = dict(zip(head, cells, strict=True))
         part = row.get("split", "")
-        if part and part not in PARTS:
+        if part and not part_of(part):
             raise _bad(table, line, f"a split of {', '.join(PARTS)}, or nothing", part)
         if row["file"] in found:
             raise _bad(table, line, "each file once", f"{row['file']} again")
         row_values = []
         for name in names:
-            try:
-                value = float(row[name])
-            except ValueError:
-                value = math.nan
+            value = float(row[name]) if NUMBER.fullmatch(row[name].encode()) else math.nan
             if not abs(value) <= 1e30:  # what float32 holds, with room
                 raise _bad(table, line, f"a finite number as {name}", repr(row[name]))
             row_values.append(value)
-        found[row["file"]] = PARTS.get(part, ""), row_values
+        found[row["file"]] = part_of(part), row_values
     known = {file.as_posix(): i for i, file in enumerate(listing.files)}
     for kind, some in (("a row for", known.keys() - found), ("a cloud", found.keys() - known)):
         if some:

@@ -82,6 +82,8 @@ class SizeBuckets(Sampler[list[int]]):
             )
         if drop_last and repeat:
             raise ValueError("drop_last leaves clouds out and repeat fills up: choose one of them")
+        if not -(2**63) <= seed < 2**63:
+            raise ValueError(f"seed must be in -2^63..2^63 - 1, got {seed}")
         self.odds = None if odds is None else _checked(odds, len(self.sizes), shuffle)
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -124,7 +126,9 @@ class SizeBuckets(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         batches = self._batches()
-        for position in range(self._start, len(batches)):
+        # What was loaded holds for one pass: the next one has all batches.
+        start, self._start = self._start, 0
+        for position in range(start, len(batches)):
             self._position = position + 1
             yield batches[position]
 

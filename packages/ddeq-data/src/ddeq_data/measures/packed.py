@@ -136,6 +136,38 @@ class PackedClouds:
         """Floating dtype in which clouds come out: that of the points, or float32."""
         return self.points.dtype if self.points.is_floating_point() else torch.float32
 
+    def check(self, atol: float = 1e-4) -> PackedClouds:
+        """Check the values and return the clouds themselves. Reads all of them.
+
+        Args:
+            atol: By how much the weights of a cloud may miss 1.
+
+        Raises:
+            ValueError: If a weight is negative or not finite, the weights of a cloud sum neither
+                to 1 nor to 0, or a point that weighs something is not finite; naming the cloud.
+        """
+        bad = torch.zeros(len(self.points), dtype=torch.bool, device=self.points.device)
+        if self.points.is_floating_point():
+            bad = ~self.points.isfinite().all(-1)
+        if self.weights is not None:
+            weights = self.weights
+            self._refuse(~weights.isfinite() | (weights < 0), "a weight negative or not finite")
+            bad &= weights > 0
+            total = weights.new_zeros(len(self), dtype=torch.float64)
+            total.index_add_(0, self.owners, weights.double())
+            missed = (total != 0) & ~((total - 1).abs() <= atol)
+            if missed.any():
+                i = int(missed.nonzero()[0])
+                raise ValueError(f"cloud {i} has weights that sum to {float(total[i]):g}, not to 1")
+        self._refuse(bad, "a point that is not finite")
+        return self
+
+    def _refuse(self, rows: Tensor, what: str) -> None:
+        if rows.any():
+            row = int(rows.nonzero()[0])
+            i = int(torch.searchsorted(self.offsets, row, right=True)) - 1
+            raise ValueError(f"cloud {i} has {what}, point {row - int(self.offsets[i])}")
+
     def cloud(self, index: int) -> Cloud:
         """Return cloud `index`, 0 <= index < C, without padding."""
         start, stop = int(self.offsets[index]), int(self.offsets[index + 1])
@@ -223,6 +255,9 @@ class PackedClouds:
                 )
         targets = None
         if self.targets is not None and other.targets is not None:
+            kinds = [(t.dtype, t.shape[1:]) for t in (self.targets, other.targets)]
+            if kinds[0] != kinds[1]:
+                raise ValueError(f"expected targets of one kind, got {kinds[0]} and {kinds[1]}")
             targets = torch.cat([self.targets, other.targets])
         elif self.targets is not other.targets:
             raise ValueError("expected targets of all clouds or of none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["check_shapes", "clean"]
+__all__ = ["check_shapes", "clean", "coordinates_of"]
 
 
 def check_shapes(points: Tensor, weights: Tensor) -> None:
@@ -24,6 +24,21 @@ def check_shapes(points: Tensor, weights: Tensor) -> None:
             f"weights must have shape {tuple(points.shape[:-1])} like the points, "
             f"got {tuple(weights.shape)}"
         )
+
+
+def coordinates_of(points: Tensor, features: int) -> int:
+    """How many columns of points (..., n, d) are coordinates, where the last ones are features.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    count = points.shape[-1] - features
+    if count < 1:
+        raise ValueError(
+            f"points of {points.shape[-1]} columns, {features} of them features, have no "
+            "coordinates"
+        )
+    return count
 
 
 def clean(points: Tensor, weights: Tensor) -> Tensor:

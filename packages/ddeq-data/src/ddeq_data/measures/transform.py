@@ -67,6 +67,6 @@ def with_labels(
         if masses.shape != weights.shape:
             raise ValueError(
                 f"{transform} takes some points of all and has no method with_labels, so that "
-                "labels of the points cannot follow; give it one, or leave it out"
+                "labels and features of the points cannot follow; give it one, or leave it out"
             )
     return points, masses, torch.where(masses > 0, labels, NO_LABEL)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
 
-__all__ = ["Choice", "Columns", "check_names", "choose_columns", "stacked"]
+__all__ = ["WEIGHTS", "Choice", "Columns", "check_names", "choose_columns", "stacked"]
 
-_WEIGHTS = ("weight", "weights")
+WEIGHTS = ("weight", "weights")
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 # Rows of so many numbers are points by themselves; of more, somebody has to say which are.
 _MOST = 3
@@ -105,7 +105,7 @@ def choose_columns(
         chosen = _default(found, None if dim is None else dim - len(extra), extra)
     weights = None
     if found.names is not None:
-        heavy = [i for i, name in enumerate(found.names) if name.lower() in _WEIGHTS]
+        heavy = [i for i, name in enumerate(found.names) if name.lower() in WEIGHTS]
         free = [i for i in heavy if i not in (*chosen, *extra)]
         if len(free) > 1:
             raise _refuse(found, "one column of weights", str(len(free)), "rename the other ones")
@@ -122,7 +122,7 @@ def _default(found: Columns, dim: int | None, extra: tuple[int, ...]) -> tuple[i
         lower = [name.lower() for name in found.names]
         axes = [axis for axis in "xyz" if axis in lower]
         # An x by itself might be any word of a title.
-        least = found.leading or (1 if len([n for n in lower if n not in _WEIGHTS]) == 1 else 2)
+        least = found.leading or (1 if len([n for n in lower if n not in WEIGHTS]) == 1 else 2)
         if axes == list("xyz"[: len(axes)]) and len(axes) >= least:
             return tuple(i for axis in axes for i in _find(found, axis))
         # Columns that are numbered are as good as columns without names.

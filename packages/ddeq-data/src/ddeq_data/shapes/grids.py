@@ -45,12 +45,13 @@ def voxel_means(points: Tensor, size: float) -> Tensor:
 
 
 def voxel_bounds(points: Tensor, low: int, high: int) -> Tensor:
-    """Thin points out by the finest grid that leaves at most `high`, and at least `low` of them.
+    """Thin points out by a grid that leaves at most `high`, and at least `low` of them.
 
     Points at the same place are joined first; if they are `high` or fewer then, they are returned
-    as they are. Otherwise the size of the cells is found by bisection, until the number of
-    occupied cells is within the bounds. That number jumps for some shapes (a lattice of points):
-    where no size is found, the most points below `low` are returned.
+    as they are. Otherwise the size of the cells is found by bisection: the first one by which the
+    number of occupied cells is within the bounds, a finer one may be so as well. That number jumps
+    for some shapes (a lattice of points): where no size is found, the most points below `low` are
+    returned.
 
     Args:
         points: (n, d) floating, finite.

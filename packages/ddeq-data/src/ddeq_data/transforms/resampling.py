@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ddeq_data.counters import mix
 from ddeq_data.measures.masses import cumulated, exact, masses
-from ddeq_data.measures.padding import check_shapes, clean
+from ddeq_data.measures.padding import check_shapes, clean, coordinates_of
 from ddeq_data.measures.transform import NO_LABEL
 from ddeq_data.transforms.base import RandomTransform, seeds_for, unit_of
 
@@ -81,21 +81,29 @@ class FarthestSample:
         weights: "nearest": the weight of every point goes to the nearest that was chosen, so that
             mass stays where it was. "equal": those that were chosen weigh the same, as is usual
             with networks that know no weights.
+        at: "chosen": the points that were chosen. "mean": each is moved to the mean of the points
+            that it is the nearest of, features included: a step of Lloyd's algorithm, after which
+            no other place is nearer to them in the mean of squares. The mean of the cloud is kept
+            if `weights` is "nearest".
         random: Draw the first point, by weight, and need a generator. Otherwise it is the point
             farthest from the mean, and the choice a function of the cloud.
         features: How many columns, the last ones, are no coordinates and have no part in distances.
 
     Raises:
-        ValueError: If `count` is out of range, `weights` another word, or `features` negative.
+        ValueError: If `count` is out of range, `weights` or `at` another word, or `features`
+            negative or (when called) all columns that there are.
     """
 
     count: int
     weights: Literal["nearest", "equal"] = "nearest"
     random: bool = False
     features: int = 0
+    at: Literal["chosen", "mean"] = "chosen"
 
     def __post_init__(self) -> None:
         _check_count(self.count)
+        if self.at not in ("chosen", "mean"):
+            raise ValueError(f'at must be "chosen" or "mean", got {self.at!r}')
         if self.weights not in ("nearest", "equal"):
             raise ValueError(f'weights must be "nearest" or "equal", got {self.weights!r}')
         if self.features < 0:
@@ -140,16 +148,31 @@ class FarthestSample:
         first = None
         if self.random:
             first = _systematic(weights, 1, seeds_for(self, points, generator))[..., 0]
-        places = points[..., : points.shape[-1] - self.features]
+        places = points[..., : coordinates_of(points, self.features)]
         chosen, owner = _farthest(places, weights, self.count, first)
         there = (chosen >= 0).to(weights.dtype)
-        if self.weights == "nearest":
-            share = torch.where(weights > 0, weights, 0.0)
-            mass = torch.zeros_like(there).scatter_add(-1, owner, share)
-        else:
-            mass = there / there.sum(-1, keepdim=True).clamp(min=1)
+        share = torch.where(weights > 0, weights, 0.0)
+        nearest = torch.zeros_like(there).scatter_add(-1, owner, share)
+        equal = there / there.sum(-1, keepdim=True).clamp(min=1)
+        mass = nearest if self.weights == "nearest" else equal
         chosen = chosen.clamp(min=0)
-        return clean(points.take_along_dim(chosen[..., None], -2), mass), mass, chosen
+        taken = points.take_along_dim(chosen[..., None], -2)
+        if self.at == "mean":
+            taken = _means(clean(points, weights), share, owner, taken)
+        return clean(taken, mass), mass, chosen
+
+
+def _means(points: Tensor, share: Tensor, owner: Tensor, chosen: Tensor) -> Tensor:
+    # (..., m, d) the means of the points of each owner. In float64, of what each is away from the
+    # point that was chosen, so that the order of the points and their place do not matter.
+    apart = points.double() - chosen.double().take_along_dim(owner[..., None], -2)
+    wide = share.double()
+    total = torch.zeros(chosen.shape[:-1], dtype=wide.dtype, device=wide.device)
+    total = total.scatter_add(-1, owner, wide)
+    moved = torch.zeros(chosen.shape, dtype=wide.dtype, device=wide.device)
+    moved = moved.scatter_add(-2, owner[..., None].expand(apart.shape), apart * wide[..., None])
+    moved = moved / torch.where(total > 0, total, 1.0)[..., None]
+    return (chosen.double() + moved).to(chosen.dtype)
 
 
 def farthest_points(

@@ -54,6 +54,8 @@ class DataConfig:
             from each other, each with the mass that is nearest to it. In each step of the training
             the first is another one, by chance; wherever something is measured or predicted it is
             the outermost. See `ddeq_data.FarthestSample`.
+        points_at: Where these points are: ``chosen``, at points of the cloud, or each in the
+            ``mean`` of the points that are nearest to it.
         columns: Which columns of the files of a `folder` are coordinates, by name or by number
             from 0; see `ddeq_data.read_cloud`. Empty: x, y and z by their names, or what the
             format says.
@@ -86,6 +88,7 @@ class DataConfig:
         "default", "points of a mesh: {choices}"
     )
     points: int = option(0, "points of each cloud, 0: all", common=True)
+    points_at: Literal["chosen", "mean"] = "chosen"
     columns: tuple[str, ...] = option((), "columns that are coordinates, by name or number")
     features: tuple[str, ...] = option((), "columns that the points keep beside them: nx,ny,nz")
     learn_from: Literal["train", "train+validation"] = option("train", "clouds: {choices}")

@@ -14,6 +14,7 @@ from ddeq_models.data.pipeline import (
     moved,
     normaliser,
     open_split,
+    thinning,
     view,
 )
 from ddeq_models.registry import DATA_SETS
@@ -36,5 +37,6 @@ __all__ = [
     "normaliser",
     "open_split",
     "register_data",
+    "thinning",
     "view",
 ]

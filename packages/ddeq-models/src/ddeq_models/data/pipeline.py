@@ -72,13 +72,13 @@ def normaliser(config: DataConfig) -> Transform:
                     "normalise is set, but data.centre and data.unit are missing: a training finds "
                     "them; give both, or another normalise"
                 )
-            return Compose([Frame(config.centre, config.unit), ToFloat32(centre=False)])
+            return Compose([Frame(config.centre, config.unit), ToFloat32()])
         case "z-score":
-            return _geometric(Compose([ToFloat32(), ZScore()]), config)
+            return _geometric(Compose([ToFloat32(centre=True), ZScore()]), config)
         case "unit-sphere":
-            return _geometric(Compose([ToFloat32(), UnitSphere()]), config)
+            return _geometric(Compose([ToFloat32(centre=True), UnitSphere()]), config)
         case "none":
-            return ToFloat32(centre=False)
+            return ToFloat32()
 
 
 def _geometric(transform: Transform, config: DataConfig) -> Transform:
@@ -91,8 +91,14 @@ def view(config: DataConfig) -> Transform:
     normalise = normaliser(config)
     if not config.points:
         return normalise
-    features = len(config.features)
-    return Compose([normalise, FarthestSample(config.points, features=features)])
+    return Compose([normalise, thinning(config)])
+
+
+def thinning(config: DataConfig, *, random: bool = False) -> Transform:
+    """What chooses `points` of a cloud, from a first one by chance or from the outermost."""
+    return FarthestSample(
+        config.points, random=random, features=len(config.features), at=config.points_at
+    )
 
 
 def augmentation(config: DataConfig) -> Transform:
@@ -116,8 +122,7 @@ def augmentation(config: DataConfig) -> Transform:
     if not config.points:
         return Compose(moved)
     # By the law of `view`: points drawn by chance lie otherwise, and carry their mass otherwise.
-    thinned = FarthestSample(config.points, random=True, features=len(config.features))
-    return Compose([thinned, *moved])
+    return Compose([thinning(config, random=True), *moved])
 
 
 def batches(

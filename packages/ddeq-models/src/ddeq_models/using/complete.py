@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ddeq_data import Cloud, PointBatch, collate
 from ddeq_data.measures import as_precise_as_needed
-from ddeq_data.transforms import FarthestSample
 from ddeq_models._internal.device import choose_device
 from ddeq_models._internal.files import write_output
 from ddeq_models.config import RunConfig
+from ddeq_models.data import thinning
 from ddeq_models.errors import UserError
 from ddeq_models.models.completer import Completed, added_points
 from ddeq_models.runs.pretrained import open_model
@@ -200,7 +200,7 @@ def _thinned(batch: PointBatch, config: RunConfig) -> PointBatch:
     """The clouds as `view` shows them, but for the normalisation."""
     if not config.data.points:
         return batch
-    return batch.map(FarthestSample(config.data.points, features=len(config.data.features)))
+    return batch.map(thinning(config.data))
 
 
 def _near_origin(cloud: Cloud, config: RunConfig) -> tuple[Cloud, Tensor, float]:

@@ -78,7 +78,7 @@ class ModelNet40(CloudDataset):
 
     counts: ClassVar[dict[str, tuple[int, int]]] = MODELNET40
     meshes: ClassVar[Resource] = resources.MODELNET40
-    licence: ClassVar[str | None] = "academic research only"
+    licence: str | None = "academic research only"
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from ddeq_data.errors import DataError
-from ddeq_data.readers.columns import Columns, stacked
+from ddeq_data.readers.columns import WEIGHTS, Columns, stacked
 
 __all__ = ["read_npy", "read_npz"]
 
@@ -94,11 +94,12 @@ def read_npz(
         content: The bytes of the file.
         columns: Keys of the coordinates, (n,) or (n, k) each, or numbers of columns of the points.
             None: the array `points`; else the arrays `x`, `y` and perhaps `z`; else the only one
-            besides `weights`.
+            besides the weights.
         features: Keys, or numbers, of further columns.
 
     Returns:
-        The columns of these arrays, and of `weights` if it is there.
+        The columns of these arrays, and of `weight` or `weights`, in small or capital letters, if
+        it is there.
 
     Raises:
         DataError: If it is not npz or damaged, an array is missing or does not fit the others, or
@@ -136,7 +137,8 @@ def _wanted(
         found = f"the keys {', '.join(keys)}" if keys else "no array"
         return DataError.at(path, expected=expected, found=found, remedy=remedy)
 
-    others = [key for key in keys if key not in (*features, "weights")]
+    heavy = [key for key in keys if key.lower() in WEIGHTS]
+    others = [key for key in keys if key not in (*features, *heavy)]
     axes = [axis for axis in "xyz" if axis in keys]
     base = ["points"] if "points" in keys else others if len(others) == 1 else []
     wanted: list[str] = []
@@ -159,7 +161,7 @@ def _wanted(
                 "write it with numpy.savez(file, points=...)",
             )
         wanted += base
-    return dict.fromkeys([*wanted, *(key for key in keys if key == "weights")]), base
+    return dict.fromkeys([*wanted, *heavy]), base
 
 
 def _read(path: str | PathLike[str], archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -181,9 +183,10 @@ def _columns(
     names: list[str] = []
     parts: list[NDArray[Any]] = []
     rows: int | None = None
+    heavy = [key for key in arrays if key.lower() in WEIGHTS]
     # Its own errors name the weights as such.
     for key, array in arrays.items():
-        if key == "weights":
+        if key in heavy:
             continue
         if array.ndim not in (1, 2) or (array.ndim == 1 and base == [key]):
             raise DataError.at(
@@ -204,17 +207,17 @@ def _columns(
         own = array[:, None] if array.ndim == 1 else array
         names += [key] * own.shape[1]
         parts.append(own)
-    if "weights" in arrays:
-        weights = arrays["weights"]
+    for key in heavy:
+        weights = arrays[key]
         if weights.shape != (rows,):
             raise DataError.at(
                 path,
-                place="key 'weights'",
+                place=f"key {key!r}",
                 expected=f"shape ({rows},), one weight for each point",
                 found=f"shape {weights.shape}",
                 remedy="write as many weights as points",
             )
-        names.append("weights")
+        names.append(key)
         parts.append(weights[:, None])
     return Columns(
         path,

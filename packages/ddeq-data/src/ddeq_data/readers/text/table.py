@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,6 +16,9 @@ from ddeq_data.readers.text.numbers import line_feeds, token_floats
 from ddeq_data.readers.text.tokens import NUMBER, Tokens
 
 __all__ = ["Table", "read_table"]
+
+# An empty cell between tabs, or ahead of the first.
+_EMPTY = re.compile(rb"(?:^|\t) *\t", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,8 @@ def read_table(
 
     The first row decides on the separator. A `#` that begins a cell begins a comment, blank lines
     are skipped, line ends may be of any kind. Cells may stand in double quotes; a separator behind
-    the last cell of every row is passed over.
+    the last cell of every row is passed over. Several tabs count as one, as blanks do, where they
+    are so in every row: else there is an empty cell between two of them.
 
     Args:
         path: Named in errors.
@@ -98,8 +103,8 @@ def read_table(
         The rows; of width 0 if there is none.
 
     Raises:
-        DataError: For rows of unequal length, naming the line; or if the file is not text, naming
-            the byte.
+        DataError: For rows of unequal length or with empty cells, naming the line; or if the file
+            is not text, naming the byte.
     """
     try:
         if not content.isascii():
@@ -115,6 +120,7 @@ def read_table(
     content = line_feeds(content.removeprefix(b"\xef\xbb\xbf"))
     head = find_head(content, header=header, numbered=numbered)
     body = content[head.stop :]
+    _check_tabs(path, body, first_line + head.lines)
     quick = _plain(body)
     table = (
         Table(path, None, quick)
@@ -122,6 +128,27 @@ def read_table(
         else _careful(path, body, first_line + head.lines, head)
     )
     return _named(table, head, first_line)
+
+
+def _check_tabs(path: str | PathLike[str], body: bytes, first: int) -> None:
+    # Numbers must not slide into the columns of empty cells ahead of them.
+    if b";" in body or b"," in body or not _EMPTY.search(body):
+        return
+    known: tuple[int, list[int]] | None = None
+    for number, line in enumerate(body.split(b"\n"), start=first):
+        cells = _ahead(line).rstrip().split(b"\t")
+        if cells == [b""]:
+            continue
+        empty = [i for i, cell in enumerate(cells) if not cell.strip()]
+        known = (number, empty) if known is None else known
+        if empty != known[1]:
+            raise DataError.at(
+                path,
+                place=f"line {number}",
+                expected=f"a number in each cell, or empty ones as in line {known[0]}",
+                found="empty cells between tabs, and others than there",
+                remedy="fill the empty cells, or leave these points out",
+            )
 
 
 def _named(table: Table, head: Head, first_line: int) -> Table:
