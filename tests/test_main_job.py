@@ -19,14 +19,14 @@ def ddeq(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_train_evaluate_predict(tmp_path: Path) -> None:
-    done = ddeq("train", "--epochs", "3", "--out", "run", cwd=tmp_path)
+    done = ddeq("train", "--epochs", "1", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     result = json.loads((run / "result.json").read_text())
     assert {
         "test_accuracy", "parameters", "seconds", "solver_steps_mean", "solver_failures", "spread",
     } <= result.keys()  # fmt: skip
-    assert result["test_accuracy"] > 0.6  # chance is 0.1
+    assert result["test_accuracy"] > 0.8  # chance is 0.1
     for name in ("config.json", "metrics.jsonl", "model.safetensors"):
         assert (run / name).stat().st_size > 0
     assert len(list(run.glob("*.png"))) == 3

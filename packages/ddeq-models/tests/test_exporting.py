@@ -45,16 +45,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 def test_any_number_of_clouds_and_points(folder: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "rings.pt2"
-    assert main(["export", str(folder), "--out", str(out), "--steps", "2"]) == 0
-    assert "rings.pt2, 2 evaluations of the solver; " in capsys.readouterr().out
+    made = DDEQClassifier.load(folder)
+    # Each step is written out: one will do where there is much else.
+    steps = 1 if made.model_.config.tokens else 2
+    assert main(["export", str(folder), "--out", str(out), "--steps", str(steps)]) == 0
+    assert f"rings.pt2, {steps} evaluation" in capsys.readouterr().out
     extra = {"config.json": ""}
     program = torch.export.load(out, extra_files=extra).module()
     config = json.loads(extra["config.json"])
     assert config["classes"] == ["large", "small"]
     assert config["data"]["root"] is None
-    made = DDEQClassifier.load(folder)
     model: Any = made.model_
-    model.configure(type(model.config)(**{**vars(model.config), "max_steps": 2}))
+    model.configure(type(model.config)(**{**vars(model.config), "max_steps": steps}))
     for some in (CLOUDS[:1], CLOUDS[:7]):
         points, weights = np.zeros((len(some), 14, 2), np.float32), np.zeros((len(some), 14))
         for row, mass, cloud in zip(points, weights, some, strict=True):

@@ -1,12 +1,8 @@
 """A training that is stopped or killed goes on as if it had not been, to the bit."""
 
 import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -330,31 +326,3 @@ def test_a_folder_that_is_removed_is_named(
         train(model, data, PLAN, out=out, checkpoint_every=0, quiet=True)
     assert isinstance(error.value, FileNotFoundError)
     assert not out.exists()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
-def test_kill_9_at_a_random_moment(tmp_path: Path, model: DDEQConfig, data: DataConfig) -> None:
-    """A whole process, killed; `hatch run bench kills` does it twenty times."""
-    script = tmp_path / "job.py"
-    script.write_text(
-        "import sys\n"
-        "from ddeq_models import DataConfig, DDEQConfig, TrainConfig, train\n"
-        "from ddeq_models.config import SolverPhase\n"
-        "import ddeq_models.training.run, torch\n"
-        "torch.set_num_threads(1)\n"
-        "ddeq_models.training.run.draw_if_possible = lambda *_: None\n"
-        "print('ready', flush=True)\n"
-        f"train({model!r}, {data!r}, {PLAN!r}, out=sys.argv[1], resume=True,\n"
-        "      checkpoint_every=0.0, quiet=True)\n"
-    )
-    whole = train(model, data, PLAN, out=tmp_path / "whole", quiet=True)
-    out = tmp_path / "run"
-    with subprocess.Popen([sys.executable, str(script), str(out)], stdout=subprocess.PIPE) as job:
-        assert job.stdout is not None
-        job.stdout.readline()
-        while not (out / CHECKPOINT).is_file() and job.poll() is None:
-            time.sleep(0.001)
-        time.sleep(random.Random().uniform(0.0, 0.2))  # any moment must do
-        job.kill()
-    subprocess.run([sys.executable, str(script), str(out)], check=True)
-    assert _left(RunFolder(out))[:2] == _left(whole)[:2]
