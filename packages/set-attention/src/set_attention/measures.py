@@ -3,15 +3,16 @@
 Weights are not negative and padding is weight 0. Only their ratios within a measure matter here.
 ``weights=None`` says that all rows are points of equal weight: then nothing is masked at all.
 
-What is checked where: types and shapes everywhere. A weight that is negative or NaN is a
+What is checked where: types and shapes everywhere. A weight that is negative, infinite or NaN is a
 ValueError on the CPU; where a look at values would wait for a device, or there are none (compiled,
-exported and transformed code), its row is NaN instead of 0, so that the result of its measure is.
+exported and transformed code), the row of a negative one or of NaN is NaN instead of 0, so that the
+result of its measure is, and an infinite one makes NaN of what is divided by the sum.
 """
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Of tensors with fewer numbers, a copy costs as little as a look at the weights.
 WORTH_A_LOOK = 2**15
@@ -94,7 +95,7 @@ def host_may_look(tensor: Tensor) -> bool:
     """
     return (
         not torch.compiler.is_compiling()
-        and type(tensor) is Tensor
+        and type(tensor) in (Tensor, nn.Parameter)
         and tensor.device.type == "cpu"
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and _has_memory(tensor)
@@ -124,11 +125,19 @@ def shares(weights: Tensor) -> Tensor:
 
     The gradient at a weight of 0 is 0.
     """
-    weights = torch.where(weights > 0, weights, 0).to(
-        torch.promote_types(weights.dtype, torch.float32)
-    )
+    weights = summable(torch.where(weights > 0, weights, 0))
     mass = weights.sum(-1, keepdim=True)
     return weights / torch.where(mass > 0, mass, 1)
+
+
+def summable(weights: Tensor) -> Tensor:
+    """Weights (..., n) in float32 at least, those of a set scaled down if their sum is infinite.
+
+    By the least normal number of their kind: only ratios matter, and the sum is then of order n.
+    """
+    weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    infinite = weights.detach().sum(-1, keepdim=True).isinf()
+    return torch.where(infinite, weights * torch.finfo(weights.dtype).tiny, weights)
 
 
 def check_tensor(what: str, rows: object) -> None:
@@ -140,8 +149,18 @@ def check_tensor(what: str, rows: object) -> None:
         )
 
 
+def check_features(x: object) -> None:
+    """Raise unless something is a tensor of floating-point numbers."""
+    check_tensor("features", x)
+    if isinstance(x, Tensor) and not x.is_floating_point():
+        raise TypeError(
+            f"expected floating-point features, but got {x.dtype}, in which a mean would be cut "
+            "off; convert them with .float()"
+        )
+
+
 def check_weights(x: Tensor, weights: Tensor) -> None:
-    """Raise unless the weights (..., n) fit the rows of x (..., n, d) and all are at least 0.
+    """Raise unless the weights (..., n) fit the rows of x (..., n, d), none negative or infinite.
 
     Values are looked at only where the host may (see ``host_may_look``).
     """
@@ -156,21 +175,26 @@ def check_weights(x: Tensor, weights: Tensor) -> None:
     if not weights.is_floating_point():
         raise TypeError(
             f"expected floating-point weights, but got {weights.dtype}; turn a mask that is True "
-            "at points into weights by mask.to(x.dtype)"
+            "at points, or counts, into weights by mask.to(x.dtype)"
         )
     if host_may_look(weights) and weights.numel():
-        least = float(weights.detach().amin())  # NaN if one is
+        least, most = map(float, weights.detach().aminmax())  # NaN if one is
         if not least >= 0:
             raise ValueError(
                 "expected weights that are not negative, 0 for padding, but the least is "
                 f"{least:g}; "
                 + ("give rows without a weight 0" if math.isnan(least) else _LOGARITHMS)
             )
+        if most == math.inf:
+            raise ValueError(
+                "expected finite weights, but one is infinite, which leaves no ratios; scale the "
+                "weights of each set down, or give them in a wider dtype"
+            )
 
 
 def check_width(x: Tensor, dim: int) -> None:
-    """Raise unless x is a tensor (..., n, dim)."""
-    check_tensor("features", x)
+    """Raise unless x is a tensor (..., n, dim) of floating-point numbers."""
+    check_features(x)
     if x.dim() < 2 or x.shape[-1] != dim:
         raise ValueError(
             f"expected features of shape (..., n, {dim}), but got {tuple(x.shape)}; map them to "

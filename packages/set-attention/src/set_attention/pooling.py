@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from set_attention.attention import SetAttention
 from set_attention.measures import (
     WORTH_A_LOOK,
-    check_tensor,
+    check_features,
     check_weights,
     clear_padding,
     filling,
@@ -30,7 +30,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns:
         (..., d), in the dtype of x.
     """
-    check_tensor("features", x)
+    check_features(x)
     if weights is None:
         # The mean of no rows would be 0/0.
         return x.mean(-2) if x.shape[-2] else x.sum(-2)
@@ -57,7 +57,7 @@ def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns:
         (..., d).
     """
-    check_tensor("features", x)
+    check_features(x)
     if not x.shape[-2]:
         return x.sum(-2)
     if weights is None:
