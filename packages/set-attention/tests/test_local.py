@@ -422,7 +422,7 @@ def test_an_index_of_no_row_is_refused() -> None:
     for bad in (4, -2, 7):
         with pytest.raises(ValueError, match=rf"from -1, for none, to 3, .* but got {bad}$"):
             sa.take_points(x, torch.tensor([[0], [bad]]))
-    with pytest.raises(TypeError, match="indices as a torch.Tensor"):
+    with pytest.raises(TypeError, match=r"indices as a torch\.Tensor"):
         sa.take_points(x, [[0], [1]])
 
 
@@ -444,8 +444,8 @@ def test_a_program_tells_more_than_a_million_points_apart(monkeypatch) -> None:
     apart[..., 12345] = 0
     monkeypatch.setattr(grouping, "sizes_may_decide", lambda: False)
     assert int(grouping._smallest(apart, 1)[0]) == 12345
-    apart[..., n - 3] = 0
-    assert int(grouping._smallest(apart[..., 20000:].contiguous(), 1)[0]) == n - 3 - 20000
+    apart[..., 12345], apart[..., n - 3] = 1, 0
+    assert int(grouping._smallest(apart, 1)[0]) == n - 3
 
 
 def test_it_says_what_is_wrong() -> None:

@@ -14,6 +14,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from set_attention.precision import is_autocast_on
+
 # Of tensors with fewer numbers, a copy costs as little as a look at the weights.
 WORTH_A_LOOK = 2**15
 
@@ -118,6 +120,18 @@ def finite_log_weights(weights: Tensor) -> Tensor:
     enters the softmax as a uniform one, and the caller sees to it that its values are 0.
     """
     return torch.where((weights > 0).any(-1, keepdim=True), log_weights(weights), 0)
+
+
+def as_bias(log_weights: Tensor, like: Tensor) -> Tensor:
+    """Log-weights (..., n) as a summand of logits in the dtype of a tensor.
+
+    In 16 bits, also where autocast makes them, less the largest of each set, which no softmax
+    notices: a log-weight of -70 would be rounded to a multiple of a half.
+    """
+    if log_weights.shape[-1] and (like.dtype.itemsize < 4 or is_autocast_on(like)):
+        largest = log_weights.detach().amax(-1, keepdim=True)
+        log_weights = log_weights - torch.where(largest.isneginf(), 0, largest)
+    return log_weights.to(like.dtype)
 
 
 def shares(weights: Tensor) -> Tensor:
