@@ -19,6 +19,10 @@ from set_attention.precision import is_autocast_on
 # Of tensors with fewer numbers, a copy costs as little as a look at the weights.
 WORTH_A_LOOK = 2**15
 
+# A sum of more rows than the first is one of blocks of the second number of them.
+_MANY_ROWS = 2**14
+_BLOCK_OF_ROWS = 2**12
+
 _LOGARITHMS = "of log-weights or logits pass the softmax or exp"
 
 
@@ -142,6 +146,21 @@ def shares(weights: Tensor) -> Tensor:
     weights = summable(torch.where(weights > 0, weights, 0))
     mass = weights.sum(-1, keepdim=True)
     return weights / torch.where(mass > 0, mass, 1)
+
+
+def weighted_sum(share: Tensor, x: Tensor) -> Tensor:
+    """Sum of rows (..., n, d) by shares (..., n): (..., d).
+
+    A product adds up row after row, which in float32 loses a digit with every ten times as many
+    rows. So many are summed in blocks; where sizes may not decide, as the compiler sees fit.
+    """
+    n = x.shape[-2]
+    if not sizes_may_decide() or n <= _MANY_ROWS:
+        return (share.unsqueeze(-2) @ x).squeeze(-2)
+    whole = n - n % _BLOCK_OF_ROWS
+    blocks = share[..., :whole].unflatten(-1, (-1, 1, _BLOCK_OF_ROWS))
+    sums = blocks @ x[..., :whole, :].unflatten(-2, (-1, _BLOCK_OF_ROWS))
+    return sums.squeeze(-2).sum(-2) + weighted_sum(share[..., whole:], x[..., whole:, :])
 
 
 def summable(weights: Tensor) -> Tensor:

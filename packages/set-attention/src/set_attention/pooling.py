@@ -14,6 +14,7 @@ from set_attention.measures import (
     filling,
     is_full,
     shares,
+    weighted_sum,
 )
 from set_attention.precision import is_autocast_on
 
@@ -40,7 +41,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
         # Autocast would round both factors of a product, and a uniform weight errs in each term.
         mean = (share.unsqueeze(-1) * precise).sum(-2)
     else:
-        mean = (share.unsqueeze(-2) @ precise).squeeze(-2)
+        mean = weighted_sum(share, precise)
     return mean.to(x.dtype)
 
 
