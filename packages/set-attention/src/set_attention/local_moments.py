@@ -44,8 +44,8 @@ class LocalMoments(nn.Module):
 
     Squared distances are :math:`|x|^2 + |y|^2 - 2 x \cdot y` about the mean of the measure, in
     float32 at least. They err by some 2e-7 of the largest of these squares: where points are R
-    widths from the mean, the last feature errs by some :math:`2 \cdot 10^{-7} R^2`, which is 0.002 at
-    a hundred widths and 0.2 at a thousand. Give clouds that are spread so far in float64.
+    widths from the mean, the last feature errs by some :math:`2 \cdot 10^{-7} R^2`, which is
+    0.002 at a hundred widths and 0.2 at a thousand. Give clouds that are spread so far in float64.
 
     Halving the width raises the window to its fourth power, so that all scales cost one exponential
     of all pairs. Time O(n^2), memory O(n) beyond blocks of a bounded number of rows where no

@@ -158,8 +158,8 @@ def weighted_sum(share: Tensor, x: Tensor) -> Tensor:
     if not sizes_may_decide() or n <= _MANY_ROWS:
         return (share.unsqueeze(-2) @ x).squeeze(-2)
     whole = n - n % _BLOCK_OF_ROWS
-    blocks = share[..., :whole].unflatten(-1, (-1, 1, _BLOCK_OF_ROWS))
-    sums = blocks @ x[..., :whole, :].unflatten(-2, (-1, _BLOCK_OF_ROWS))
+    blocks = torch.unflatten(share[..., :whole], -1, (-1, 1, _BLOCK_OF_ROWS))
+    sums = blocks @ torch.unflatten(x[..., :whole, :], -2, (-1, _BLOCK_OF_ROWS))
     return sums.squeeze(-2).sum(-2) + weighted_sum(share[..., whole:], x[..., whole:, :])
 
 
