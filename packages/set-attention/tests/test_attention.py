@@ -353,3 +353,38 @@ def test_errors_say_what_was_expected(call, message) -> None:
 def test_a_mask_is_not_weights() -> None:
     with pytest.raises(TypeError, match=r"torch.bool; turn a mask .* mask.to\(x.dtype\)"):
         sa.clear_padding(torch.ones(2, 3), torch.tensor([True, False]))
+
+
+def test_in_16_bits_only_ratios_of_weights_matter_too() -> None:
+    """A log-weight of -70 would be rounded to a multiple of a half."""
+    keys, values = torch.zeros(2, 1), torch.tensor([[1.0], [0.0]])
+    weights = torch.tensor([1.0, 1.25])
+    for dtype, tolerance in ((torch.bfloat16, 4e-3), (torch.float16, 5e-4)):
+        q, k, v = keys[:1].to(dtype), keys.to(dtype), values.to(dtype)
+        for scale in (1.0, 1e-6, 1e-30, 1e30):
+            bias = sa.log_weights(weights * scale)
+            for out in (sa.attend(q, k, v, bias), sa.attention_weights(q, k, bias)[..., :1]):
+                assert float(out) == pytest.approx(1 / 2.25, abs=tolerance)
+
+
+@pytest.mark.parametrize("way", ["bfloat16", "autocast"])
+def test_modules_in_16_bits_see_ratios_of_weights(way) -> None:
+    torch.manual_seed(0)
+    x, weights = torch.randn(3, 6, 8), torch.rand(3, 6) + 0.1
+    weights[1, 4:], weights[2] = 0, 0
+    modules = (sa.SetAttention(8, 2), sa.SetAttention(8, 2, 8))
+    vector = sa.VectorAttention(8, 8, 6)
+    with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        if way == "bfloat16":
+            x = x.bfloat16()
+            for module in (*modules, vector):
+                module.bfloat16()
+        for scale in (2.0**-20, 2.0**60):
+            for module in modules:
+                for call in (
+                    lambda w, m=module: m(x, weights=w),
+                    lambda w, m=module: m(x, m.context(x, w)),
+                ):
+                    assert torch.equal(call(weights * scale), call(weights))
+            few = vector(x, x, weights=weights * scale)
+            torch.testing.assert_close(few, vector(x, x, weights=weights), rtol=0.02, atol=0.02)

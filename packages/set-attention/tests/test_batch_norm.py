@@ -96,6 +96,28 @@ def test_a_single_row_is_normalised_as_in_evaluation(normal) -> None:
     assert torch.equal(out, norm.eval()(row))
 
 
+def test_a_single_row_beside_padding_is_normalised_as_in_evaluation(normal) -> None:
+    norm = sa.MeasureBatchNorm(3).double()
+    norm(5 + normal(8, 3))
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    x, direction = normal(2, 4, 3), normal(3)
+    x[0] = torch.nan
+    x.requires_grad_()
+    weights = torch.zeros(2, 4).double()
+    weights[1, 2] = 0.5
+    weights.requires_grad_()
+    tracked, found = [x, weights, *norm.parameters()], []
+    for training in (True, False):
+        out = norm.train(training)(x, weights)
+        slopes = torch.autograd.grad(
+            (out * direction).sum(), tracked, allow_unused=True, materialize_grads=True
+        )
+        found.append((out, *slopes))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+    assert all(torch.equal(norm.state_dict()[name], value) for name, value in before.items())
+
+
 def test_it_says_what_is_wrong() -> None:
     for arguments in ({"dim": 0}, {"dim": 2, "epsilon": 0.0}, {"dim": 2, "momentum": 1.5}):
         with pytest.raises(ValueError, match="expected a positive width"):

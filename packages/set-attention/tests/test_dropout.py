@@ -1,5 +1,10 @@
+import copy
+import pickle
+
 import pytest
 import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 import set_attention as sa
 
@@ -109,6 +114,54 @@ def test_a_held_mask_follows_the_dtype() -> None:
         single = dropout(torch.ones(2, 3, 8))
         assert dropout(torch.ones(2, 3, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
         assert torch.equal(dropout(torch.ones(2, 3, 8, dtype=torch.float64)), single.double())
+
+
+def test_a_copy_holds_the_mask_until_the_block_is_left() -> None:
+    dropout, x = sa.RowDropout(0.5), torch.ones(1, 1, 200)
+    with sa.held_dropout(dropout):
+        first = dropout(x)
+        copied, read = copy.deepcopy(dropout), pickle.loads(pickle.dumps(dropout))
+        assert torch.equal(copied(x), first)
+        assert not torch.equal(read(x), read(x))  # in another process nobody would release it
+        with sa.held_dropout(copied):
+            assert torch.equal(copied(x), first)
+    for each in (dropout, copied, read):
+        assert not torch.equal(each(x), each(x))
+        each(torch.ones(3, 1, 200))
+        with sa.held_dropout(each):
+            assert torch.equal(each(x[..., :20]), each(x[..., :20]))
+
+
+def gradient(*, inside: bool, reentrant: bool | None) -> Tensor:
+    """Of three held applications and one that is not, with checkpointing or without (None)."""
+    torch.manual_seed(0)
+    block = sa.TransformerBlock(8, 2, 16, dropout=0.5).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+    with sa.held_dropout(block):
+        y = x
+        for _ in range(3):
+            y = block(y) if reentrant is None else checkpoint(block, y, use_reentrant=reentrant)
+        if inside:
+            y.square().mean().backward()
+    if not inside:
+        (y.square().mean() + checkpoint(block, x, use_reentrant=False).mean()).backward()
+    return x.grad
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_what_is_computed_again_after_the_block_does_not_meet_other_masks(reentrant) -> None:
+    expected = gradient(inside=True, reentrant=None)
+    torch.testing.assert_close(gradient(inside=True, reentrant=reentrant), expected)
+    with pytest.raises(RuntimeError, match=r"within held_dropout, .* before the block is left"):
+        gradient(inside=False, reentrant=reentrant)
+
+
+def test_a_dropout_that_was_never_held_is_computed_again_as_ever() -> None:
+    torch.manual_seed(0)
+    dropout, x = sa.RowDropout(0.5), torch.ones(1, 2, 50, requires_grad=True)
+    out = checkpoint(lambda x: dropout(x).square(), x, use_reentrant=False)
+    out.sum().backward()
+    assert torch.equal(x.grad, 2 * out)
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1])

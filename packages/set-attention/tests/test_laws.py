@@ -167,3 +167,15 @@ def test_tolerance_and_parameters_are_those_asked_for() -> None:
 
 def test_a_constant_has_gradient_zero() -> None:
     laws.assert_invariant(lambda x, w: torch.ones(2), X, WEIGHTS)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 2, 3), (5, 2, 3), (1, 3, 3)])
+def test_no_set_of_two_points_or_more_is_left_in_its_order(shape) -> None:
+    for seed in range(6):
+        x = torch.randn(shape, dtype=torch.float64)
+        for row in x.view(-1, *shape[-2:]):  # each set by itself, too
+            with pytest.raises(AssertionError, match="equivariance: the result"):
+                laws.assert_equivariant(lambda x, w: x.cumsum(-2), row, seed=seed)
+        with pytest.raises(AssertionError, match="invariance: the result"):
+            laws.assert_invariant(lambda x, w: x[..., 0, :], x[..., :2, :], seed=seed)
+    laws.assert_equivariant(lambda x, w: x, x[..., :1, :])

@@ -281,6 +281,32 @@ def test_merging_is_the_same_measure_with_no_place_twice(normal) -> None:
     assert sa.merge_points(x[:, :0], points[:, :0])[2].shape == (3, 0)
 
 
+def test_masses_are_counted_in_float32_at_least() -> None:
+    n = 3000  # float16 counts by ones to 2048, bfloat16 to 256
+    for dtype in (torch.float16, torch.bfloat16):
+        x, points = torch.ones(n, 2, dtype=dtype), torch.zeros(n, 2, dtype=dtype)
+        rows, _, weights = sa.merge_points(x, points)
+        assert float(weights[0]) == n
+        torch.testing.assert_close(rows[0].float(), torch.ones(2), rtol=0.01, atol=0)
+        groups = sa.group_points(points, 30 * x[:, 0], groups=1, neighbours=2)
+        assert float(groups.masses[0]) == 30 * n
+
+
+def test_only_ratios_of_masses_matter_however_large_or_small(normal, ragged) -> None:
+    x, points = normal(4, 5, 3).float(), normal(4, 5, 2).float()
+    points[1, 3] = points[1, 2]
+    module = sa.LocalPool(3, 2, 3, 3).eval()
+    expected, spots, masses = module(x, points, ragged.float())
+    for scale in (4.5e38, 1e30, 1e-30):  # of the first no sum is finite
+        weights = (ragged * scale).float()
+        tokens, places, scaled = module(x, points, weights)
+        torch.testing.assert_close(tokens, expected)
+        assert torch.equal(places, spots)
+        parts = scaled / scaled.amax(-1, keepdim=True).clamp(min=1e-37)
+        whole = masses.amax(-1, keepdim=True).clamp(min=1e-37)
+        torch.testing.assert_close(parts, masses / whole)
+
+
 def test_merging_looks_for_nothing_where_the_host_may_not_look(normal, monkeypatch) -> None:
     x, points = normal(2, 5, 3), normal(2, 5, 2)
     expected = sa.merge_points(x, points)
@@ -370,6 +396,56 @@ def test_its_gradient_is_right(normal) -> None:
     weights = normal(1, 6).softmax(-1).requires_grad_()
     x, points = normal(1, 6, 3).requires_grad_(), normal(1, 6, 2).requires_grad_()
     assert torch.autograd.gradcheck(stage, (x, points, weights))
+
+
+def test_points_that_there_are_not_are_rows_of_0(normal, ragged, monkeypatch) -> None:
+    x, points = normal(4, 5, 3), normal(4, 5, 2)
+    x[ragged == 0] = torch.nan
+    index = sa.farthest_points(points, ragged, count=6)
+    assert (index == -1).sum(-1).tolist() == [1, 1, 4, 6]
+    for looks in (True, False):
+        if not looks:
+            monkeypatch.setattr(grouping, "host_may_look", lambda tensor: False)
+        rows = x.clone().requires_grad_()
+        taken = sa.take_points(rows, index)
+        for i in range(4):
+            kept = index[i][index[i] >= 0]
+            assert torch.equal(taken[i, : len(kept)], x[i, kept])
+            assert (taken[i, len(kept) :] == 0).all()
+        taken.sum().backward()
+        assert torch.equal(rows.grad, (ragged > 0).unsqueeze(-1).expand(4, 5, 3).double())
+    assert sa.take_points(x[:, :0], index.clamp(max=-1)).eq(0).all()
+
+
+def test_an_index_of_no_row_is_refused() -> None:
+    x = torch.ones(2, 4, 3)
+    for bad in (4, -2, 7):
+        with pytest.raises(ValueError, match=rf"from -1, for none, to 3, .* but got {bad}$"):
+            sa.take_points(x, torch.tensor([[0], [bad]]))
+    with pytest.raises(TypeError, match=r"indices as a torch\.Tensor"):
+        sa.take_points(x, [[0], [1]])
+
+
+def test_positions_are_counted_beyond_what_float32_can_count(monkeypatch) -> None:
+    squares = torch.zeros(1, 2**24 + 3000)
+    squares[0, 5] = 1
+    behind = sampling._behind(squares)
+    out = torch.empty_like(behind)
+    assert int(sampling._first_as_large(squares, squares.new_ones(1, 1), behind, out)) == 5
+    points = torch.randn(2, 30, 2)
+    expected = sa.farthest_points(points, count=9)
+    monkeypatch.setattr(sampling, "_COUNTED", 8)
+    assert torch.equal(sa.farthest_points(points, count=9), expected)
+
+
+def test_a_program_tells_more_than_a_million_points_apart(monkeypatch) -> None:
+    n = 2**20 + 1000
+    apart = torch.ones(1, 1, n)
+    apart[..., 12345] = 0
+    monkeypatch.setattr(grouping, "sizes_may_decide", lambda: False)
+    assert int(grouping._smallest(apart, 1)[0]) == 12345
+    apart[..., 12345], apart[..., n - 3] = 1, 0
+    assert int(grouping._smallest(apart, 1)[0]) == n - 3
 
 
 def test_it_says_what_is_wrong() -> None:

@@ -9,8 +9,9 @@ import set_attention as sa
 from set_attention import local_moments
 
 
-def test_formula(normal, ragged) -> None:
-    x, module = normal(4, 5, 2), sa.LocalMoments(2, 3, widest=0.7)
+@pytest.mark.parametrize("spread", [1.0, 40.0])  # of the second windows, some hold one point
+def test_formula(normal, ragged, spread) -> None:
+    x, module = spread * normal(4, 5, 2), sa.LocalMoments(2, 3, widest=0.7)
     out = module(x, ragged)
     assert out.shape == (4, 5, module.out_dim) == (4, 5, 12)
     for i in range(3):
@@ -22,14 +23,13 @@ def test_formula(normal, ragged) -> None:
             for k in range(3):
                 width = 0.7 * math.sqrt(2) / 2**k
                 apart = (x[i] - x[i, p]).square().sum(-1)
-                mass = share * (-apart / (2 * width**2)).exp()
+                mass = share * (-apart / (2 * width**2)).exp().clamp(min=2e-9)
                 density = mass.sum()
                 drift = (mass[:, None] * (x[i] - x[i, p])).sum(0) / density
                 spread = (mass * apart).sum() / density
                 expected = torch.cat([density.log()[None], drift / width, spread[None] / width**2])
-                # Windows are cut off below 2e-9.
                 torch.testing.assert_close(
-                    out[i, p, 4 * k : 4 * k + 4], expected, rtol=1e-5, atol=1e-5
+                    out[i, p, 4 * k : 4 * k + 4], expected, rtol=1e-8, atol=1e-8
                 )
     assert (out[3] == 0).all()
 

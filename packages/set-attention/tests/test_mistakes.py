@@ -150,3 +150,47 @@ def test_what_the_blocks_of_the_paper_share_is_checked_by_name(make) -> None:
     for each, activation in ((parts, "gelu"), (plain, "relu")):
         found = {part.activation for part in each if isinstance(part, sa.FeedForward)}
         assert found == {activation}
+
+
+@every
+def test_features_that_are_no_floating_point_numbers_are_refused(name) -> None:
+    """In integers a mean would be cut off."""
+    if name == "by size":
+        pytest.skip("what it takes is what its function takes")
+    for x in (torch.ones(3, 5, 8).long(), torch.ones(3, 5, 8) > 0):
+        for weights in (None, torch.rand(3, 5)):
+            with pytest.raises(TypeError, match=r"features, but got torch\.\w+, .* \.float\(\)"):
+                BLOCKS[name]()(x, weights)
+
+
+@every
+def test_an_infinite_weight_is_refused_on_the_cpu(name) -> None:
+    weights = torch.ones(3, 5)
+    weights[2, 1] = torch.inf
+    with pytest.raises(ValueError, match="expected finite weights, but one is infinite"):
+        BLOCKS[name]()(torch.randn(3, 5, 8), weights)
+
+
+def test_weights_that_are_a_parameter_are_looked_at_as_any_other() -> None:
+    for bad, message in ((-1.0, "not negative"), (torch.nan, "is nan"), (torch.inf, "infinite")):
+        weights = torch.nn.Parameter(torch.tensor([1.0, bad, 1.0]))
+        with pytest.raises(ValueError, match=message):
+            sa.mean_pool(torch.ones(3, 2), weights)
+
+
+def test_counts_are_told_what_to_become() -> None:
+    with pytest.raises(TypeError, match=r"torch.int64; turn a mask .*, or counts, .*to\(x.dtype\)"):
+        sa.mean_pool(torch.ones(3, 2), torch.tensor([1, 2, 3]))
+
+
+@every
+def test_weights_whose_sum_is_beyond_their_dtype_are_weights(name) -> None:
+    block, x = BLOCKS[name](), torch.randn(3, 5, 8)
+    weights = torch.rand(3, 5) + 0.1
+    weights[1, 2] = 0
+    torch.manual_seed(0)
+    expected = BLOCKS[name]() if name == "by size" else block
+    out = block(x, weights * 3e38)
+    if name != "by size":
+        torch.testing.assert_close(out, expected(x, weights), rtol=1e-4, atol=1e-5)
+    assert out.isfinite().all()

@@ -211,3 +211,30 @@ def test_errors_say_what_was_expected(call, message) -> None:
 def test_repr() -> None:
     assert "dim=6, point_dim=2, neighbours=3\n" in repr(sa.VectorAttention(6, 2, 3))
     assert "neighbours=16, context_dim=3\n" in repr(sa.VectorAttention(6, 2, context_dim=3))
+
+
+def test_one_program_serves_sets_of_any_size(normal) -> None:
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    attention = module(3, chunk=4).float()
+    compiled = torch.compile(attention, backend=backend, fullgraph=True, dynamic=True)
+    for n in range(10, 40, 3):  # more sizes than the compiler would make programs for
+        x, p, weights = torch.randn(2, n, 6), torch.randn(2, n, 2), torch.rand(2, n)
+        torch.testing.assert_close(compiled(x, p, weights=weights), attention(x, p, weights))
+    torch.compiler.reset()
+    assert len(graphs) <= 2
+
+
+def test_places_may_be_of_another_precision_than_the_features(normal) -> None:
+    x, p = normal(2, 9, 6), normal(2, 9, 2)
+    expected = module(3)(x, p)
+    assert module(3).bfloat16()(x.bfloat16(), p.float()).dtype == torch.bfloat16
+    torch.testing.assert_close(module(3)(x, p.float()), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        module(3).float()(x.float(), p), expected.float(), rtol=1e-4, atol=1e-4
+    )

@@ -8,7 +8,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from set_attention.context import Context, check_context, own_weights
-from set_attention.measures import check_width, clear_padding, finite_log_weights, is_full
+from set_attention.measures import (
+    as_bias,
+    check_width,
+    clear_padding,
+    finite_log_weights,
+    is_full,
+)
 from set_attention.ragged import where_cheap
 
 
@@ -43,7 +49,7 @@ def attend(
     """
     if log_weights is None:
         return _attend(queries, keys, values, None)
-    log_weights = log_weights.to(queries.dtype)
+    log_weights = as_bias(log_weights, queries)
     padding = log_weights.isneginf()
     if is_full(~padding, keys):
         return _attend(queries, keys, values, log_weights)
@@ -76,7 +82,7 @@ def attention_weights(queries: Tensor, keys: Tensor, log_weights: Tensor | None 
         return (scale * queries @ keys.mT).softmax(-1)
     padding = log_weights.isneginf().unsqueeze(-2)
     nothing = padding.all(-1, keepdim=True)
-    bias = torch.where(nothing, 0, log_weights.unsqueeze(-2)).to(queries.dtype)
+    bias = torch.where(nothing, 0, as_bias(log_weights, queries).unsqueeze(-2))
     logits = scale * queries @ torch.where(padding.mT, 0, keys).mT
     return torch.where(nothing, 0, (logits + bias).softmax(-1))
 
@@ -182,7 +188,7 @@ class SetAttention(nn.Module):
         points = weights > 0
         if not is_full(points.any(-1), values):
             values = torch.where(points[..., None, :, None], values, 0)
-        bias = finite_log_weights(weights).to(keys.dtype)
+        bias = as_bias(finite_log_weights(weights), keys)
         return Context(keys, values, bias.unsqueeze(-2))
 
     def forward(
@@ -257,7 +263,7 @@ class SetAttention(nn.Module):
         x = clear_padding(x, weights)
         bias = None
         if weights is not None:
-            bias = finite_log_weights(weights).to(x.dtype).unsqueeze(-2)
+            bias = as_bias(finite_log_weights(weights), x).unsqueeze(-2)
         if self.packed:
             parts = self.query_key_value(x).chunk(3, -1)
             queries, keys, values = (self._split(part) for part in parts)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from set_attention.measures import check_width, clear_padding, shares
+from set_attention.measures import check_width, clear_padding, shares, weighted_sum
 from set_attention.precision import without_autocast
 
 
@@ -25,7 +25,8 @@ class MeasureBatchNorm(nn.Module):
     correction: the result of a set then depends on that set alone. In training it depends on the
     company of its batch, as with every batch normalisation: do not call it on a part of a batch
     (``by_size``). Statistics are computed in float32 at least. A batch without points changes no
-    running mean; a tensor of a single row has no variance, and is normalised as in evaluation.
+    running mean; one of a single row that weighs something has no variance: it is normalised as in
+    evaluation, and changes none either.
 
     Args:
         dim: Width of the rows.
@@ -83,13 +84,19 @@ class MeasureBatchNorm(nn.Module):
         if weights is None:
             share = x.new_full((x[..., 0].numel(),), 1 / x[..., 0].numel())
             there = torch.ones((), dtype=torch.bool, device=x.device)
+            known = None
         else:
             of_set = shares(weights)
             sets = (of_set.sum(-1) > 0).sum()
             share = (of_set / sets.clamp(min=1)).flatten().to(x.dtype)
-            there = sets > 0
+            # On the device, for which no host waits: a single row is none of its own statistics.
+            single = (weights > 0).sum() == 1
+            there = (sets > 0) & ~single
+            share = torch.where(single, 0, share)
+            running = torch.stack([self.running_mean, self.running_variance])
+            known = torch.where(single, running, 0).to(x.dtype)
         gain, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        out, mean, variance = normalise(x.flatten(0, -2), share, gain, bias, self.epsilon)
+        out, mean, variance = normalise(x.flatten(0, -2), share, gain, bias, self.epsilon, known)
         with torch.no_grad():
             step = torch.where(there, self.momentum, 0.0).to(self.running_mean.dtype)
             self.running_mean.lerp_(mean.to(step.dtype), step)
@@ -102,7 +109,12 @@ class MeasureBatchNorm(nn.Module):
 
 
 def normalise(
-    x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, epsilon: float
+    x: Tensor,
+    share: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    epsilon: float,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Normalise rows by the mean and the variance of a measure on them.
 
@@ -121,19 +133,27 @@ def normalise(
         gain: (d,).
         bias: (d,).
         epsilon: Added to the variance.
+        known: (2, d), a mean and a variance, added to those of the rows: with shares 0 they are
+            the statistics. None: 0.
 
     Returns:
         The rows (n, d), and the mean and the variance (d,), through which no gradient flows.
     """
+    known = x.new_zeros(2, 1) if known is None else known
     with without_autocast(x):
         out: tuple[Tensor, Tensor, Tensor]
         if torch.compiler.is_compiling():  # which fuses the passes, and has its own derivative
-            mean = share @ x
-            variance = share @ (x - mean).square()
+            mean, variance = _statistics(x, share, known)
             rows = (x - mean) * (gain * (variance + epsilon).rsqrt()) + bias
             return rows, mean.detach(), variance.detach()
-        out = _Normalise.apply(x, share, gain, bias, epsilon)  # type: ignore[no-untyped-call]
+        out = _Normalise.apply(x, share, gain, bias, known, epsilon)  # type: ignore[no-untyped-call]
     return out
+
+
+def _statistics(x: Tensor, share: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (d,) of rows (n, d) by their shares (n,), added to known ones (2, d)."""
+    mean = weighted_sum(share, x) + known[0]
+    return mean, weighted_sum(share, (x - mean).square()) + known[1]
 
 
 class _Normalise(torch.autograd.Function):
@@ -143,28 +163,26 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, epsilon: float
+        x: Tensor, share: Tensor, gain: Tensor, bias: Tensor, known: Tensor, epsilon: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mean = share @ x
-        variance = share @ (x - mean).square()
+        mean, variance = _statistics(x, share, known)
         scale = gain * (variance + epsilon).rsqrt()
         return torch.addcmul(bias - mean * scale, x, scale), mean, variance
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        x, share, gain, _, epsilon = inputs
+        x, share, gain, _, known, epsilon = inputs
         _, mean, variance = output
         ctx.mark_non_differentiable(mean, variance)
-        ctx.save_for_backward(x, share, gain, mean, variance)
+        ctx.save_for_backward(x, share, gain, known, mean, variance)
         ctx.epsilon = epsilon
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        x, share, gain, mean, variance = ctx.saved_tensors
+        x, share, gain, known, mean, variance = ctx.saved_tensors
         g: Tensor = gradients[0]
         if torch.is_grad_enabled():  # a second derivative knows of what was saved by the inputs
-            mean = share @ x
-            variance = share @ (x - mean).square()
+            mean, variance = _statistics(x, share, known)
         r = (variance + ctx.epsilon).rsqrt()
         of_bias = g.sum(0)
         of_gain = ((x - mean) * g).sum(0) * r  # not in place: several g may come at once
@@ -176,4 +194,4 @@ class _Normalise(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             spread = ((x - mean) * r).square() @ (gain * of_gain)
             of_share = -(x @ (gain * r * of_bias)) - 0.5 * spread
-        return of_x, of_share, of_gain, of_bias, None
+        return of_x, of_share, of_gain, of_bias, None, None

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar, cast
 import torch
 from torch import Tensor
 
-from set_attention.measures import check_tensor
+from set_attention.measures import check_features, check_tensor
 
 
 class _Tensors:
@@ -115,7 +115,7 @@ def own_weights(
     x: Tensor, context: AnyContext | Tensor | None, weights: Tensor | None
 ) -> tuple[AnyContext | None, Tensor | None]:
     """Context and weights of a call f(x, context, weights) or f(x, weights)."""
-    check_tensor("features", x)
+    check_features(x)
     if context is not None and not isinstance(context, _Tensors):
         check_tensor("a context, or the weights of x,", context)
     if not isinstance(context, Tensor):

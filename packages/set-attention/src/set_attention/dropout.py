@@ -8,6 +8,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class _Hold:
+    """A block in which masks are held: told to all dropouts that it covers, and to their copies.
+
+    Attributes:
+        open: Whether the block still runs. Not so for what is read from a file.
+    """
+
+    def __init__(self) -> None:
+        self.open = True
+
+    def __deepcopy__(self, memo: object) -> "_Hold":
+        return self
+
+    def __getstate__(self) -> dict[str, bool]:
+        return {"open": False}
+
+
 class RowDropout(nn.Module):
     r"""Dropout of whole features: one mask per set, the same for all of its rows.
 
@@ -28,7 +45,7 @@ class RowDropout(nn.Module):
         if not 0 <= p <= 1:
             raise ValueError(f"expected a dropout probability between 0 and 1, but got p={p}")
         self.p = p
-        self._holds = 0
+        self._hold: _Hold | None = None  # the last one, which may be over
         self._mask: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,11 +58,19 @@ class RowDropout(nn.Module):
             (..., n, d).
 
         Raises:
-            RuntimeError: If a held mask was drawn for sets of another shape.
+            RuntimeError: If a held mask was drawn for sets of another shape; or in a backward pass,
+                where what is computed is computed again, if masks were held but are no longer.
         """
         if not self.training or self.p == 0:
             return x
-        if not self._holds:
+        if not self._is_held():
+            if self._hold is not None and _in_backward_pass():
+                raise RuntimeError(
+                    "expected a backward pass within held_dropout, since it computes this dropout "
+                    "again (gradient checkpointing) and the masks that were held have been "
+                    "dropped: other ones would give the gradient of another map; call backward() "
+                    "before the block is left"
+                )
             return x * self._draw(x)
         if self._mask is None:
             # A mask drawn in inference mode could not take part in a later backward pass.
@@ -60,6 +85,9 @@ class RowDropout(nn.Module):
             )
         return x * self._mask.to(x.dtype)
 
+    def _is_held(self) -> bool:
+        return self._hold is not None and self._hold.open
+
     def _draw(self, x: Tensor) -> Tensor:
         return F.dropout(x.new_ones((*x.shape[:-2], 1, x.shape[-1])), self.p)
 
@@ -71,7 +99,7 @@ class RowDropout(nn.Module):
 def holds_a_mask(module: nn.Module) -> bool:
     """Whether a dropout in a module keeps its mask, or is about to."""
     return any(
-        isinstance(part, RowDropout) and part._holds > 0 and part.training and part.p > 0
+        isinstance(part, RowDropout) and part._is_held() and part.training and part.p > 0
         for part in module.modules()
     )
 
@@ -88,7 +116,12 @@ def held_dropout(module: nn.Module) -> Iterator[None]:
             loss = criterion(cell(equilibrium))
 
     Blocks may be nested: the outermost one that covers a dropout decides. The masks are dropped on
-    leaving, also by an exception. Nothing changes in evaluation mode.
+    leaving, also by an exception, and with them those of copies that were made in the block, which
+    until then have the same ones. Nothing changes in evaluation mode.
+
+    With gradient checkpointing (``torch.utils.checkpoint``) call ``backward()`` within the block:
+    it computes the module again, and would draw other masks after it. So a dropout that was once
+    held raises if it has to draw a mask in a backward pass.
 
     Args:
         module: The module, itself a ``RowDropout`` or containing some.
@@ -96,13 +129,19 @@ def held_dropout(module: nn.Module) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    held = [part for part in module.modules() if isinstance(part, RowDropout)]
+    hold = _Hold()
+    held = [
+        part for part in module.modules() if isinstance(part, RowDropout) and not part._is_held()
+    ]
     for dropout in held:
-        dropout._holds += 1
+        dropout._hold, dropout._mask = hold, None
     try:
         yield
     finally:
+        hold.open = False
         for dropout in held:
-            dropout._holds -= 1
-            if not dropout._holds:
-                dropout._mask = None
+            dropout._mask = None
+
+
+def _in_backward_pass() -> bool:
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1

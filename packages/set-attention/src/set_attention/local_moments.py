@@ -21,10 +21,11 @@ _LEAST = 2e-9
 class LocalMoments(nn.Module):
     r"""The first moments of a measure seen through Gaussian windows about each of its points.
 
-    With the window :math:`k_s(x, y) = \exp(-|x - y|^2 / 2 s^2 d)` of width s in each of the d
-    coordinates together, and :math:`\bar w_j = w_j / \sum_l w_l`,
+    With a window of width s in each of the d coordinates together, nowhere less than a floor, and
+    :math:`\bar w_j = w_j / \sum_l w_l`,
 
     .. math::
+        k_s(x, y) = \max\big(e^{-|x - y|^2 / 2 s^2 d},\; 2 \cdot 10^{-9}\big), \qquad
         \rho_s(x) = \sum_j \bar w_j k_s(x, x_j), \qquad
         m_s(x) = \sum_j \bar w_j k_s(x, x_j) (x_j - x) / \rho_s(x), \qquad
         v_s(x) = \sum_j \bar w_j k_s(x, x_j) |x_j - x|^2 / \rho_s(x),
@@ -34,6 +35,17 @@ class LocalMoments(nn.Module):
     lies as seen from there (the mean shift of Fukunaga and Hostetler 1975), and how wide it is.
     Groups of k nearest neighbours tell the same of a list of points; here a doubled weight equals a
     duplicated point, and no feature jumps where neighbours change places. No parameters.
+
+    The floor is part of what is computed: all mass is in each window, if only by 2e-9 of itself,
+    and :math:`\log \rho_s \ge -20.03`. Its part in :math:`v_s` is 2e-9 of the mean square distance
+    of all mass, by :math:`\rho_s`. So in a thinly populated window, one that holds little more than
+    its own point, mass that is many widths away decides drift and spread; in a well populated one
+    it does not show.
+
+    Squared distances are :math:`|x|^2 + |y|^2 - 2 x \cdot y` about the mean of the measure, in
+    float32 at least. They err by some 2e-7 of the largest of these squares: where points are R
+    widths from the mean, the last feature errs by some :math:`2 \cdot 10^{-7} R^2`, which is
+    0.002 at a hundred widths and 0.2 at a thousand. Give clouds that are spread so far in float64.
 
     Halving the width raises the window to its fourth power, so that all scales cost one exponential
     of all pairs. Time O(n^2), memory O(n) beyond blocks of a bounded number of rows where no

@@ -3,18 +3,25 @@
 Weights are not negative and padding is weight 0. Only their ratios within a measure matter here.
 ``weights=None`` says that all rows are points of equal weight: then nothing is masked at all.
 
-What is checked where: types and shapes everywhere. A weight that is negative or NaN is a
+What is checked where: types and shapes everywhere. A weight that is negative, infinite or NaN is a
 ValueError on the CPU; where a look at values would wait for a device, or there are none (compiled,
-exported and transformed code), its row is NaN instead of 0, so that the result of its measure is.
+exported and transformed code), the row of a negative one or of NaN is NaN instead of 0, so that the
+result of its measure is, and an infinite one makes NaN of what is divided by the sum.
 """
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from set_attention.precision import is_autocast_on
 
 # Of tensors with fewer numbers, a copy costs as little as a look at the weights.
 WORTH_A_LOOK = 2**15
+
+# A sum of more rows than the first is one of blocks of the second number of them.
+_MANY_ROWS = 2**14
+_BLOCK_OF_ROWS = 2**12
 
 _LOGARITHMS = "of log-weights or logits pass the softmax or exp"
 
@@ -94,7 +101,7 @@ def host_may_look(tensor: Tensor) -> bool:
     """
     return (
         not torch.compiler.is_compiling()
-        and type(tensor) is Tensor
+        and type(tensor) in (Tensor, nn.Parameter)
         and tensor.device.type == "cpu"
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and _has_memory(tensor)
@@ -119,16 +126,51 @@ def finite_log_weights(weights: Tensor) -> Tensor:
     return torch.where((weights > 0).any(-1, keepdim=True), log_weights(weights), 0)
 
 
+def as_bias(log_weights: Tensor, like: Tensor) -> Tensor:
+    """Log-weights (..., n) as a summand of logits in the dtype of a tensor.
+
+    In 16 bits, also where autocast makes them, less the largest of each set, which no softmax
+    notices: a log-weight of -70 would be rounded to a multiple of a half.
+    """
+    if log_weights.shape[-1] and (like.dtype.itemsize < 4 or is_autocast_on(like)):
+        largest = log_weights.detach().amax(-1, keepdim=True)
+        log_weights = log_weights - torch.where(largest.isneginf(), 0, largest)
+    return log_weights.to(like.dtype)
+
+
 def shares(weights: Tensor) -> Tensor:
     """Weights divided by their sum, in float32 at least; 0 for an empty set.
 
     The gradient at a weight of 0 is 0.
     """
-    weights = torch.where(weights > 0, weights, 0).to(
-        torch.promote_types(weights.dtype, torch.float32)
-    )
+    weights = summable(torch.where(weights > 0, weights, 0))
     mass = weights.sum(-1, keepdim=True)
     return weights / torch.where(mass > 0, mass, 1)
+
+
+def weighted_sum(share: Tensor, x: Tensor) -> Tensor:
+    """Sum of rows (..., n, d) by shares (..., n): (..., d).
+
+    A product adds up row after row, which in float32 loses a digit with every ten times as many
+    rows. So many are summed in blocks; where sizes may not decide, as the compiler sees fit.
+    """
+    n = x.shape[-2]
+    if not sizes_may_decide() or n <= _MANY_ROWS:
+        return (share.unsqueeze(-2) @ x).squeeze(-2)
+    whole = n - n % _BLOCK_OF_ROWS
+    blocks = torch.unflatten(share[..., :whole], -1, (-1, 1, _BLOCK_OF_ROWS))
+    sums = blocks @ torch.unflatten(x[..., :whole, :], -2, (-1, _BLOCK_OF_ROWS))
+    return sums.squeeze(-2).sum(-2) + weighted_sum(share[..., whole:], x[..., whole:, :])
+
+
+def summable(weights: Tensor) -> Tensor:
+    """Weights (..., n) in float32 at least, those of a set scaled down if their sum is infinite.
+
+    By the least normal number of their kind: only ratios matter, and the sum is then of order n.
+    """
+    weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    infinite = weights.detach().sum(-1, keepdim=True).isinf()
+    return torch.where(infinite, weights * torch.finfo(weights.dtype).tiny, weights)
 
 
 def check_tensor(what: str, rows: object) -> None:
@@ -140,8 +182,18 @@ def check_tensor(what: str, rows: object) -> None:
         )
 
 
+def check_features(x: object) -> None:
+    """Raise unless something is a tensor of floating-point numbers."""
+    check_tensor("features", x)
+    if isinstance(x, Tensor) and not x.is_floating_point():
+        raise TypeError(
+            f"expected floating-point features, but got {x.dtype}, in which a mean would be cut "
+            "off; convert them with .float()"
+        )
+
+
 def check_weights(x: Tensor, weights: Tensor) -> None:
-    """Raise unless the weights (..., n) fit the rows of x (..., n, d) and all are at least 0.
+    """Raise unless the weights (..., n) fit the rows of x (..., n, d), none negative or infinite.
 
     Values are looked at only where the host may (see ``host_may_look``).
     """
@@ -156,21 +208,26 @@ def check_weights(x: Tensor, weights: Tensor) -> None:
     if not weights.is_floating_point():
         raise TypeError(
             f"expected floating-point weights, but got {weights.dtype}; turn a mask that is True "
-            "at points into weights by mask.to(x.dtype)"
+            "at points, or counts, into weights by mask.to(x.dtype)"
         )
     if host_may_look(weights) and weights.numel():
-        least = float(weights.detach().amin())  # NaN if one is
+        least, most = map(float, weights.detach().aminmax())  # NaN if one is
         if not least >= 0:
             raise ValueError(
                 "expected weights that are not negative, 0 for padding, but the least is "
                 f"{least:g}; "
                 + ("give rows without a weight 0" if math.isnan(least) else _LOGARITHMS)
             )
+        if most == math.inf:
+            raise ValueError(
+                "expected finite weights, but one is infinite, which leaves no ratios; scale the "
+                "weights of each set down, or give them in a wider dtype"
+            )
 
 
 def check_width(x: Tensor, dim: int) -> None:
-    """Raise unless x is a tensor (..., n, dim)."""
-    check_tensor("features", x)
+    """Raise unless x is a tensor (..., n, dim) of floating-point numbers."""
+    check_features(x)
     if x.dim() < 2 or x.shape[-1] != dim:
         raise ValueError(
             f"expected features of shape (..., n, {dim}), but got {tuple(x.shape)}; map them to "

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from set_attention.attention import SetAttention
 from set_attention.measures import (
     WORTH_A_LOOK,
-    check_tensor,
+    check_features,
     check_weights,
     clear_padding,
     filling,
     is_full,
     shares,
+    weighted_sum,
 )
 from set_attention.precision import is_autocast_on
 
@@ -30,7 +31,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns:
         (..., d), in the dtype of x.
     """
-    check_tensor("features", x)
+    check_features(x)
     if weights is None:
         # The mean of no rows would be 0/0.
         return x.mean(-2) if x.shape[-2] else x.sum(-2)
@@ -40,7 +41,7 @@ def mean_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
         # Autocast would round both factors of a product, and a uniform weight errs in each term.
         mean = (share.unsqueeze(-1) * precise).sum(-2)
     else:
-        mean = (share.unsqueeze(-2) @ precise).squeeze(-2)
+        mean = weighted_sum(share, precise)
     return mean.to(x.dtype)
 
 
@@ -57,7 +58,7 @@ def max_pool(x: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns:
         (..., d).
     """
-    check_tensor("features", x)
+    check_features(x)
     if not x.shape[-2]:
         return x.sum(-2)
     if weights is None:

@@ -9,7 +9,13 @@ from set_attention.context import VectorContext, check_context, own_weights
 from set_attention.feed_forward import FeedForward
 from set_attention.local.grouping import nearest_points
 from set_attention.local.places import take_flat
-from set_attention.measures import check_width, clear_padding, log_weights
+from set_attention.measures import (
+    as_bias,
+    check_width,
+    clear_padding,
+    log_weights,
+    sizes_may_decide,
+)
 
 
 class VectorAttention(nn.Module):
@@ -32,8 +38,8 @@ class VectorAttention(nn.Module):
 
     Padding is never a neighbour; a set with fewer points than ``neighbours`` has them all.
     Attention to an empty set is 0. Memory is O(n k dim) for n queries with k neighbours each:
-    queries are taken ``chunk`` at a time, and only distances, a bounded number at a time, are ever
-    made between all pairs.
+    queries are taken ``chunk`` at a time, all at once in compiled and exported code, and only
+    distances, there too a bounded number at a time, are ever made between all pairs.
 
     **Mass.** Weights enter as log-weights, so of the neighbours a doubled weight is a duplicated
     point. But ``neighbours`` counts points and not mass: a point that is written down as two takes
@@ -107,7 +113,7 @@ class VectorAttention(nn.Module):
         check_width(y, self.context_dim)
         self._check_points(y, points)
         keys, values = self.key_value(clear_padding(y, weights)).chunk(2, -1)
-        bias = None if weights is None else log_weights(weights).to(keys.dtype)
+        bias = None if weights is None else as_bias(log_weights(weights), keys)
         return VectorContext(keys, values, clear_padding(points, weights), bias)
 
     def forward(
@@ -161,17 +167,21 @@ class VectorAttention(nn.Module):
             None if there is None else there.squeeze(-1).to(places.dtype),
             count=self.neighbours,
         )
-        parts = [slice(i, i + self.chunk) for i in range(0, max(1, x.shape[-2]), self.chunk)]
-        out = torch.cat(
-            [self._attend(queries[:, i], places[:, i], index[:, i], context) for i in parts], -2
-        )
+        if sizes_may_decide():
+            parts = [slice(i, i + self.chunk) for i in range(0, max(1, x.shape[-2]), self.chunk)]
+            out = torch.cat(
+                [self._attend(queries[:, i], places[:, i], index[:, i], context) for i in parts], -2
+            )
+        else:  # a program with so many parts would be one for so many queries
+            out = self._attend(queries, places, index, context)
         return clear_padding(out.reshape(*leading, *out.shape[-2:]), weights)
 
     def _attend(
         self, queries: Tensor, places: Tensor, index: Tensor, context: VectorContext
     ) -> Tensor:
         """Rows (b, c, dim) at places (b, c, point_dim) to the rows (b, c, k) of a context."""
-        offset = self.offset(places.unsqueeze(-2) - take_flat(context.points, index))
+        beside = places.unsqueeze(-2) - take_flat(context.points, index)
+        offset = self.offset(beside.to(queries.dtype))  # places may be of another precision
         logits = self.score(queries.unsqueeze(-2) - take_flat(context.keys, index) + offset)
         nothing = None
         if context.log_weights is not None:

@@ -8,13 +8,21 @@ from torch import Tensor
 
 from set_attention.local.places import check_places, flat, in_order, take_flat
 from set_attention.local.sampling import ROUNDING, check_positive, farthest
-from set_attention.measures import clear_padding, host_may_look, is_full, sizes_may_decide
+from set_attention.measures import (
+    check_tensor,
+    clear_padding,
+    host_may_look,
+    is_full,
+    sizes_may_decide,
+    summable,
+)
 
 # Distances that are made at a time: on the CPU they stay in its cache, elsewhere they fill it.
 _PAIRS = 2**18
 _MORE_PAIRS = 2**24
-# Positions in a program, which does not know how many points there are.
-_MOST = (1 << 20) - 1
+# Positions in a program, which does not know how many points there are. What a float64 has beyond a
+# float32 would hold one bit more.
+_MOST = (1 << 28) - 1
 # Numbers in a block, and from how many numbers for each that is looked for it is faster to look for
 # blocks first.
 _BLOCK = 8
@@ -41,8 +49,11 @@ def nearest_points(
     was called before.
 
     Distances are differences squared and summed in float32 at least, not
-    :math:`|a|^2 + |b|^2 - 2 a \cdot b`, which far from the origin is all rounding; with more than
-    8 coordinates they are that, in float64. Time O(c n d), memory O(c count) beyond blocks of a
+    :math:`|a|^2 + |b|^2 - 2 a \cdot b`, which far from the origin is all rounding. With more than
+    8 coordinates they are that, in float64 and seen from one of the points, and squares are rounded
+    to 2⁻³⁶ of that of the point which is farthest from it: points that are nearer to each other
+    than 2⁻¹⁸, 4e-6, of the extent of their set are in one place, so a single outlier coarsens all
+    neighbourhoods of its set. Time O(c n d), memory O(c count) beyond blocks of a
     bounded number of distances. No gradient.
 
     Args:
@@ -253,7 +264,8 @@ class LocalGroups:
     Attributes:
         places: Where the groups are, (..., m, d), 0 in those that there are not.
         masses: The weight of the points that are nearest to each place, (..., m): m tokens of
-            these weights are a measure of the mass of the whole, 0 for padding.
+            these weights are a measure of the mass of the whole, 0 for padding. As all weights here
+            in float32 at least, and scaled down if the sum of those of a set is infinite.
         centres: Index of the point in the middle of each, (..., m); 0 where there is no group.
         index: Indices of the neighbours, (..., m, k).
         weights: Weights of the neighbours, (..., m, k), 0 where there is none: each group is a
@@ -270,11 +282,11 @@ class LocalGroups:
 
     def neighbours(self, x: Tensor) -> Tensor:
         """Rows (..., m, k, c) of the neighbours, from those (..., n, c) of all; 0 for none."""
-        return clear_padding(take_points(x, self.index), self.weights)
+        return clear_padding(_take(x, self.index), self.weights)
 
     def middles(self, x: Tensor) -> Tensor:
         """Rows (..., m, c) of the middle points, from those (..., n, c) of all; 0 for none."""
-        return clear_padding(take_points(x, self.centres), self.masses)
+        return clear_padding(_take(x, self.centres), self.masses)
 
     def shares(self) -> Tensor:
         """Weights (..., m, k) of the pairs of a group and a neighbour.
@@ -282,19 +294,45 @@ class LocalGroups:
         The mass of each group, spread over its neighbours by their weights.
         """
         whole = self.weights.sum(-1, keepdim=True)
-        return self.masses.unsqueeze(-1) * self.weights / torch.where(whole > 0, whole, 1)
+        whole = torch.where(whole > 0, whole, 1)
+        # The product first, but where it might be beyond a float32.
+        usual = (whole > 2.0**-60) & (whole < 2.0**60)
+        part = torch.where(usual, self.weights, self.weights / whole)
+        return self.masses.unsqueeze(-1) * part / torch.where(usual, whole, 1)
 
 
 def take_points(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of a measure at the indices of its neighbours.
+    """Rows of a measure at the indices of some of its points.
 
     Args:
         x: (..., n, c).
-        index: (..., m, k), or (..., m), int64, of the same leading shape; from ``nearest_points``.
+        index: (..., m, k), or (..., m), int64, of the same leading shape; from ``nearest_points``
+            or ``farthest_points``. -1: none.
 
     Returns:
-        (..., m, k, c), or (..., m, c).
+        (..., m, k, c), or (..., m, c); 0 where the index is -1, with a gradient of 0.
+
+    Raises:
+        ValueError: If an index is below -1, or there are not so many rows. Seen on the CPU alone:
+            elsewhere a look would wait for the device.
+        TypeError: If something is no tensor.
     """
+    check_tensor("features", x)
+    check_tensor("indices", index)
+    if host_may_look(index) and index.numel():
+        least, most = map(int, index.aminmax())
+        if least < -1 or most >= x.shape[-2]:
+            raise ValueError(
+                f"expected indices from -1, for none, to {x.shape[-2] - 1}, the last row of "
+                f"features of shape {tuple(x.shape)}, but got {least if least < -1 else most}"
+            )
+        if least >= 0:
+            return _take(x, index)
+    return torch.where((index < 0).unsqueeze(-1), 0, _take(x, index.clamp(min=0)))
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    """The same for indices of rows that there are, and 0 if there is no row at all."""
     trailing = index.dim() - x.dim() + 2
     return take_flat(flat(x), flat(index, trailing)).view(*index.shape, x.shape[-1])
 
@@ -334,6 +372,7 @@ def group_points(
     leading, n = points.shape[:-2], points.shape[-2]
     points = flat(clear_padding(points, weights))
     weights = points.new_ones(points.shape[:-1]) if weights is None else flat(weights, 1)
+    weights = summable(weights)
     # Rows of padding, so that there is something to take; to a program, as much as it may want.
     rows = neighbours if not sizes_may_decide() else 0 if n else 1
     if rows:

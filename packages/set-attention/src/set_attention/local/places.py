@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from set_attention.measures import (
+    check_features,
     check_tensor,
     check_weights,
     clear_padding,
     filling,
     host_may_look,
+    summable,
 )
 
 
@@ -31,14 +33,15 @@ def merge_points(
         weights: (..., n), 0 for padding; None if all sets are full and uniform: 1 each.
 
     Returns:
-        Features (..., n, c), places (..., n, d) and weights (..., n).
+        Features (..., n, c), places (..., n, d) and weights (..., n), these in float32 at least, so
+        that they can count; of a set whose weights have no finite sum they are scaled down.
 
     Raises:
-        ValueError: If shapes do not fit, or a weight is negative.
+        ValueError: If shapes do not fit, or a weight is negative or infinite.
         TypeError: If something is no tensor of floating-point numbers.
     """
     check_places(points, weights)
-    check_tensor("features", x)
+    check_features(x)
     if x.shape[:-1] != points.shape[:-1]:
         raise ValueError(
             f"expected a row of features for each of the points of shape {tuple(points.shape)}, "
@@ -49,6 +52,7 @@ def merge_points(
         weights = points.new_ones(points.shape[:-1])
     points = clear_padding(points, weights)
     leading, n = points.shape[:-2], points.shape[-2]
+    weights = summable(weights)
     order = in_order(flat(points), flat(weights, 1))
     x, points = take_flat(flat(x), order), take_flat(flat(points), order)
     weights = flat(weights, 1).gather(-1, order)
@@ -61,7 +65,8 @@ def merge_points(
         mass = torch.zeros_like(weights).scatter_add(-1, number, weights)
         whole = mass.gather(-1, number)
         share = weights / torch.where(whole > 0, whole, 1)
-        x = _sum_rows(x * share.unsqueeze(-1).to(x.dtype), number)
+        precise = torch.promote_types(x.dtype, torch.float32)  # of many small parts
+        x = _sum_rows(x.to(precise) * share.unsqueeze(-1).to(precise), number).to(x.dtype)
         # Equal rows: of the first one alone, so that no sum rounds a place.
         points = _sum_rows(torch.where(first.unsqueeze(-1), points, 0), number)
         weights = mass

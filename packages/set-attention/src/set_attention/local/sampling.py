@@ -4,12 +4,14 @@ import torch
 from torch import Tensor
 
 from set_attention.local.places import check_places, flat, in_order, take_flat
-from set_attention.measures import clear_padding, shares
+from set_attention.measures import clear_padding, shares, sizes_may_decide
 
 # Squared distances that differ by so small a part of them count as equal. On a grid many are, but
 # for what the places were rounded to: that of float32, scaled to a frame, moves the square between
 # neighbours in an image of a hundred pixels a side by 1e-5 of itself.
 ROUNDING = 2.0**-12
+# Up to so many, float32 counts. What is compiled or exported is for any number.
+_COUNTED = 2**24
 
 
 def farthest_points(points: Tensor, weights: Tensor | None = None, *, count: int) -> Tensor:
@@ -77,7 +79,8 @@ def farthest(points: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tenso
     behind = _behind(nearest)  # and multiplies several of these at a time, but not truth values
     index = _outermost(points, weights)
     chosen, left = [], [inside.any(-1, keepdim=True).to(points.dtype)]
-    apart, offset, mask = (torch.empty_like(nearest) for _ in range(3))
+    apart, offset = torch.empty_like(nearest), torch.empty_like(nearest)
+    mask = torch.empty_like(behind)
     for step in range(count):
         chosen.append(index)
         torch.sub(axes[0], axes[0].gather(-1, index), out=apart).square_()
@@ -100,13 +103,16 @@ def _outermost(points: Tensor, weights: Tensor) -> Tensor:
     mean = (shares(weights.detach().double()).unsqueeze(-1) * points).sum(-2, keepdim=True)
     radius = (points - mean).square().sum(-1).masked_fill(weights <= 0, -1)
     largest = radius.amax(-1, keepdim=True)
-    return _first_as_large(radius, largest, _behind(radius), out=torch.empty_like(radius))
+    behind = _behind(radius)
+    return _first_as_large(radius, largest, behind, out=torch.empty_like(behind))
 
 
 def _behind(like: Tensor) -> Tensor:
-    """How many numbers of (b, n) are behind each one: n - 1, ..., 0, of their kind."""
+    """How many of (b, n) numbers are behind each one: (b, n) of n - 1, ..., 0, as numbers."""
     n = like.shape[-1]
-    return torch.arange(n - 1, -1, -1, device=like.device).to(like.dtype)
+    counted = sizes_may_decide() and n <= _COUNTED
+    behind = torch.arange(n - 1, -1, -1, device=like.device)
+    return behind.to(like.dtype if counted else torch.float64).expand(like.shape)
 
 
 def _first_as_large(squares: Tensor, largest: Tensor, behind: Tensor, out: Tensor) -> Tensor:
