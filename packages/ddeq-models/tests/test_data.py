@@ -22,10 +22,10 @@ def test_every_preset_has_a_recipe_for_every_data_set() -> None:
 
 
 def test_normalisers() -> None:
-    single = ToFloat32()
+    single = ToFloat32(centre=True)  # as what follows centres all clouds
     assert normaliser(DataConfig(normalise="z-score")) == Compose([single, ZScore()])
     assert normaliser(DataConfig(normalise="unit-sphere")) == Compose([single, UnitSphere()])
-    assert normaliser(DataConfig(normalise="none")) == ToFloat32(centre=False)
+    assert normaliser(DataConfig(normalise="none")) == ToFloat32()
 
 
 def test_augmentation_is_off_unless_asked_for() -> None:

@@ -49,10 +49,12 @@ def merge_points(
         )
     x = clear_padding(x, weights)
     if weights is None:
-        weights = points.new_ones(points.shape[:-1])
+        weights = points.new_ones(
+            points.shape[:-1], dtype=torch.promote_types(points.dtype, torch.float32)
+        )
     points = clear_padding(points, weights)
     leading, n = points.shape[:-2], points.shape[-2]
-    weights = summable(weights)
+    given, weights = weights.dtype, summable(weights)
     order = in_order(flat(points), flat(weights, 1))
     x, points = take_flat(flat(x), order), take_flat(flat(points), order)
     weights = flat(weights, 1).gather(-1, order)
@@ -69,7 +71,10 @@ def merge_points(
         x = _sum_rows(x.to(precise) * share.unsqueeze(-1).to(precise), number).to(x.dtype)
         # Equal rows: of the first one alone, so that no sum rounds a place.
         points = _sum_rows(torch.where(first.unsqueeze(-1), points, 0), number)
-        weights = mass
+        # As precise as they came, if they are in that range: parts of a weight in 16 bits add up to
+        # it, and what is chosen by it is the same.
+        kept = mass.to(given).to(mass.dtype)
+        weights = torch.where(kept.isinf(), mass, kept)
     return (
         x.view(*leading, *x.shape[1:]),
         points.view(*leading, *points.shape[1:]),
