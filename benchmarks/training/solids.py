@@ -21,7 +21,7 @@ from benchmarks.steps import Steps, solid_like
 from ddeq_data import PointBatch
 from ddeq_models.recipes import RECIPES, Recipe
 from ddeq_models.tasks.classification import Labelled
-from set_attention.local import grouping, places, sampling
+from set_attention.local import grouping, neighbours, places, sampling
 
 CLASSES = 40
 AS_TRAINED = "as trained"
@@ -35,6 +35,8 @@ NAMES = {
 }
 # Who is near whom, and who stands for all: whatever is done about it is done in these.
 SELECTIONS = (
+    (neighbours, "nearest"),
+    (neighbours, "in_order"),
     (grouping, "nearest"),
     (grouping, "farthest"),
     (grouping, "in_order"),

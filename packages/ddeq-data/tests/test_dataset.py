@@ -131,8 +131,12 @@ def test_labels_need_classes(ragged):
     ("points", "weights", "said"),
     [
         ([1.0, 2.0], [0.5, 1.5], "cloud 1 has weights that sum to 2, not to 1"),
-        ([1.0, 2.0], [1.5, -0.5], "cloud 1 has a weight negative or not finite, point 1"),
-        ([1.0, 2.0], [0.5, math.nan], "cloud 1 has a weight negative or not finite, point 1"),
+        ([1.0, 2.0], [1.5, -0.5], "cloud 1 has a weight that is negative or not finite, point 1"),
+        (
+            [1.0, 2.0],
+            [0.5, math.nan],
+            "cloud 1 has a weight that is negative or not finite, point 1",
+        ),
         ([math.inf, 2.0], [0.5, 0.5], "cloud 1 has a point that is not finite, point 0"),
     ],
 )

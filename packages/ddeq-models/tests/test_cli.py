@@ -93,6 +93,7 @@ def test_version_and_module() -> None:
         (["train", "--weighted"], "the points of digits always weigh as much as their pixels"),
         (["train", "--data", "shapes-2d", "--weighted"], "no pixels to weigh; leave weighted out"),
         (["train", "--release", "hdf5"], "digits has no release hdf5; leave release out"),
+        (["train", "--set", "data.points_at=mean"], "taken as they are; give points (--points N)"),
         (["train", "--sampling", "surface"], "of digits no cloud is sampled by surface"),
         (["train", "--checkpoint-every", "-5"], "seconds of at least 0, got -5"),
         (["train", "--checkpoint-every", "nan"], "seconds of at least 0, got nan"),

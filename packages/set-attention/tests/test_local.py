@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import set_attention as sa
 from set_attention import laws, measures
-from set_attention.local import grouping, places, sampling
+from set_attention.local import grouping, neighbours, places, sampling
 
 
 def greedy(points: np.ndarray, weights: np.ndarray, count: int) -> list[int]:
@@ -100,7 +100,7 @@ def test_what_is_chosen_does_not_depend_on_the_order_nor_on_padding_nor_company(
 @pytest.mark.parametrize("dim", [1, 3, 12])
 @pytest.mark.parametrize("pairs", [1, 300, 2**18])
 def test_nearest_points_are_those_of_a_tree(normal, monkeypatch, dim, pairs) -> None:
-    monkeypatch.setattr(grouping, "_PAIRS", pairs)
+    monkeypatch.setattr(neighbours, "_PAIRS", pairs)
     points, queries = normal(2, 40, dim) + 1e3, normal(2, 7, dim) + 1e3
     weights = normal(2, 40).clamp(min=-0.5) + 0.5  # a third is padding
     index, near = sa.nearest_points(queries, points, weights, count=6)
@@ -134,9 +134,9 @@ def test_blocks_of_many_points_change_nothing(seed: int, n: int, count: int, kin
     weights = (torch.rand(3, n, generator=chance) - 0.2 * torch.arange(3.0)[:, None]).clamp(min=0)
     weights[2, 2:] *= torch.randint(2, (1,), generator=chance)  # two points are all there is
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grouping, "_MANY", 1)
+        patch.setattr(neighbours, "_MANY", 1)
         found = sa.nearest_points(points, points, weights, count=count)
-        patch.setattr(grouping, "_MANY", n)
+        patch.setattr(neighbours, "_MANY", n)
         expected = sa.nearest_points(points, points, weights, count=count)
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one.sort(-1).values, other.sort(-1).values)
@@ -442,10 +442,10 @@ def test_a_program_tells_more_than_a_million_points_apart(monkeypatch) -> None:
     n = 2**20 + 1000
     apart = torch.ones(1, 1, n)
     apart[..., 12345] = 0
-    monkeypatch.setattr(grouping, "sizes_may_decide", lambda: False)
-    assert int(grouping._smallest(apart, 1)[0]) == 12345
+    monkeypatch.setattr(neighbours, "sizes_may_decide", lambda: False)
+    assert int(neighbours._smallest(apart, 1)[0]) == 12345
     apart[..., 12345], apart[..., n - 3] = 1, 0
-    assert int(grouping._smallest(apart, 1)[0]) == n - 3
+    assert int(neighbours._smallest(apart, 1)[0]) == n - 3
 
 
 def test_it_says_what_is_wrong() -> None:

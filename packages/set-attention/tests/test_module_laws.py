@@ -324,9 +324,13 @@ def test_laws_under_autocast(name: str, data: st.DataObject) -> None:
 def test_laws_in_half_precision(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
     """Parameters, points and weights in 16 bits."""
     case = CASES[name]
-    # Of a latent encoder a draw in a hundred is beyond 0.02 in float16; of two readings, of which
-    # the second normalises what the first has rounded, one in eight is beyond 0.1 in bfloat16.
-    tolerance = (0.05 if dtype == torch.float16 else 0.1) * (5 if "two readings" in name else 1)
+    tolerance = 0.02 if dtype == torch.float16 else 0.1
+    # Of a latent encoder a draw in a hundred is beyond that in float16; of two readings, of which
+    # the second normalises what the first has rounded, one in eight in bfloat16.
+    if name == "latent encoder, two readings":
+        tolerance *= 5
+    elif name == "latent encoder" and dtype == torch.float16:
+        tolerance *= 2.5
     for which in range(1 if case.context_dim is None else 2):
         check_laws(case, data, dtype, which, tolerance=tolerance)
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_iter
 
 import set_attention as sa
 from set_attention import measures, ragged
-from set_attention.local import grouping
+from set_attention.local import grouping, neighbours
 
 
 class Cell(nn.Module):
@@ -109,7 +109,7 @@ def test_no_value_of_a_small_batch_is_read_by_the_host(monkeypatch) -> None:
 
     On the CPU one is, the least weight, which may be negative.
     """
-    for module in (measures, ragged, grouping):
+    for module in (measures, ragged, grouping, neighbours):
         monkeypatch.setattr(module, "host_may_look", lambda tensor: False)
     with Recorder() as recorder:
         Cell(dropout=0.2)(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import set_attention as sa
 from set_attention import laws
-from set_attention.local import grouping
+from set_attention.local import neighbours
 
 
 def module(neighbours: int, **options: int) -> sa.VectorAttention:
@@ -181,7 +181,7 @@ class Largest(torch.overrides.TorchFunctionMode):
 
 def test_memory_is_that_of_the_neighbours(monkeypatch) -> None:
     n, k, chunk = 1000, 4, 50
-    monkeypatch.setattr(grouping, "_PAIRS", chunk * n)
+    monkeypatch.setattr(neighbours, "_PAIRS", chunk * n)
     attention = sa.VectorAttention(16, 2, k, chunk=chunk)
     with torch.no_grad(), Largest() as largest:
         attention(torch.randn(1, n, 16), torch.randn(1, n, 2))

@@ -15,7 +15,8 @@ from set_attention.dropout import RowDropout, held_dropout
 from set_attention.feed_forward import FeedForward
 from set_attention.fourier import FourierFeatures
 from set_attention.latent import LatentEncoder
-from set_attention.local.grouping import LocalGroups, group_points, nearest_points, take_points
+from set_attention.local.grouping import LocalGroups, group_points, take_points
+from set_attention.local.neighbours import nearest_points
 from set_attention.local.places import in_order, merge_points
 from set_attention.local.pooling import LocalPool
 from set_attention.local.sampling import farthest_points

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from set_attention.context import VectorContext, check_context, own_weights
 from set_attention.feed_forward import FeedForward
-from set_attention.local.grouping import nearest_points
+from set_attention.local.neighbours import nearest_points
 from set_attention.local.places import take_flat
 from set_attention.measures import (
     as_bias,

@@ -88,10 +88,9 @@ class Crop(ABC):
             seeds: (B,) int64, one for each cloud, such as the `seeds` of a `CroppedBatch`.
 
         Raises:
-            ValueError: If the seeds do not fit the batch, or it has no columns but features.
+            ValueError: If the seeds do not fit the batch, or `features` is negative or all of its
+                columns.
         """
-        if self.features < 0:
-            raise ValueError(f"features must be at least 0, got {self.features}")
         if seeds.shape != batch.labels.shape or seeds.dtype != torch.int64:
             raise ValueError(
                 f"seeds must be torch.int64 of shape {tuple(batch.labels.shape)}, one for each "

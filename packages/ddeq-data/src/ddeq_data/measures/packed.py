@@ -151,7 +151,9 @@ class PackedClouds:
             bad = ~self.points.isfinite().all(-1)
         if self.weights is not None:
             weights = self.weights
-            self._refuse(~weights.isfinite() | (weights < 0), "a weight negative or not finite")
+            self._refuse(
+                ~weights.isfinite() | (weights < 0), "a weight that is negative or not finite"
+            )
             bad &= weights > 0
             total = weights.new_zeros(len(self), dtype=torch.float64)
             total.index_add_(0, self.owners, weights.double())

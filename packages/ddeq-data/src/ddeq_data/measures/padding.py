@@ -30,8 +30,10 @@ def coordinates_of(points: Tensor, features: int) -> int:
     """How many columns of points (..., n, d) are coordinates, where the last ones are features.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or `features` is negative.
     """
+    if features < 0:
+        raise ValueError(f"features must be at least 0, got {features}")
     count = points.shape[-1] - features
     if count < 1:
         raise ValueError(

@@ -152,9 +152,10 @@ class FarthestSample:
         chosen, owner = _farthest(places, weights, self.count, first)
         there = (chosen >= 0).to(weights.dtype)
         share = torch.where(weights > 0, weights, 0.0)
-        nearest = torch.zeros_like(there).scatter_add(-1, owner, share)
-        equal = there / there.sum(-1, keepdim=True).clamp(min=1)
-        mass = nearest if self.weights == "nearest" else equal
+        if self.weights == "nearest":
+            mass = torch.zeros_like(there).scatter_add(-1, owner, share)
+        else:
+            mass = there / there.sum(-1, keepdim=True).clamp(min=1)
         chosen = chosen.clamp(min=0)
         taken = points.take_along_dim(chosen[..., None], -2)
         if self.at == "mean":
@@ -165,14 +166,12 @@ class FarthestSample:
 def _means(points: Tensor, share: Tensor, owner: Tensor, chosen: Tensor) -> Tensor:
     # (..., m, d) the means of the points of each owner. In float64, of what each is away from the
     # point that was chosen, so that the order of the points and their place do not matter.
-    apart = points.double() - chosen.double().take_along_dim(owner[..., None], -2)
-    wide = share.double()
-    total = torch.zeros(chosen.shape[:-1], dtype=wide.dtype, device=wide.device)
-    total = total.scatter_add(-1, owner, wide)
-    moved = torch.zeros(chosen.shape, dtype=wide.dtype, device=wide.device)
-    moved = moved.scatter_add(-2, owner[..., None].expand(apart.shape), apart * wide[..., None])
-    moved = moved / torch.where(total > 0, total, 1.0)[..., None]
-    return (chosen.double() + moved).to(chosen.dtype)
+    places, wide = chosen.double(), share.double()
+    apart = points.double() - places.take_along_dim(owner[..., None], -2)
+    total = torch.zeros_like(places[..., 0]).scatter_add(-1, owner, wide)
+    rows = owner[..., None].expand(apart.shape)
+    moved = torch.zeros_like(places).scatter_add(-2, rows, apart * wide[..., None])
+    return (places + moved / torch.where(total > 0, total, 1.0)[..., None]).to(chosen.dtype)
 
 
 def farthest_points(

@@ -205,6 +205,11 @@ def check_data(config: DataConfig, dataset: CloudDataset) -> None:
             to such clouds.
     """
     _check_of_use(config)
+    if config.points_at != "chosen" and not config.points:
+        raise UserError(
+            f"points_at is {config.points_at}, but all points are taken as they are; give points "
+            "(--points N), or leave points_at out"
+        )
     dim = dataset.coordinates
     if config.rotate and dim not in (2, 3):
         raise UserError(
