@@ -324,12 +324,10 @@ def test_laws_under_autocast(name: str, data: st.DataObject) -> None:
 def test_laws_in_half_precision(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
     """Parameters, points and weights in 16 bits."""
     case = CASES[name]
-    tolerance = 0.02 if dtype == torch.float16 else 0.1
-    # Of a latent encoder a draw in a hundred is beyond that in float16; of two readings, of which
-    # the second normalises what the first has rounded, one in eight in bfloat16.
+    # Twice the worst of 25 draws of each: 0.018 and 0.09. Of two readings the second normalises what
+    # the first has rounded: 0.046 and 0.24.
+    tolerance = 0.04 if dtype == torch.float16 else 0.2
     if name == "latent encoder, two readings":
-        tolerance *= 5
-    elif name == "latent encoder" and dtype == torch.float16:
         tolerance *= 2.5
     for which in range(1 if case.context_dim is None else 2):
         check_laws(case, data, dtype, which, tolerance=tolerance)
