@@ -324,8 +324,8 @@ def test_laws_under_autocast(name: str, data: st.DataObject) -> None:
 def test_laws_in_half_precision(name: str, dtype: torch.dtype, data: st.DataObject) -> None:
     """Parameters, points and weights in 16 bits."""
     case = CASES[name]
-    # Twice the worst of 25 draws of each: 0.018 and 0.09. Of two readings the second normalises what
-    # the first has rounded: 0.046 and 0.24.
+    # Twice the worst of 25 draws of each: 0.018 and 0.09. Of two readings the second normalises
+    # what the first has rounded: 0.046 and 0.24.
     tolerance = 0.04 if dtype == torch.float16 else 0.2
     if name == "latent encoder, two readings":
         tolerance *= 2.5
