@@ -32,6 +32,8 @@ from ddeq_models.models.baselines import PointNetSegmenterConfig
 from ddeq_models.tasks.base import build_task
 from ddeq_models.tasks.segmentation import Segmentation
 from ddeq_models.tasks.tally import Tally
+from ddeq_models.using.answers import point_labels
+from ddeq_models.using.clouds import read_clouds
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -229,6 +231,21 @@ def test_points_that_a_run_does_not_see_have_the_label_of_the_nearest(tmp_path: 
         places = normaliser(run.config().data)(torch.from_numpy(few), torch.ones(len(few)))[0]
         nearest = torch.cdist(places, seen[0][0][seen[1][0] > 0]).argmin(1)
         assert_array_equal(predict(run.path, few)[0].labels, said[nearest])
+
+
+def test_the_nearest_is_so_in_space_and_not_in_features() -> None:
+    class Sides(torch.nn.Module):
+        def forward(self, points: torch.Tensor, weights: torch.Tensor) -> Output:
+            right = (points[..., 0] > 0.5).float()
+            return Output(torch.stack([1 - right, right], -1), None)
+
+    data = DataConfig("arrays", normalise="none", points=2, features=("2",), target="points")
+    model = SEGMENTER.for_data(3, 2, 2)
+    config = RunConfig("x", ("left", "right"), data, model, task=SegmentationConfig())
+    cloud = np.array([[0.0, 0, 0], [1, 0, 100], [0.1, 0, 100], [0.9, 0, 0]])
+    known = read_clouds([cloud], config)
+    (said,) = point_labels(Sides(), config, known, ["a"], 1, torch.device("cpu"))
+    assert_array_equal(said.labels, [0, 1, 0, 1])
 
 
 def test_labels_line_up_with_the_rows_that_were_given(

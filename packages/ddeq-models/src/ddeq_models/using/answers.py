@@ -119,8 +119,9 @@ def point_labels(
     """The labels of the points of clouds; see `estimates`.
 
     Where the run sees some points of each cloud, ``data.points``, the others have the label of the
-    nearest of these.
+    nearest of these, by coordinates alone.
     """
+    dim = config.model.point_dim - len(config.data.features)
     found: dict[int, PointLabels] = {}
     for chosen, batch in _batches(config, clouds, batch_size, device):
         output = model(batch.points, batch.weights)
@@ -129,8 +130,9 @@ def point_labels(
             there = (batch.weights[place] > 0).cpu()
             labels = best[place][there]
             if config.data.points:  # those that were chosen, and in another order
-                whole = collate([clouds[i].cloud]).map(normaliser(config.data))
-                labels = labels[_nearest(whole.points[0], batch.points[place].cpu()[there])]
+                whole = collate([clouds[i].cloud]).map(normaliser(config.data)).points[0]
+                seen = batch.points[place].cpu()[there]
+                labels = labels[_nearest(whole[:, :dim], seen[:, :dim])]
             rows = torch.full(clouds[i].kept.shape, -1)
             rows[clouds[i].kept] = labels
             solved = _solved(output.solution, place)
