@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddeq_data import Cloud, collate
-from ddeq_models.config import DataConfig
+from ddeq_data import Cloud, PointBatch, collate
+from ddeq_models.config import DataConfig, RunConfig
 from ddeq_models.data import view
-from ddeq_models.models.completer import DDEQCompleter
+from ddeq_models.models.completer import CompleterConfig, DDEQCompleter
 from ddeq_models.runs.folder import RunFolder
 from ddeq_models.runs.pretrained import open_model
+from ddeq_models.tasks.base import build_task
+from ddeq_models.tasks.completion import CompletionConfig
 from ddeq_models.using.complete import complete
 
 
@@ -76,3 +78,19 @@ def test_arrays_are_completed_as_files_are(tmp_path: Path) -> None:
     (array,) = complete("mnist-completer", torch.tensor(points), tmp_path / "arrays")
     assert array.out == tmp_path / "arrays" / "cloud 0.npz"
     assert np.array_equal(np.load(array.out)["points"], np.load(file.out)["points"])
+
+
+@pytest.mark.parametrize("protocol", ["ddeqs", "half-space", "viewpoint"])
+def test_features_have_no_part_in_what_is_missing(protocol: Any) -> None:
+    places = torch.randn(4, 20, 2, generator=torch.Generator().manual_seed(0))
+    weights, labels = torch.full((4, 20), 1 / 20), torch.zeros(4).long()
+    model = CompleterConfig().for_data(3, 1, 2)
+    config = CompletionConfig(protocol)
+    data = DataConfig("folder", features=("i",))
+    task = build_task(RunConfig("x", ("a",), data, model, task=config))
+    seen: list[Tensor] = []
+    for colour in (0 * places[..., :1], 100 * places[..., 1:]):
+        batch = PointBatch(torch.cat([places, colour], -1), weights, labels)
+        cut: Any = task.prepare(batch, torch.Generator().manual_seed(1))
+        seen.append(cut.points[..., :2])
+    assert torch.equal(*seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -133,7 +133,9 @@ class Completion(Task):
 
     def prepare(self, batch: PointBatch, generator: torch.Generator) -> Incomplete:
         """See `Task.prepare`."""
-        cut = self._task.crop()(batch, generator)
+        # A colour has no part in what is missing.
+        crop = replace(self._task.crop(), features=len(self.config.data.features))
+        cut = crop(batch, generator)
         visible, missing = cut.visible.compact(), cut.missing.compact()
         return Incomplete(
             visible.points, visible.weights, missing.points, missing.weights, cut.share
