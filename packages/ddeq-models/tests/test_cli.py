@@ -119,6 +119,7 @@ def test_version_and_module() -> None:
         ),
         (["train", "--data", "mnist"], "say with --root which folder"),
         (["train", "--root", "nowhere"], "leave it out, or take the data set that is there"),
+        (["train", "--data", "shapes-2d", "--root", "x"], "nothing is taken from --root"),
         (["train", "--data", "mnist", "--root", "nowhere"], "expected a folder with the files"),
         (["evaluate"], "the following arguments are required: RUN; see ddeq evaluate --help"),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),

@@ -34,15 +34,6 @@ def _root(config: DataConfig) -> str:
     return config.root
 
 
-def _digits(config: DataConfig, split: Split) -> CloudDataset:
-    if config.root is not None:  # --data was forgotten, perhaps
-        raise UserError(
-            "digits come with the package and are not read from --root "
-            f"{config.root}; leave it out, or take the data set that is there"
-        )
-    return Digits(split)
-
-
 def _images(
     name: str, text: str, kind: type[MNISTPointCloud], title: str, source: str, hub: str
 ) -> DataSet:
@@ -151,7 +142,7 @@ for _data_set in (
     DataSet(
         "digits",
         "handwritten digits, 8 x 8",
-        _digits,
+        lambda _, split: Digits(split),
         1797,
         2,
         title="Digits",

@@ -48,7 +48,14 @@ def open_split(config: DataConfig, split: Split) -> CloudDataset:
         UserError: The data set needs a root and has none, or has one and reads no files.
         DataError: The files are missing or damaged.
     """
-    return entry(config.name).open(config, split)
+    known = entry(config.name)
+    unread = known.find is None and plugin_of(DATA_SETS, config.name) is None
+    if unread and config.root is not None:  # --data was forgotten, perhaps
+        raise UserError(
+            f"{config.name} reads no files: nothing is taken from --root {config.root}; leave it "
+            "out, or take the data set that is there, --data folder if it is your own"
+        )
+    return known.open(config, split)
 
 
 def framed(config: DataConfig, train_set: CloudDataset) -> DataConfig:
