@@ -49,7 +49,8 @@ def test_any_number_of_clouds_and_points(folder: Path, tmp_path: Path, capsys: A
     # Each step is written out: one will do where there is much else.
     steps = 1 if made.model_.config.tokens else 2
     assert main(["export", str(folder), "--out", str(out), "--steps", str(steps)]) == 0
-    assert f"rings.pt2, {steps} evaluation" in capsys.readouterr().out
+    said = f"rings.pt2, {steps} evaluation{'s' * (steps > 1)} of the solver"
+    assert said in capsys.readouterr().out
     extra = {"config.json": ""}
     program = torch.export.load(out, extra_files=extra).module()
     config = json.loads(extra["config.json"])
@@ -107,3 +108,15 @@ def test_of_a_model_that_solves_nothing_no_steps_are_asked(tmp_path: Path) -> No
     source = made.save(tmp_path / "sets")
     with pytest.raises(ValueError, match="solves nothing; leave steps out"):
         export(source, tmp_path / "sets.pt2", steps=3)
+
+
+def test_clouds_far_from_the_origin_come_in_float64(tmp_path: Path, capsys: Any) -> None:
+    far = [cloud.astype(np.float64) + 4e6 for cloud in CLOUDS]
+    made = DDEQClassifier("deep-sets", steps=1, options={"model.dim": 4}, normalise="set")
+    source, out = made.fit(far, LABELS).save(tmp_path / "far"), tmp_path / "far.pt2"
+    assert main(["export", str(source), "--out", str(out)]) == 0
+    assert "takes float64" in capsys.readouterr().out
+    program = torch.export.load(out).module()
+    points = torch.from_numpy(far[0])[None]
+    found, _ = program(points, torch.full(points.shape[:2], 1 / len(far[0])).double())
+    assert torch.allclose(found.double(), torch.from_numpy(made.predict_proba(far[:1])), atol=1e-5)

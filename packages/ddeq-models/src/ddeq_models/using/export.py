@@ -31,6 +31,7 @@ __all__ = ["STEPS", "Exported", "export"]
 STEPS = 16  # evaluations that are written out: twice what trained models take on average
 _TOLERANCE = 1e-3  # of a probability, between the file and the model
 _SHAPES = ((1, 1), (1, 9), (4, 23), (7, 5))  # clouds and points on which the two are compared
+_SHIFT = 1e-5  # in units of the frame: the least that rounding may move a point by, and matter
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ class Exported:
         path: The file.
         steps: Evaluations of the solver in it; 0 of a model that solves nothing.
         difference: Largest difference of a probability from the model's own with as many steps.
+        dtype: What points and weights must come in.
     """
 
     path: Path
     steps: int
     difference: float
+    dtype: torch.dtype = torch.float32
 
 
 class _Whole(nn.Module):
@@ -72,6 +75,11 @@ def export(run: str | Path, out: str | Path, *, steps: int | None = None) -> Exp
     takes points (B, n, d) and weights (B, n), both float32, the weights of a cloud summing to 1 and
     0 in padding, for every B and n; it returns probabilities (B, classes) and, (B,), whether the
     solver reached its tolerance. ``config.json`` with the classes is among its extra files.
+
+    Far from the origin, as in geographic coordinates, float32 would move the points of a cloud. So
+    where the clouds of the training were normalised by one frame that is there, points and weights
+    are float64. Where each cloud is centred by itself (``z-score``, ``unit-sphere``), take its mean
+    off before you round it to float32: the answer is the same.
 
     Where a run has ``data.points``, it samples clouds to as many points: the file does not, and
     wants clouds of about as many. A model with ``rows`` chooses among the points of a larger cloud;
@@ -107,10 +115,10 @@ def export(run: str | Path, out: str | Path, *, steps: int | None = None) -> Exp
     calibration = read_calibration(folder.path, len(config.classes))
     temperature = 1.0 if calibration is None else float(calibration.temperature)
     whole = _Whole(model.requires_grad_(False), normaliser(config.data), temperature).eval()
-    dim = config.model.point_dim
+    draw = _Draw(config.model.point_dim, config.data.centre, config.data.unit or 1.0)
     most = getattr(config.model, "rows", 0) or None
-    program = _exported(whole, dim, most)
-    difference = _difference(whole, program, dim, most)
+    program = _exported(whole, draw, most)
+    difference = _difference(whole, program, draw, most)
     if not difference <= _TOLERANCE:
         raise UserError(
             f"what PyTorch exported answers otherwise than the model, by {difference:.1e}, and "
@@ -120,26 +128,50 @@ def export(run: str | Path, out: str | Path, *, steps: int | None = None) -> Exp
     document = json_document(replace(config, data=replace(config.data, root=None)).to_dict())
     torch.export.save(program, buffer, extra_files={"config.json": document})
     write_output(path, buffer.getvalue())
-    return Exported(path, taken, difference)
+    return Exported(path, taken, difference, draw.dtype)
 
 
-def _clouds(batch: int, count: int, dim: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Made-up clouds, the second half of each but the first one's being padding."""
-    generator = torch.Generator().manual_seed(seed)
-    points = torch.randn(batch, count, dim, generator=generator)
-    weights = torch.ones(batch, count)
-    weights[1:, (count + 1) // 2 :] = 0
-    return points, weights / weights.sum(-1, keepdim=True)
+@dataclass(frozen=True)
+class _Draw:
+    """Made-up clouds where those of the training were.
+
+    Attributes:
+        dim: Columns of a point.
+        centre: Of the frame of the training, for the first columns; () of none.
+        unit: Of that frame.
+    """
+
+    dim: int
+    centre: tuple[float, ...]
+    unit: float
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """float64 where float32 would move the points."""
+        farthest = max(map(abs, self.centre), default=0.0)
+        rounded = farthest * torch.finfo(torch.float32).eps / 2
+        return torch.float64 if rounded > _SHIFT * self.unit else torch.float32
+
+    def __call__(self, batch: int, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Points and weights; the second half of each but the first one is padding."""
+        generator = torch.Generator().manual_seed(seed)
+        points = torch.randn(batch, count, self.dim, generator=generator).double()
+        placed = len(self.centre)
+        points[..., :placed] = points.new_tensor(self.centre) + self.unit * points[..., :placed]
+        weights = torch.ones(batch, count)
+        weights[1:, (count + 1) // 2 :] = 0
+        weights = weights / weights.sum(-1, keepdim=True)
+        return points.to(self.dtype), weights.to(self.dtype)
 
 
-def _exported(whole: nn.Module, dim: int, most: int | None) -> torch.export.ExportedProgram:
+def _exported(whole: nn.Module, draw: _Draw, most: int | None) -> torch.export.ExportedProgram:
     shapes = {0: torch.export.Dim("clouds"), 1: torch.export.Dim("points", max=most)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, of how it goes about it
             return torch.export.export(
                 whole,
-                _clouds(3, min(11, most or 11), dim),
+                draw(3, min(11, most or 11)),
                 dynamic_shapes=(shapes, shapes),
                 strict=False,
             )
@@ -150,7 +182,7 @@ def _exported(whole: nn.Module, dim: int, most: int | None) -> torch.export.Expo
 
 
 def _difference(
-    whole: nn.Module, program: torch.export.ExportedProgram, dim: int, most: int | None
+    whole: nn.Module, program: torch.export.ExportedProgram, draw: _Draw, most: int | None
 ) -> float:
     """The largest difference on clouds of several numbers and sizes; infinite if one answers."""
     with warnings.catch_warnings():
@@ -158,7 +190,7 @@ def _difference(
         called = program.module()
     worst = 0.0
     for seed, (batch, count) in enumerate(_SHAPES):
-        clouds = _clouds(batch, min(count, most or count), dim, seed)
+        clouds = draw(batch, min(count, most or count), seed)
         (mine, solved), (theirs, reached) = whole(*clouds), called(*clouds)
         if mine.shape != theirs.shape or not torch.equal(solved, reached):
             return float("inf")

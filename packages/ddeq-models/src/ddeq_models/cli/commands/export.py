@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+import torch
+
 from ddeq_models._internal.text import shown
 from ddeq_models.cli.parser import Parser, add_command
 from ddeq_models.cli.shared import RUN
@@ -32,5 +34,7 @@ def add(commands: Any) -> Parser:
 def run(options: argparse.Namespace) -> None:
     """Do what the options say."""
     made = export(options.run, options.out, steps=options.steps)
-    steps = f", {made.steps} evaluations of the solver" if made.steps else ""
-    print(f"{shown(str(made.path))}{steps}; {made.difference:.1e} from the model at most")
+    several = "s" * (made.steps != 1)
+    steps = f", {made.steps} evaluation{several} of the solver" if made.steps else ""
+    wide = "; takes float64, since the clouds are far from 0" if made.dtype == torch.float64 else ""
+    print(f"{shown(str(made.path))}{steps}; {made.difference:.1e} from the model at most{wide}")
