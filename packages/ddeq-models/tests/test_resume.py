@@ -219,6 +219,31 @@ def test_another_configuration_is_named(
     assert "there is no run folder nowhere" in fails("train", "--resume", "nowhere")
 
 
+def test_the_folder_of_the_data_may_be_another_one(
+    tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, stopping = tmp_path / "run", Stopping(monkeypatch, _crash)
+    plan = replace(PLAN, epochs=1, solver_phases=())
+
+    def go_on(root: str) -> RunFolder:
+        clouds = replace(data, root=root)
+        return train(model, clouds, plan, out=out, resume=True, checkpoint_every=0, quiet=True)
+
+    stopping.at(2)
+    with pytest.raises(Interrupted):
+        go_on(str(tmp_path / "mnist"))
+    moved = [str(shutil.move(tmp_path / "mnist", tmp_path / "first"))]
+    stopping.at(2)
+    with pytest.raises(Interrupted):
+        go_on(moved[0])
+    assert RunFolder(out).config().data.root == moved[0]
+    stopping.at(-1)
+    moved += [str(shutil.move(moved[0], tmp_path / "second"))]
+    assert main(["train", "--resume", str(out), "--root", moved[1], "--quiet"]) == 0
+    assert RunFolder(out).is_complete()
+    assert RunFolder(out).config().data.root == moved[1]
+
+
 def test_a_damaged_checkpoint_is_named(
     tmp_path: Path, model: DDEQConfig, data: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,9 +108,18 @@ class RunConfig:
 
 
 def differences(one: RunConfig, other: RunConfig) -> list[str]:
-    """What differs between two runs, ``train.epochs 3 and not 5`` say; versions may."""
+    """What differs between two runs, ``train.epochs 3 and not 5`` say.
+
+    Versions may, and so may the folder of the data, which can have been moved: what is in it is
+    compared where it counts.
+    """
     first, second = (
-        flattened(dataclasses.replace(run, version="").to_dict()) for run in (one, other)
+        flattened(
+            dataclasses.replace(
+                run, version="", data=dataclasses.replace(run.data, root=None)
+            ).to_dict()
+        )
+        for run in (one, other)
     )
     return [
         f"{name} {first.get(name)!r} and not {second.get(name)!r}"

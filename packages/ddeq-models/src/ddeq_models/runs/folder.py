@@ -22,6 +22,7 @@ stops neither a prediction nor an evaluation.
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,13 @@ class RunFolder:
             if is_leftover(path) and path.name != LOCK:
                 path.unlink()
         self.records.cut(size)
+
+    def write_root(self, root: str | None) -> None:
+        """Say in ``config.json`` where the files of the data are now."""
+        config = self.config()
+        if self.writes and config.data.root != root:
+            moved = replace(config, data=replace(config.data, root=root))
+            self._write_json(CONFIG, moved.to_dict())
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""

@@ -95,6 +95,7 @@ def fit(
         frozen = freeze(model, plan.freeze)
         state = State(model, plan)
         saver = Saver(run, ranks, state, stop, manner)
+        run.write_root(config.data.root)  # now that it holds the clouds of the checkpoint
         if manner.compile:
             state.called = torch.compile(model)  # type: ignore[assignment]
 

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ def train(
         preset: Name under which the model goes in the run's files.
         out: The run folder, which must be empty or not exist; None is
             ``runs/<date>-<data>-<preset>``.
-        resume: Go on with the run that `out` holds, which must be of the same configuration;
-            start anew where it holds nothing.
+        resume: Go on with the run that `out` holds, which must be of the same configuration and
+            clouds, wherever these are now; start anew where it holds nothing.
         device: See `choose_device`.
         quiet: Show no progress.
         checkpoint_every: Seconds between two checkpoints; a crash costs at most that much work.
@@ -141,6 +142,7 @@ def train(
 def resume_run(
     run: str | Path,
     *,
+    root: str | None = None,
     sets: Sets | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -153,6 +155,7 @@ def resume_run(
 
     Args:
         run: The run folder, which says itself what is to be done.
+        root: Where the folder of the data is now, if it was moved; None: where it was.
         sets: The clouds once more, of a run whose clouds came from memory.
         device: See `choose_device`.
         quiet: Show no progress.
@@ -178,6 +181,8 @@ def resume_run(
 
         def prepare() -> tuple[list[CloudDataset], Task]:
             config = folder.config()
+            if root is not None:
+                config = replace(config, data=replace(config.data, root=root))
             _, found = open_sets(config.data, sets, config.task)
             check_fit(found[0], config.model.point_dim, config.classes, config.data.target)
             job = build_task(config)

@@ -159,8 +159,9 @@ def run(options: argparse.Namespace) -> None:
             **manner,
         )
     else:
-        _check_diagnose(options, _check_resumed(options))
-        run = resume_run(options.resume, **manner)
+        config = _check_resumed(options)
+        _check_diagnose(options, config)
+        run = resume_run(options.resume, root=config.data.root, **manner)
     if is_first():
         print(summary(run))
         if options.diagnose:
@@ -174,13 +175,14 @@ def _check_diagnose(options: argparse.Namespace, config: RunConfig) -> None:
 
 
 def _check_resumed(options: argparse.Namespace) -> RunConfig:
-    """The run to go on with; the other options must not ask for another one."""
+    """The run to go on with; of the other options only --root may ask for something else."""
     if options.out is not None and Path(options.out).absolute() != Path(options.resume).absolute():
         raise UserError(f"--resume {options.resume} goes on in that folder; leave --out out")
     config = RunFolder(options.resume).config()
-    if other := differences(config, assemble(options, config)):
+    wanted = assemble(options, config)
+    if other := differences(config, wanted):
         raise UserError(
             f"{options.resume} is a run with {', '.join(other)}; leave these options out, or start "
             "another run with --out"
         )
-    return config
+    return wanted
