@@ -100,10 +100,10 @@ def test_set_takes_json_and_words() -> None:
     config = assembled(
         "--set", "train.solver_phases=[{\"epoch\": 2, \"max_steps\": 9}]",
         "--set", "data.normalise=unit-sphere", "--set", "model.marked=false",
-        "--set", "data.root=null",
+        "--set", "data.root=null", "--set", "data.label=3",
     )  # fmt: skip
     assert config.train.solver_phases[0].max_steps == 9
-    assert config.data.normalise == "unit-sphere"
+    assert (config.data.normalise, config.data.label) == ("unit-sphere", "3")
     assert not config.model.marked  # type: ignore[attr-defined]
 
 

@@ -233,6 +233,19 @@ def test_points_that_a_run_does_not_see_have_the_label_of_the_nearest(tmp_path: 
         assert_array_equal(predict(run.path, few)[0].labels, said[nearest])
 
 
+def test_a_file_of_the_training_is_read_without_its_labels(tmp_path: Path) -> None:
+    data = DataConfig("folder", target="points", label="2", features=("3",))
+    config = RunConfig("x", ("a", "b"), data, SEGMENTER.for_data(3, 2, 2))
+    table = np.arange(20.0).reshape(5, 4)
+    np.save(tmp_path / "a.npy", table)
+    np.savetxt(tmp_path / "b.txt", table)
+    for name in ("a.npy", "b.txt"):
+        (known,) = read_clouds([tmp_path / name], config)
+        assert_array_equal(known.cloud.points, table[:, [0, 1, 3]])
+    with pytest.raises(UserError, match="expected points of dimension 3, found 4 columns"):
+        read_clouds([tmp_path / "a.npy"], replace(config, data=replace(data, target="class")))
+
+
 def test_the_nearest_is_so_in_space_and_not_in_features() -> None:
     class Sides(torch.nn.Module):
         def forward(self, points: torch.Tensor, weights: torch.Tensor) -> Output:

@@ -178,6 +178,9 @@ def _set(values: dict[str, Any], pair: str) -> None:
         )
     check_key(values, section, key)
     try:
-        values[section][key] = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        values[section][key] = text  # a word needs no quotes
+        value = text  # a word needs no quotes
+    if isinstance(values[section][key], str) and value is not None:
+        value = value if isinstance(value, str) else text  # nor does the number of a column
+    values[section][key] = value

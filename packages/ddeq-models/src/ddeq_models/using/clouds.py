@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -106,11 +107,13 @@ def read_clouds(
     columns = tuple(columns) or config.data.columns
     features = tuple(features) or config.data.features
     check_columns(columns, features)
+    # Files of the training hold a column that is to be told.
+    label = config.data.label if config.data.target == "points" else ""
     dim = config.model.point_dim
 
     def read(one: Given, name: str) -> _Rows:
         if isinstance(one, str | Path):
-            return _read(one, dim, columns or None, features)
+            return _read(one, dim, columns or None, features, label)
         if asked:
             raise UserError(
                 f"{name}: columns and features are of files, an array has its coordinates first "
@@ -195,12 +198,21 @@ def _numbers(given: Any, name: str, wanted: str, fits: Callable[[Tensor], bool])
 
 
 def _read(
-    file: str | Path, dim: int, columns: tuple[str, ...] | None, features: tuple[str, ...]
+    file: str | Path,
+    dim: int,
+    columns: tuple[str, ...] | None,
+    features: tuple[str, ...],
+    label: str = "",
 ) -> _Rows:
     try:
         found = read_cloud_file(file, dim=dim, columns=columns, features=features)
         return found.points, found.weights, found.kept
     except DataError as error:
+        if label and label not in (*(columns or ()), *features):
+            with suppress(DataError):
+                more = (*features, label)
+                found = read_cloud_file(file, dim=dim + 1, columns=columns, features=more)
+                return found.points[:, :-1], found.weights, found.kept
         try:
             found = read_cloud_file(file, columns=columns, features=features)
         except DataError:
