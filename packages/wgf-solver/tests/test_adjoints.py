@@ -15,6 +15,7 @@ from wgf_solver import (
     Implicit,
     LinearStatus,
     Measure,
+    Multiquadric,
     Phantom,
     Residual,
     Status,
@@ -346,3 +347,44 @@ def test_several_cotangents_at_once_are_refused_by_a_sentence():
     points = equilibrium(lambda m: m.with_points(0.5 * m.points + theta), mu0).measure.points
     with pytest.raises(RuntimeError, match="one after another"):
         torch.autograd.grad(points.flatten(), theta, torch.eye(2).double(), is_grads_batched=True)
+
+
+@pytest.mark.parametrize("adjoint", [Unrolled(20), Phantom(20, velocity=None)], ids=repr)
+def test_plain_steps_of_an_adjoint_are_each_measures_own(adjoint):
+    # L-BFGS learns a step for each measure, in its unit; the adjoint's steps are as long.
+    base = torch.randn(2, 6, 2).double()
+    start = torch.randn(2, 6, 2).double()
+    units = torch.tensor([1.0, 4.0]).double()[:, None, None]
+
+    def gradient(i: slice) -> Tensor:
+        theta = torch.ones((), dtype=torch.float64, requires_grad=True)
+        solution = equilibrium(
+            lambda mu: mu.with_points(units[i] * (base[i] + theta)),
+            Measure(units[i] * start[i]),
+            velocity=Descent(MMD(Multiquadric(1.0))),
+            adjoint=adjoint,
+        )
+        sums = (solution.measure.points / units[i]).sum((-2, -1))
+        return torch.stack([torch.autograd.grad(s, theta, retain_graph=True)[0] for s in sums])
+
+    both = gradient(slice(None))
+    alone = torch.cat([gradient(slice(i, i + 1)) for i in range(2)])
+    assert torch.equal(both, alone)
+    assert (both > 1).all()  # of 12, to which many steps would lead
+
+
+def test_plain_steps_have_the_same_part_in_every_unit():
+    gradients = []
+    base, start = torch.randn(6, 2).double(), torch.randn(6, 2).double()
+    for unit in (1e-3, 1.0, 1e3):
+        theta = torch.ones((), dtype=torch.float64, requires_grad=True)
+        solution = equilibrium(
+            lambda mu, unit=unit, theta=theta: mu.with_points(unit * (base + theta)),
+            Measure(unit * start),
+            velocity=Descent(MMD(Multiquadric(unit))),
+            adjoint=Unrolled(20),
+        )
+        (solution.measure.points / unit).sum().backward()
+        gradients.append(theta.grad)
+    torch.testing.assert_close(torch.stack(gradients), gradients[1].expand(3), rtol=1e-6, atol=0)
+    assert gradients[1] > 1

@@ -375,3 +375,16 @@ def test_energies_are_those_that_were_wanted_however_seldom_the_driver_looks(eve
     start = Measure(torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0)))
     solution = gradient_flow(functional, start, integrator=Euler(0.2), check_every=every)
     assert len(solution.energies) == int(solution.steps.max())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("strength", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize(("atoms", "width"), [(1, 0.0), (5, 0.0), (5, 1e-3)])
+def test_a_minimum_far_from_a_small_cloud_is_reached(atoms, width, strength, dtype):
+    # By no unit of the energy is the way, a million widths long, too far for the defaults.
+    mu = Measure(width * torch.randn(atoms, 2, dtype=dtype))
+    energy = Potential(lambda z: strength * (z - 1e3).square().sum(-1))
+    solution = gradient_flow(energy, mu)
+    assert solution.converged
+    assert (solution.measure.points - 1e3).abs().max() < 1
+    assert int(solution.steps) < 60

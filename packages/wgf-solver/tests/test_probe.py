@@ -9,6 +9,7 @@ import torch
 from wgf_solver import (
     LBFGS,
     MMD,
+    Anderson,
     Descent,
     Energy,
     EquilibriumWarning,
@@ -19,6 +20,8 @@ from wgf_solver import (
     Laplacian,
     Measure,
     Multiquadric,
+    NoiseInjection,
+    Phases,
     SquaredDistance,
     Status,
     equilibrium,
@@ -275,3 +278,51 @@ def test_lost_atoms_of_one_measure_jump_whatever_its_neighbours_do():
     for name in ("status", "steps", "discrepancy"):
         assert torch.equal(getattr(alike, name)[0], getattr(beside, name)[0])
     assert torch.equal(alike.measure.points[0], beside.measure.points[0])
+
+
+class MMDAlone:
+    """A maximum mean discrepancy that sends no atom elsewhere and names no scale of its field."""
+
+    def __init__(self, kernel):
+        self.mmd = MMD(kernel)
+
+    def __call__(self, mu, nu):
+        return self.mmd(mu, nu)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3])
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_a_saddle_is_left_in_every_unit_whatever_wraps_the_integrator(unit, start):
+    # Atoms that are one atom fall to the saddle between the targets, or begin there at rest.
+    mu = Measure(torch.full((2, 1), unit * start).double())
+    field = Descent(MMDAlone(Multiquadric(unit)))
+    steps = []
+    for integrator in (LBFGS(), Phases(LBFGS(), Anderson()), NoiseInjection(LBFGS(), 0.0, 0)):
+        solution = equilibrium(
+            lambda mu: mu.with_points(unit * two_points(mu).points),
+            mu,
+            velocity=field,
+            integrator=integrator,
+        )
+        reached = solution.measure.points.flatten().sort().values / unit
+        assert torch.allclose(reached, torch.tensor([-1.0, 1.0]).double(), atol=1e-3)
+        steps.append(int(solution.steps))
+    assert len(set(steps)) == 1
+
+
+def test_who_begins_at_a_saddle_is_probed_as_if_alone():
+    # A neighbour that runs makes the integrator learn steps; who does not run has one of its own.
+    starts = 1e3 * torch.tensor([[0.0, 0.0], [-0.4, 0.7]]).double()[..., None]
+
+    def solved(points):
+        return equilibrium(
+            lambda mu: mu.with_points(1e3 * two_points(mu).points),
+            Measure(points),
+            velocity=Descent(MMDAlone(Multiquadric(1e3))),
+        )
+
+    both = solved(starts)
+    for i in range(2):
+        alone = solved(starts[i])
+        assert torch.equal(both.measure.points[i], alone.measure.points)
+        assert both.steps[i] == alone.steps

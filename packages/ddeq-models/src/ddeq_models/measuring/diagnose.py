@@ -156,7 +156,7 @@ class Spectrum:
     errors: np.ndarray[Any, np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(0))
 
     def attach(
-        self, flow: Flow, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: Tensor | float
     ) -> tuple[Tensor, AdjointReport]:
         """See `wgf_solver.Adjoint.attach`."""
         z = mu.points.clone().requires_grad_()

@@ -48,7 +48,7 @@ class Adjoint(Protocol):
     """Gives the equilibrium its gradient."""
 
     def attach(
-        self, flow: Flow, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: Tensor | float
     ) -> tuple[Tensor, AdjointReport]:
         """Points with the values of ``mu.points`` and a gradient.
 
@@ -59,9 +59,15 @@ class Adjoint(Protocol):
                 receives the gradient.
             mu: the equilibrium; its points are detached, its weights and marks are not.
             usable: ``(...)`` bool: the measures through which a gradient may flow.
-            step: ``τ`` of the integrator: ``Z + τ v(Z)`` is the map that was iterated.
+            step: ``τ (...)``, the first step of the integrator, which may be each measure's own:
+                ``Z + τ v(Z)`` is the map of plain descent.
         """
         ...
+
+
+def beside_points(step: Tensor | float) -> Tensor | float:
+    """``τ (...)`` in a shape that multiplies points ``(..., n, d)``; a number as it is."""
+    return step[..., None, None] if isinstance(step, Tensor) else step
 
 
 def with_cotangent(

@@ -10,7 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wgf_solver.adjoints.base import AdjointReport, AdjointWarning, with_cotangent
+from wgf_solver.adjoints.base import (
+    AdjointReport,
+    AdjointWarning,
+    beside_points,
+    with_cotangent,
+)
 from wgf_solver.adjoints.gmres import GMRES, Linear, LinearSolver, LinearStatus
 from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
@@ -56,7 +61,7 @@ class Implicit:
     preconditioner: Callable[[Measure], Linear] | None = None
 
     def attach(
-        self, flow: Flow, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: Tensor | float
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`.
 
@@ -95,7 +100,7 @@ class Implicit:
             lost = ~(result.residual < 0.5) & (g != 0).flatten(-2).any(-1)
             if bool((result.status != int(LinearStatus.CONVERGED)).any()):
                 _warn(report, lost, precision)
-            return torch.where(lost[..., None, None], step * g, result.solution)
+            return torch.where(lost[..., None, None], beside_points(step) * g, result.solution)
 
         return with_cotangent(v, mu.points, solve), report
 

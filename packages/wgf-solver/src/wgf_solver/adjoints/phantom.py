@@ -47,7 +47,7 @@ class Phantom:
             raise ValueError(f"damping must be positive; got {self.damping}")
 
     def attach(
-        self, flow: Flow, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: Tensor | float
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`."""
         if self.velocity is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wgf_solver.adjoints.base import AdjointReport
+from wgf_solver.adjoints.base import AdjointReport, beside_points
 from wgf_solver.flow import Flow
 from wgf_solver.measure import Measure
 
@@ -27,7 +27,7 @@ class Unrolled:
 
     Args:
         steps: ``k``.
-        step: ``τ``; None takes the first step of the integrator.
+        step: ``τ``; None takes the first step of the integrator, which may be each measure's own.
     """
 
     steps: int
@@ -40,7 +40,7 @@ class Unrolled:
             raise ValueError(f"step must be positive; got {self.step}")
 
     def attach(
-        self, flow: Flow, mu: Measure, usable: Tensor, step: float
+        self, flow: Flow, mu: Measure, usable: Tensor, step: Tensor | float
     ) -> tuple[Tensor, AdjointReport]:
         """See `Adjoint.attach`."""
         length = step if self.step is None else self.step
@@ -64,19 +64,22 @@ class _WithValues(torch.autograd.Function):
         return g, None
 
 
-def plain_steps(flow: Flow, mu: Measure, usable: Tensor, length: float, count: int) -> Tensor:
+def plain_steps(
+    flow: Flow, mu: Measure, usable: Tensor, length: Tensor | float, count: int
+) -> Tensor:
     """``Z ← Z + length · v(Z)``, ``count`` times from ``mu``, tracked by autograd.
 
     Args:
         flow: what is followed.
         mu: the start; its points are taken as they are.
         usable: ``(...)`` bool: the measures that move.
-        length: of each step.
+        length: of each step, a number or one for each measure ``(...)``.
         count: how many.
     """
     z = mu.points
+    tau = beside_points(length)
     keep = usable[..., None, None] & mu.mask[..., None]
     for _ in range(count):
         # Where nothing is kept, z stays as it is: no gradient through NaN, none into padding.
-        z = torch.where(keep, z + length * flow(mu.with_points(z)).velocity, mu.points)
+        z = torch.where(keep, z + tau * flow(mu.with_points(z)).velocity, mu.points)
     return z

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 import torch
+from torch import Tensor
 
 from wgf_solver.adjoints.base import Adjoint
 from wgf_solver.driving.iteration import NONFINITE, Iteration
@@ -114,7 +115,8 @@ def bring_to_rest(
                 iteration = iterated(flow, mu0)
             solution = iteration.solution()
         if recording and (iteration.depends_on_something or flow.wants_gradient(mu0)):
-            step = integrator.step_size(0)
+            with torch.no_grad():
+                step = iteration.first_step
             solution = _with_gradient(solution, flow, mu0, adjoint, step)
     _report(solution, options.on_failure)
     return solution
@@ -178,7 +180,7 @@ def _leave_saddles(iteration: Iteration, options: Options) -> None:
 
 
 def _with_gradient(
-    solution: Solution, flow: Flow, mu0: Measure, adjoint: Adjoint, step: float
+    solution: Solution, flow: Flow, mu0: Measure, adjoint: Adjoint, step: Tensor
 ) -> Solution:
     """The solution with its points tied to everything that the flow depends on."""
     usable = (solution.status != NONFINITE) & (solution.status != int(Status.EMPTY))

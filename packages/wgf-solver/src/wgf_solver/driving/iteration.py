@@ -14,7 +14,7 @@ from wgf_solver.driving.yardstick import (
 )
 from wgf_solver.evaluation import Evaluation, image_beside, measured
 from wgf_solver.flow import Flow
-from wgf_solver.integrators.base import Integrator
+from wgf_solver.integrators.base import Integrator, plain_step
 from wgf_solver.measure import Measure
 from wgf_solver.norms import known_count, known_none, may_look, where_measure
 from wgf_solver.solution import Solution, Status
@@ -47,6 +47,8 @@ class Iteration:
         # A copy, so that a map that writes into its argument (an error) spoils no tensor of others.
         self.mu = mu0.with_points(mu0.points.clone()).detach()
         self.state = integrator.start(self.mu)
+        self._proposed = False
+        self._first_step: Tensor | None = None
         self.k = 0
         self.depends_on_something = False
         self._watch = watch and flow.map is not None
@@ -129,11 +131,7 @@ class Iteration:
 
     def step(self) -> None:
         """Move the measures that still run; one that would become NaN is stopped instead."""
-        assert self._evaluation is not None
-        proposal = self.integrator.propose(
-            self.state, self.mu, self._evaluation, self.flow.descends
-        )
-        proposal = self.flow.placed(proposal)
+        proposal = self.flow.placed(self._propose())
         far = frobenius(proposal)
         near = far <= self.yardstick.reach  # so that NaN is not
         leaps = self.running > near
@@ -153,13 +151,31 @@ class Iteration:
         self._times.append(self._times[-1] + self.integrator.step_size(self._clock))
         self._clock += 1
 
+    def _propose(self) -> Tensor:
+        """The integrator's next points ``(..., n, d)``; with the first it has learnt its step."""
+        assert self._evaluation is not None
+        proposal = self.integrator.propose(
+            self.state, self.mu, self._evaluation, self.flow.descends
+        )
+        self._proposed = True
+        if self._first_step is None:
+            self._first_step = self.plain_step(0)
+        return proposal
+
+    @property
+    def first_step(self) -> Tensor:
+        """``τ_0 (...)`` of each measure, as it was where the solve started."""
+        if self._first_step is None:
+            self._propose()
+        assert self._first_step is not None
+        return self._first_step
+
     def plain_step(self, k: int) -> Tensor:
         """``τ_k (...)``, the integrator's step of plain descent; some learn each measure's own."""
-        own = getattr(self.integrator, "plain_step", None)
-        if own is not None:
-            step: Tensor = own(self.state)
-            return step
-        return self.discrepancy.new_full((), self.integrator.step_size(k))
+        if not self._proposed:  # who rests where it started has a step of its own all the same
+            self._propose()
+        step = plain_step(self.integrator, self.state, k)
+        return step if isinstance(step, Tensor) else self.discrepancy.new_full((), step)
 
     def _decide(self, status: Tensor) -> None:
         """Set the statuses, and what is read off them at each step."""
@@ -195,7 +211,9 @@ class Iteration:
         if self._fresh is None:
             return self.yardstick
         step = self.integrator.step_size(0)
-        new = yardstick_at(evaluation, self.mu, size, step, self.rtol, self.atol)
+        new = yardstick_at(
+            evaluation, self.mu, size, step, self.rtol, self.atol, self.flow.map is None
+        )
         if self._yardstick is not None:
             new = self._yardstick.renewed(self._fresh, new)
         self._yardstick, self._fresh = new, None
@@ -242,7 +260,7 @@ class Iteration:
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
         self._far = frobenius(self.mu.points)
         self._fresh = chosen
-        self.state = self.integrator.start(self.mu)
+        self.state, self._proposed = self.integrator.start(self.mu), False
         self._clock = 0
         self._times.append(self._times[last])  # a jump takes no time
 

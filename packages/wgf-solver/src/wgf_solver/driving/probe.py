@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # how many tolerances a measure may miss its image: along a direction in which D is flatter than on
 # average by a factor q, a velocity of one tolerance leaves 1/q of them, and √q of that in D.
 _PUSH = 0.02
+# Steps of a probe whose solve began at rest, relative to the push: from a smooth saddle the
+# distance grows by up to this part at each.
+_STRIDE = 0.3
 PROBE_STEPS = 50
 _JUMPS = 15
 _FALL = 0.5
@@ -48,23 +51,30 @@ def descend_from(iteration: Iteration) -> Fallen:
     value at the saddle, because a random push has a component along every direction that leads
     down. The push is the same for each measure and each call. Atoms that rest where no force
     reaches them are on no slope, and no push shows it: while the discrepancy knows better places
-    for some (`wgf_solver.MMD.relocated`), they go there instead of a step.
+    for some (`wgf_solver.MMD.relocated`), they go there instead of a step. The steps are those of
+    the integrator; of a solve that began at rest nothing tells the unit of a velocity, and its
+    first step is a part of the push.
     """
     flow, mu = iteration.flow, iteration.mu
     root, level = iteration.best_points, iteration.discrepancy
     spread = mu.with_points(root).spread()
     spread = torch.where(spread > 0, spread, iteration.image().spread())
-    points = _pushed(iteration, _PUSH * spread)
+    push = _PUSH * spread
+    points = _pushed(iteration, push)
+    untold = iteration.yardstick.reference == 0
     best, lowest, zero = root, level, torch.zeros_like(level)
     jumping = torch.ones_like(level, dtype=torch.bool)
     for k in range(PROBE_STEPS):
         evaluation = flow(mu.with_points(points))
         if k == 0:
             zero = _ZERO * evaluation.discrepancy
+            size = flow.size(evaluation, mu)
+            stride = torch.where(size > 0, _STRIDE * push / size, 0)
         better = evaluation.discrepancy < lowest
         best = torch.where(better[..., None, None], points, best)
         lowest = torch.where(better, evaluation.discrepancy, lowest)
-        ahead = points + iteration.plain_step(k)[..., None, None] * evaluation.velocity
+        step = torch.where(untold, stride, iteration.plain_step(k))
+        ahead = points + step[..., None, None] * evaluation.velocity
         if k < _JUMPS and evaluation.relocated is not None and bool(jumping.any()):
             elsewhere = evaluation.relocated()
             jumping = jumping & (elsewhere != points).flatten(-2).any(-1)

@@ -18,7 +18,8 @@ left (``√ε``), unless they are not there at the start either:
     converged   resolved, and   ‖v‖ ≤ T   or   ‖v‖ ≤ ρ ≤ max(T, √ε R, 2 R · 4 ε |z_0| / L)
 
 So ``F(z) = z + 1``, which has no fixed point, is not at rest at 1e16, where floats have
-``z + 1 = z``.
+``z + 1 = z``. The velocity of a functional is no such difference of places, and its flow is
+resolved however far it leads.
 """
 
 from __future__ import annotations
@@ -61,7 +62,13 @@ class Yardstick:
 
 
 def yardstick_at(
-    evaluation: Evaluation, mu: Measure, size: Tensor, step: float, rtol: float, atol: float
+    evaluation: Evaluation,
+    mu: Measure,
+    size: Tensor,
+    step: float,
+    rtol: float,
+    atol: float,
+    of_functional: bool = False,
 ) -> Yardstick:
     """The yardstick of a solve that starts at ``mu``.
 
@@ -72,6 +79,7 @@ def yardstick_at(
         step: ``τ`` of the integrator.
         rtol: relative to ``R``.
         atol: absolute, in the unit of the velocity.
+        of_functional: whether the flow has no map.
     """
     eps = torch.finfo(size.dtype).eps
     reference = torch.fmax(size, evaluation.scale)
@@ -89,6 +97,8 @@ def yardstick_at(
     rounding = rounding.clamp(max=largest)
     reach = max(eps**0.5, rtol) / (4 * eps) * length * atoms
     reach = torch.fmax(reach, 2 * there).clamp(max=largest)
+    if of_functional:
+        reach = torch.full_like(reach, largest)
     return Yardstick(reference, tolerance, rounding, reach, length)
 
 

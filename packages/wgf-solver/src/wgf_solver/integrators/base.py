@@ -20,7 +20,7 @@ class Integrator(Protocol):
     An integrator keeps what it remembers in a state of its own, one entry for each measure, so
     that no measure of a batch is changed by another. Two more members are used where they exist:
     ``perturb(state, mu)``, where to evaluate the field, see `NoiseInjection`, and
-    ``plain_step(state)``, the ``τ (...)`` of each measure where they differ, see `LBFGS`.
+    ``plain_step(state, k)``, the ``τ_k (...)`` of each measure where they differ, see `LBFGS`.
     """
 
     def step_size(self, k: int) -> float:
@@ -46,6 +46,15 @@ class Integrator(Protocol):
 def step_at(step: StepSize, k: int) -> float:
     """``τ_k`` of a number or a schedule."""
     return step(k) if callable(step) else step
+
+
+def plain_step(integrator: Integrator, state: Any, k: int) -> Tensor | float:
+    """``τ_k`` of plain descent, ``(...)`` where each measure has its own.
+
+    What wraps an integrator forwards to this, so that one that learns its step is not lost in it.
+    """
+    own: Callable[[Any, int], Tensor | float] | None = getattr(integrator, "plain_step", None)
+    return integrator.step_size(k) if own is None else own(state, k)
 
 
 def check_step(step: StepSize) -> None:

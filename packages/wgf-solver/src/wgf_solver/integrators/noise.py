@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.evaluation import Evaluation
-from wgf_solver.integrators.base import Integrator, StepSize, step_at
+from wgf_solver.integrators.base import Integrator, StepSize, plain_step, step_at
 from wgf_solver.measure import Measure
 
 
@@ -58,6 +58,10 @@ class NoiseInjection:
     def step_size(self, k: int) -> float:
         """That of the integrator."""
         return self.integrator.step_size(k)
+
+    def plain_step(self, state: _Noisy, k: int) -> Tensor | float:
+        """That of the integrator."""
+        return plain_step(self.integrator, state.inner, k)
 
     def start(self, mu: Measure) -> _Noisy:
         """The integrator's state, and a clock."""

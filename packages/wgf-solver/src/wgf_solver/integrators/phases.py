@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.evaluation import Evaluation, merit_of
-from wgf_solver.integrators.base import Integrator
+from wgf_solver.integrators.base import Integrator, plain_step
 from wgf_solver.measure import Measure
 from wgf_solver.norms import where_measure
 
@@ -65,6 +65,10 @@ class Phases:
     def step_size(self, k: int) -> float:
         """That of the first phase."""
         return self.first.step_size(k)
+
+    def plain_step(self, state: _Both, k: int) -> Tensor | float:
+        """That of the first phase."""
+        return plain_step(self.first, state.first, k)
 
     def start(self, mu: Measure) -> _Both:
         """The states of both."""

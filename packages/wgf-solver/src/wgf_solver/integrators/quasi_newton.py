@@ -23,7 +23,10 @@ _FIRST = 0.3
 _SHORTEST, _LONGEST = 0.05, 3000.0
 # No atom moves farther in a step than this part of the extent of μ and F(μ): where a kernel is
 # flat, the field says nothing of what is beyond, and an atom thrown out there is not pulled back.
+# Where there is no F(μ), and μ alone may be small beside the way to go: or than so many times the
+# farthest of the last step, if that was accepted.
 _REACH = 0.5
+_GROWTH = 2.0
 
 
 @dataclass
@@ -62,7 +65,8 @@ class LBFGS:
     exceed the largest of the last ten (Grippo, Lampariello and Lucidi 1986: along a frozen field
     ``D`` may rise a little). One that does, or is NaN, is taken back at the cost of the evaluation
     that showed it, and ``t`` falls to a quarter; what the evaluation says of the curvature is kept.
-    No atom moves farther in a step than half the extent of ``μ`` and ``F(μ)``.
+    No atom moves farther in a step than half the extent of ``μ`` and ``F(μ)``, or, where there is
+    no map, than twice as far as in the last step.
 
     **Held images.** Where evaluating ``F`` is what costs, ``inner_steps > 1`` makes so many steps
     down ``D(·, ν)`` with ``ν = F(μ)`` held before ``F`` is evaluated anew: ``F`` is iterated on
@@ -95,7 +99,7 @@ class LBFGS:
         """``τ``, or 0.3 where each measure has its own."""
         return _FIRST if self.step is None else self.step
 
-    def plain_step(self, state: _Past) -> Tensor:
+    def plain_step(self, state: _Past, k: int) -> Tensor:
         """``τ (...)`` of each measure."""
         return state.first
 
@@ -134,7 +138,7 @@ class BarzilaiBorwein:
         """``τ_0``, or 0.3 where each measure has its own."""
         return _FIRST if self.step is None else self.step
 
-    def plain_step(self, state: _Past) -> Tensor:
+    def plain_step(self, state: _Past, k: int) -> Tensor:
         """``τ_0 (...)`` of each measure."""
         return state.first
 
@@ -180,6 +184,7 @@ def _propose(
     points, velocity = mu.points, evaluation.velocity
     merit = merit_of(evaluation, mu, descends)
     count = state.budget
+    went: Tensor | None = None
     if state.points is None or state.velocity is None or state.merit is None:
         state.rounding = 64 * torch.finfo(merit.dtype).eps * merit.abs()
         if step is None:
@@ -188,6 +193,8 @@ def _propose(
         highest = state.merits.amax(-1)  # of energies that may be negative
         accepted = merit <= highest + _RISE * highest.abs() + state.rounding  # not if NaN
         _learn(state, points - state.points, state.velocity - velocity, mu, state.alone)
+        if evaluation.image is None:
+            went = torch.where(accepted, _farthest(points - state.points), 0)
         points = where_measure(accepted, points, state.points)
         velocity = where_measure(accepted, velocity, state.velocity)
         merit = torch.where(accepted, merit, state.merit)
@@ -199,7 +206,9 @@ def _propose(
     state.merits[..., state.k % _WINDOW] = merit
     state.k += 1
 
-    reach = extent(mu.with_points(points), image_beside(evaluation, mu))
+    reach = _REACH * extent(mu.with_points(points), image_beside(evaluation, mu))
+    if went is not None:
+        reach = torch.where(reach > 0, torch.maximum(reach, _GROWTH * went), 0)
     if state.inner_steps == 1 or evaluation.held is None:
         return _step(state, points, velocity, mu, reach)
     most = int(count.max()) if may_look(count) and count.numel() else state.inner_steps
@@ -230,17 +239,22 @@ def _first_step(mu: Measure, evaluation: Evaluation) -> Tensor:
     return torch.where((step > 0) & (step < torch.inf), step, _FIRST)
 
 
-def _step(state: _Past, points: Tensor, velocity: Tensor, mu: Measure, extent: Tensor) -> Tensor:
-    """``Z + t B v``; ``state.length`` becomes ``t``."""
+def _farthest(moved: Tensor) -> Tensor:
+    """``(...)``: how far the atom goes that goes farthest."""
+    return moved.square().sum(-1).amax(-1).sqrt()
+
+
+def _step(state: _Past, points: Tensor, velocity: Tensor, mu: Measure, reach: Tensor) -> Tensor:
+    """``Z + t B v``, no atom by more than ``reach`` unless that is 0; ``state.length`` is ``t``."""
     along = state.scale[..., None, None] * velocity
     direction = along
     if state.rho.shape[-1] > 0:
         direction = _direction(state, velocity, mu)
         uphill = ~(_inner(direction.flatten(-2), velocity.flatten(-2), mu) > 0)
         direction = where_measure(uphill, along, direction)
-    farthest = direction.square().sum(-1).amax(-1).sqrt()
-    bound = _REACH * extent / torch.where(farthest > 0, farthest, 1)
-    bound = torch.where((farthest > 0) & (extent > 0), bound, torch.inf)
+    farthest = _farthest(direction)
+    bound = reach / torch.where(farthest > 0, farthest, 1)
+    bound = torch.where((farthest > 0) & (reach > 0), bound, torch.inf)
     state.length = torch.minimum(state.length, bound)
     return points + state.length[..., None, None] * direction
 
