@@ -9,6 +9,7 @@ from torch import Tensor
 from wgf_solver import (
     GMRES,
     Anderson,
+    Descent,
     Euler,
     Implicit,
     Measure,
@@ -248,3 +249,21 @@ def test_padding_does_not_travel(places):
     assert evaluation.velocity.isfinite().all()
     alone = Transport()(lambda m: shuffling(theta)(mu), Measure(places[:5]))
     torch.testing.assert_close(evaluation.velocity[:5], alone.velocity)
+
+
+@pytest.mark.parametrize("whose", ["mu", "nu"])
+@pytest.mark.parametrize("cost", [Wasserstein(), Sinkhorn(0.5)], ids=repr)
+def test_a_gradient_through_weights_that_a_held_plan_has_not_is_refused(cost, whose):
+    # It was None, or a part of the derivative.
+    points = torch.randn(2, 5, 2).double()
+    weights = torch.rand(5).double().add(0.5).requires_grad_()
+    plain, wanted = Measure(points[0]), Measure(points[1], weights)
+    mu, nu = (wanted, plain) if whose == "mu" else (plain, wanted)
+    for field in (Transport(cost), Descent(cost)):
+        with pytest.raises(ValueError, match="no derivative with respect to weights"):
+            equilibrium(lambda _: nu, mu, velocity=field, max_steps=20, on_failure="ignore")
+    with torch.no_grad():
+        free = cost.pull(mu, nu)
+    assert torch.equal(free.velocity, cost.pull(mu.detach(), nu.detach()).velocity)
+    (gradient,) = torch.autograd.grad(cost(mu, nu), weights)  # the value has it
+    assert (gradient != 0).all()

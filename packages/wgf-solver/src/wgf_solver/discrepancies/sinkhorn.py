@@ -14,6 +14,7 @@ from wgf_solver.discrepancies.sinkhorn_iteration import potentials
 from wgf_solver.discrepancies.transport_plans import (
     costs,
     drift,
+    refuse_weights,
     transport_pull,
     with_envelope,
 )
@@ -82,7 +83,8 @@ class Sinkhorn:
     weights. Velocity and gradient are differentiated again with the plans held fixed. That leaves
     out how the entropic plans respond, so it is an *approximate* second derivative: good for
     blurs below the distance of neighbours, where plans do not move; for an exact implicit gradient
-    take `Wasserstein`, or `MMD` with a smooth kernel.
+    take `Wasserstein`, or `MMD` with a smooth kernel. With respect to weights the velocity has
+    none, and refuses weights that want one.
 
     Args:
         blur: length below which mass is not told apart, in the unit of the points.
@@ -133,8 +135,12 @@ class Sinkhorn:
     def pull(self, mu: Measure, nu: Measure) -> Evaluation:
         """The velocity above and ``S_ε``, from one solve.
 
-        The scale is ``(spread(μ) + spread(ν))^{p−1}``, per coordinate.
+        The scale is ``((spread(μ) + spread(ν))/d^{1/2})^{p−1}``, per coordinate.
+
+        Raises:
+            ValueError: a gradient with respect to weights is wanted, which the velocity has not.
         """
+        refuse_weights("Sinkhorn", mu, nu)
         with full_precision(device_of(mu, "Sinkhorn")):
             mu, nu = centred(mu, nu, "Sinkhorn")
             plans = self.matching(mu, nu)

@@ -57,6 +57,20 @@ def drift(plan: Tensor, x: Tensor, y: Tensor, p: float) -> Tensor:
     return plan @ y - plan.sum(-1, keepdim=True) * x
 
 
+def refuse_weights(name: str, mu: Measure, nu: Measure) -> None:
+    """Raise where a gradient of the velocity with respect to weights is wanted: there is none.
+
+    How an optimal plan answers to weights is known where its vertex is not degenerate, which
+    measures of equal weights never are: half a derivative, or 0, would go unnoticed.
+    """
+    if torch.is_grad_enabled() and (mu.weights.requires_grad or nu.weights.requires_grad):
+        raise ValueError(
+            f"the velocity of {name} has no derivative with respect to weights, since its plan is "
+            "held fixed, and these weights want a gradient. Detach them where only the points are "
+            "to be learnt, or take MMD(kernel) or SlicedWasserstein(slices), which have one"
+        )
+
+
 def with_envelope(
     value: Tensor, cost: Tensor, mu: Measure, nu: Measure, potentials: tuple[Tensor, Tensor]
 ) -> Tensor:

@@ -14,6 +14,7 @@ from wgf_solver.discrepancies.transport_plans import (
     costs,
     drift,
     each_pair,
+    refuse_weights,
     transport_pull,
     with_envelope,
 )
@@ -55,8 +56,8 @@ class Wasserstein:
     held fixed) and weights (the dual potentials held fixed). The velocity, and the gradient of the
     value, with respect to points, the plan held fixed: wherever the optimal plan is unique it is
     constant nearby, so these are the true derivatives of every order. With respect to weights the
-    velocity has no gradient: the fractions ``π_ij / w_i`` are held. The plan and the potentials
-    themselves are constants.
+    velocity has none, and refuses weights that want one. The plan and the potentials themselves
+    are constants.
 
     Args:
         p: at least 1.
@@ -78,8 +79,12 @@ class Wasserstein:
     def pull(self, mu: Measure, nu: Measure) -> Evaluation:
         """The velocity above and ``D``, from one plan.
 
-        The scale is ``(spread(μ) + spread(ν))^{p−1}``, per coordinate.
+        The scale is ``((spread(μ) + spread(ν))/d^{1/2})^{p−1}``, per coordinate.
+
+        Raises:
+            ValueError: a gradient with respect to weights is wanted, which the velocity has not.
         """
+        refuse_weights("Wasserstein", mu, nu)
         with full_precision(device_of(mu, "Wasserstein")):
             mu, nu = centred(mu, nu, "Wasserstein")
             matching = self.matching(mu, nu)

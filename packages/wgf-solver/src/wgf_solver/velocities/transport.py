@@ -45,7 +45,8 @@ class Transport:
     and `Phantom` differentiate with the matching that was found. An optimal plan
     that is unique is constant nearby, so with `Wasserstein` that is the exact derivative. With
     `Sinkhorn` the map is debiased, ``T_{μ→F(μ)} − T_{μ→μ}``, so that equal measures are at rest;
-    its derivative leaves out how the entropic plans respond and is approximate.
+    its derivative leaves out how the entropic plans respond and is approximate. Weights that want a
+    gradient are refused: the plan's answer to them is left out.
 
     Args:
         cost: ``Wasserstein()`` (the extra ``ot``), ``Sinkhorn(blur)``, or one of your own with
