@@ -326,3 +326,42 @@ def test_who_begins_at_a_saddle_is_probed_as_if_alone():
         alone = solved(starts[i])
         assert torch.equal(both.measure.points[i], alone.measure.points)
         assert both.steps[i] == alone.steps
+
+
+def union(*moves):
+    return lambda mu: Measure(torch.cat([move(mu.points) for move in moves], -2))
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("kernel", [Gaussian(1.0), Multiquadric(0.1)], ids=repr)
+@pytest.mark.parametrize("shift", [0.5, 5.0, 50.0])
+def test_a_map_to_more_atoms_that_has_no_fixed_point_is_not_called_converged(kernel, dim, shift):
+    # Means within both spreads say nothing; atoms drawn of the image, which are nearer to it, do.
+    drift = union(lambda z: z + shift, lambda z: z + shift)
+    mu = Measure(torch.randn(8, dim).double())
+    solution = equilibrium(drift, mu, velocity=Descent(MMD(kernel)), on_failure="ignore")
+    assert not solution.converged
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("kernel", [Gaussian(1.0), Multiquadric(0.1)], ids=repr)
+def test_the_nearest_atoms_of_a_law_of_more_are_an_equilibrium(kernel, dim):
+    f = union(lambda z: z / 2, lambda z: z / 2 + 1, lambda z: z / 3 - 1)
+    # Of different numbers of atoms: as many are drawn as each measure has.
+    points = torch.randn(3, 8, dim).double()
+    weights = torch.ones(3, 8)
+    weights[1, 3:] = 0
+    both = equilibrium(f_masked(f), Measure(points, weights), velocity=Descent(MMD(kernel)))
+    assert both.converged.all()
+    assert (both.probe_steps > 0).any()
+
+
+def f_masked(f):
+    """``f`` of measures with padding, whose copies have its weights."""
+
+    def image(mu):
+        new = f(mu)
+        copies = new.points.shape[-2] // mu.points.shape[-2]
+        return Measure(new.points, torch.cat([mu.weights] * copies, -1))
+
+    return image

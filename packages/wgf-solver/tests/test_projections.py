@@ -197,3 +197,28 @@ def test_quantiles_of_many_atoms_far_from_the_origin_keep_their_digits(offset):
     torch.testing.assert_close(
         Quantiles(7)(Measure(y)).points.double(), exact, rtol=1e-6, atol=1e-6
     )
+
+
+def test_a_systematic_draw_takes_no_padding_at_the_very_first_place():
+    points = torch.tensor([[torch.nan, torch.nan], [1.0, 1.0], [2.0, 2.0]])
+    mu = Measure(points, torch.tensor([0.0, 1.0, 1.0]))
+    assert Systematic(2, offset=0.0)(mu).points[:, 0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_systematic_draw_in_half_precision_takes_as_many_as_any(dtype):
+    n = 4000
+    points = torch.linspace(0, 1, n)[:, None].expand(n, 2)
+    counts = [
+        torch.unique(Systematic(n)(Measure(points.to(dtype))).points, dim=0).shape,
+        torch.unique(points.to(dtype), dim=0).shape,
+    ]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 0.99])
+@pytest.mark.parametrize("n", [2, 7, 1000])
+def test_as_many_equal_atoms_as_there_are_are_all_taken(n, offset):
+    points = torch.arange(2.0 * n).reshape(n, 2)
+    for weights in (None, torch.full((n,), 0.1)):
+        assert torch.equal(Systematic(n, offset)(Measure(points, weights)).points, points)

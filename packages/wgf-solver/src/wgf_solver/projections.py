@@ -21,6 +21,7 @@ from torch import Tensor
 
 from wgf_solver.discrepancies.base import Discrepancy
 from wgf_solver.discrepancies.mmd import MMD
+from wgf_solver.drawing import position_of_last, precise, rows_at, systematic
 from wgf_solver.functionals import DistanceTo
 from wgf_solver.gradient_flow import gradient_flow
 from wgf_solver.kernels import Multiquadric
@@ -63,7 +64,7 @@ class Quantiles:
         mu = _with_atoms(mu).zero_padding()
         # Sums of thousands of atoms far from the origin: about the mean, and in float64.
         centre = mu.mean().detach()
-        y, order = (mu.points[..., 0] - centre).to(_precise(mu.points)).sort(-1)
+        y, order = (mu.points[..., 0] - centre).to(precise(mu.points)).sort(-1)
         w = mu.weights.to(y.dtype).gather(-1, order)
         w = w / torch.where(mu.mask.any(-1, keepdim=True), w.sum(-1, keepdim=True), 1)
         upto, total = w.cumsum(-1), (w * y).cumsum(-1)
@@ -71,7 +72,7 @@ class Quantiles:
         edges = edges.expand(*mu.batch_shape, self.count + 1).contiguous()
         # The atom within which each edge falls; the last edge is in the last atom that has mass.
         inside = torch.searchsorted(upto.detach().contiguous(), edges)
-        inside = torch.minimum(inside, _position_of_last(w))
+        inside = torch.minimum(inside, position_of_last(w))
         before = (inside - 1).clamp_min(0)
         first = inside == 0
         mass_before = torch.where(first, 0, upto.gather(-1, before))
@@ -107,21 +108,10 @@ class Systematic:
     def __call__(self, mu: Measure) -> Measure:
         """The projection of each measure of the batch, with the marks of the atoms taken."""
         mu = _with_atoms(mu).zero_padding()
-        w, order = mu.weights.detach(), None
-        if mu.dim == 1:
-            order = mu.points.detach()[..., 0].argsort(-1)
-            w = w.gather(-1, order)
-        steps = torch.arange(self.count, device=w.device, dtype=w.dtype)
-        places = ((steps + self.offset) / self.count).expand(*mu.batch_shape, self.count)
-        taken = torch.searchsorted(w.cumsum(-1), places.contiguous())
-        taken = torch.minimum(taken, _position_of_last(w))
-        if order is not None:
-            taken = order.gather(-1, taken)
-
-        def rows(values: Tensor) -> Tensor:
-            return values.gather(-2, taken[..., None].expand(*taken.shape, values.shape[-1]))
-
-        return _equal_atoms(mu, rows(mu.points), None if mu.marks is None else rows(mu.marks))
+        along = mu.points[..., 0] if mu.dim == 1 else None
+        taken = systematic(mu, self.count, self.count, self.offset, along)
+        marks = None if mu.marks is None else rows_at(mu.marks, taken)
+        return _equal_atoms(mu, rows_at(mu.points, taken), marks)
 
 
 @dataclass(frozen=True)
@@ -180,17 +170,6 @@ def _equal_atoms(mu: Measure, points: Tensor, marks: Tensor | None = None) -> Me
     if mu.full:
         return Measure(points, marks=marks)
     return Measure(points, mu.mask.any(-1, keepdim=True).expand(points.shape[:-1]), marks)
-
-
-def _precise(points: Tensor) -> torch.dtype:
-    """float64, where the device has it."""
-    return points.dtype if points.device.type == "mps" else torch.float64
-
-
-def _position_of_last(w: Tensor) -> Tensor:
-    """``(..., 1)``: the last place of ``w (..., m)`` with mass; 0 if there is none."""
-    places = torch.arange(w.shape[-1], device=w.device)
-    return torch.where(w > 0, places, 0).amax(-1, keepdim=True)
 
 
 def _check_count(count: int) -> None:

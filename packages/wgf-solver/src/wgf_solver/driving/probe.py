@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from wgf_solver.drawing import rows_at, systematic
+from wgf_solver.measure import Measure
+
 if TYPE_CHECKING:
     from wgf_solver.driving.iteration import Iteration
 
@@ -92,6 +95,9 @@ def image_is_elsewhere(iteration: Iteration) -> Tensor:
 
     * the mean of what is nearest to ``μ`` lies within its spread, whatever atoms ``F`` returns: it
       is not where ``|m − m'| > max(s + s', δ)``;
+    * where ``F`` returns other atoms and those of ``μ`` are equal, so many drawn of ``F(μ)`` are
+      no farther from it than ``μ``, which was found by descent: it is not where
+      ``D(draw, F(μ)) < ½ D(μ, F(μ))``;
     * where ``F`` returns as many atoms of the same weights, ``μ`` could be its own image. It is not
       where ``max(|m − m'|, |s − s'|) > δ``, which holds however little the kernel sees; nor where
       ``D(μ, F(μ)) > D(μ', μ)``, with ``μ'`` the measure ``μ`` with each atom pushed by about
@@ -109,8 +115,10 @@ def image_is_elsewhere(iteration: Iteration) -> Tensor:
     near = max(_PUSH, 4 * rtol) * length
     apart: Tensor = torch.linalg.vector_norm(mu.mean() - image.mean(), dim=-1)
     far: Tensor = apart > torch.fmax(spread + other, near)
-    if mu.weights.shape != image.weights.shape or flow.held is not None:
+    if flow.held is not None:
         return far
+    if mu.weights.shape != image.weights.shape:
+        return far | _worse_than_drawn(iteration, mu, image)
     own: Tensor = ((image.weights - mu.weights).abs() <= eps**0.5 * mu.weights).all(-1)
     if mu.marks is not None and image.marks is not None:
         own = own & ((image.marks == mu.marks) | ~mu.mask[..., None]).flatten(-2).all(-1)
@@ -118,6 +126,26 @@ def image_is_elsewhere(iteration: Iteration) -> Tensor:
     unit = flow.of(lambda _: mu)(pushed).discrepancy
     off = (torch.fmax(apart, (spread - other).abs()) > near) | (iteration.discrepancy > unit)
     return far | (own & off)
+
+
+def _worse_than_drawn(iteration: Iteration, mu: Measure, image: Measure) -> Tensor:
+    """``(...)`` bool: whether as many atoms drawn of ``F(μ)`` are much nearer to it than ``μ``.
+
+    Said of unmarked measures of equal atoms alone: others could not be the draw.
+    """
+    if mu.marks is not None or 0 in (mu.points.shape[-2], image.points.shape[-2]):
+        return torch.zeros_like(iteration.running)
+    counts = mu.mask.sum(-1)
+    even = (mu.weights * counts[..., None] - 1).abs() <= 1e-3
+    equal = (even | ~mu.mask).all(-1)
+    n = mu.points.shape[-2]
+    # Sorted along some line, atoms that are near one another stand for each other.
+    line = torch.arange(mu.dim, device=counts.device, dtype=image.points.dtype).cos()
+    taken = systematic(image, counts, n, 0.5, image.points @ line)
+    kept = torch.arange(n, device=counts.device) < counts[..., None]
+    draw = Measure(rows_at(image.points, taken), kept).zero_padding()
+    there = iteration.flow.of(lambda _: image)(draw).discrepancy
+    return equal & (there < (1 - _FALL) * iteration.discrepancy)
 
 
 def _pushed(iteration: Iteration, size: Tensor) -> Tensor:
