@@ -147,3 +147,15 @@ def test_dirac_on_points_has_a_value_and_refuses_a_velocity():
 def test_a_kernel_of_your_own_needs_three_functions():
     with pytest.raises(TypeError, match="abstract"):
         type("Half", (Kernel,), {})()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int64])
+def test_marks_that_are_integers_are_numbers(dtype):
+    marks = torch.tensor([[0], [1], [100]]).to(dtype)
+    kernel = Gaussian(30.0) * Gaussian(1.0)
+    z = torch.randn(2, 3, 2).double()
+    values = [
+        MMD(kernel)(Measure(z[0], marks=m), Measure(z[1], marks=m.flip(0)))
+        for m in (marks, marks.double())
+    ]
+    torch.testing.assert_close(*values, rtol=1e-12, atol=0)

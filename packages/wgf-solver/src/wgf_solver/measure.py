@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -88,7 +89,8 @@ class Measure:
         """One measure a cloud, padded to the largest with weight 0.
 
         Args:
-            clouds: tensors ``(n_b, d)`` with the same ``d``; ``n_b`` may differ and may be 0.
+            clouds: tensors ``(n_b, d)`` with the same ``d``; ``n_b`` may differ and may be 0. Of
+                several types the measure has the one that holds them all.
             weights: one ``(n_b,)`` a cloud, or None: uniform on each cloud.
             marks: one ``(n_b, k)`` a cloud, or None.
 
@@ -258,12 +260,13 @@ def _padded(
             "all clouds must be (n_b, d) with one d; got "
             f"{[tuple(cloud.shape) for cloud in clouds]}"
         )
-    pad = torch.nn.utils.rnn.pad_sequence
-    return Measure(
-        pad(clouds, batch_first=True),
-        pad(weights, batch_first=True),
-        None if marks is None else pad(marks, batch_first=True),
-    )
+    return Measure(_stacked(clouds), _stacked(weights), None if marks is None else _stacked(marks))
+
+
+def _stacked(rows: list[Tensor]) -> Tensor:
+    """All rows in one tensor, padded with 0, in the type that holds each of them."""
+    dtype = reduce(torch.promote_types, (part.dtype for part in rows))
+    return torch.nn.utils.rnn.pad_sequence([part.to(dtype) for part in rows], batch_first=True)
 
 
 def extent(mu: Measure, nu: Measure) -> Tensor:
@@ -336,7 +339,10 @@ def _normalised(weights: Tensor, dtype: torch.dtype) -> Tensor:
         largest = weights.detach().amax(-1, keepdim=True)
         weights = weights / torch.where(total.isinf() & largest.isfinite(), largest, 1)
         total = weights.sum(-1, keepdim=True)
-    rounding = 8 * torch.finfo(dtype).eps * weights.shape[-1] ** 0.5
+    # Of weights that were rounded to `dtype`, half a unit each at most; and of their sum here.
+    n, stored = weights.shape[-1], torch.finfo(dtype)
+    rounding = stored.eps + n * stored.smallest_normal * stored.eps
+    rounding = rounding + 8 * torch.finfo(weights.dtype).eps * n**0.5
     near = (total - 1).abs() <= rounding
     divisor = total + torch.where(near, 1 - total, 0).detach()  # exactly 1 where near
     divisor = torch.where(divisor == 0, 1, divisor)

@@ -32,10 +32,10 @@ class MMD:
     pulls with a force of constant size, every other particle repels.
 
     Both clouds are centred together first, which changes nothing in exact arithmetic and keeps
-    float32 accurate far from the origin. Values, velocities and their derivatives of any order
-    are closed-form sums over pairs in tiles (see `wgf_solver.kernels.pairwise`): exact, with O(n)
-    memory, or O(n²) for a kernel that reads marks. The terms of a sum share the distances of one
-    pass.
+    float32 accurate far from the origin. Values, velocities and their derivatives are closed-form
+    sums over pairs in tiles (see `wgf_solver.kernels.pairwise`): exact, of the value up to the
+    third order where points meet and of any where none do, with O(n) memory, or O(n²) for a kernel
+    that reads marks. The terms of a sum share the distances of one pass.
 
     Args:
         kernel: see `wgf_solver.kernels`. A product ``κ * k`` compares marked measures and asks

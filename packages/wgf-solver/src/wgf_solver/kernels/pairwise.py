@@ -53,7 +53,8 @@ def potential(
         c: ``(..., n, m)`` or None for 1.
 
     Returns:
-        ``(..., n)``, differentiable (to any order) with respect to every tensor.
+        ``(..., n)``, differentiable with respect to every tensor: to any order where no two
+        points meet, and where they do up to the third, beyond which what they add is taken for 0.
     """
     result: Tensor = _Potential.apply(kernel, x, y, b, c)  # type: ignore[no-untyped-call]
     return result
@@ -77,8 +78,17 @@ def force_and_potential(
 
 
 def pair_factors(kernel: RadialKernel, m: Tensor, m_other: Tensor) -> Tensor:
-    """``c_ij = κ(m_i, m'_j)``, shape ``(..., n, n')``, for marks ``(..., n, k)`` of each side."""
-    return kernel.value(_distances(m, m_other))
+    """``c_ij = κ(m_i, m'_j)``, shape ``(..., n, n')``, for marks ``(..., n, k)`` of each side.
+
+    Marks that are integers or truth values are numbers first: differences of narrow types wrap.
+    """
+    return kernel.value(_distances(_as_numbers(m), _as_numbers(m_other)))
+
+
+def _as_numbers(marks: Tensor) -> Tensor:
+    if marks.is_floating_point():
+        return marks
+    return marks.to(torch.float32 if marks.device.type == "mps" else torch.float64)
 
 
 class _Potential(torch.autograd.Function):
@@ -93,7 +103,8 @@ class _Potential(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, p: Tensor) -> tuple[Tensor | None, ...]:
         # L = Σ_i p_i potential_i is symmetric in the two clouds, so its derivatives are forces
-        # and potentials again, and those are differentiable: any order comes for free.
+        # and potentials again, and those are differentiable: any order comes for free, but for
+        # pairs that meet, of which the root of r² = 0 has only so many; see `potential`.
         x, y, b, c = ctx.saved_tensors
         kernel, c_t = ctx.kernel, None if c is None else c.mT
         _, need_x, need_y, need_b, need_c = ctx.needs_input_grad
