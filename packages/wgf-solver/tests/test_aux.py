@@ -123,3 +123,17 @@ def test_a_pair_is_asked_for_and_where_it_is_not_one_is_told():
         equilibrium(lambda mu: mu, mu, has_aux=True)
     with pytest.raises(TypeError, match="has_aux=True"):
         equilibrium(lambda mu: (mu, 1), mu)
+
+
+def test_what_a_map_with_an_output_beside_writes_into_marks_stays_its_own():
+    marks = torch.ones(3, 1)
+
+    def f(mu):
+        mu.marks.mul_(2.0)
+        return Measure(0.5 * mu.points), mu.marks.sum()
+
+    with pytest.warns(UserWarning, match="wrote into the measure"):
+        solution = equilibrium(f, Measure(torch.randn(3, 2), marks=marks), has_aux=True)
+    assert torch.equal(marks, torch.ones(3, 1))
+    assert torch.equal(solution.measure.marks, torch.ones(3, 1))
+    assert solution.aux == 6

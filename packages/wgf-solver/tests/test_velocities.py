@@ -164,3 +164,28 @@ def test_inference_mode(mu, theta, marked_map):
         assert Descent(MMD(Energy()), "frozen")(f, mu).velocity.isfinite().all()
         with pytest.raises(RuntimeError, match=r"use torch\.no_grad\(\) instead"):
             Descent(MMD(Energy()), "through")(f, mu)
+
+
+def test_a_residual_is_no_fixed_point_where_marks_are_others():
+    marks = torch.tensor([[1.0], [2.0], [torch.nan]])
+    mu = Measure(torch.randn(3, 2), marks=marks)
+    for other in (marks.flip(0), marks + 1, marks.expand(3, 2)):
+        with pytest.raises(ValueError, match="other marks"):
+            equilibrium(lambda mu, other=other: Measure(0.5 * mu.points, marks=other), mu)
+    same = lambda mu: Measure(0.5 * mu.points, mu.weights, mu.marks.clone())  # noqa: E731
+    assert equilibrium(same, mu).converged
+    assert equilibrium(lambda mu: Measure(0.5 * mu.points), mu).converged  # which says nothing
+    padded = Measure(torch.randn(3, 2), torch.tensor([1.0, 1.0, 0.0]), marks)
+    assert equilibrium(same, padded).converged
+
+
+def test_other_marks_where_nobody_looks_are_not_a_number(monkeypatch):
+    from wgf_solver.velocities import residual
+
+    monkeypatch.setattr(residual, "may_look", lambda _: False)
+    mu = Measure(torch.randn(2, 3, 2), marks=torch.zeros(2, 3, 1))
+    marks = torch.zeros(2, 3, 1)
+    marks[1, 2] = 1.0
+    velocity = Residual()(lambda mu: Measure(0.5 * mu.points, marks=marks), mu).velocity
+    assert velocity[0].isfinite().all()
+    assert velocity[1].isnan().all()

@@ -19,7 +19,7 @@ from wgf_solver.driving.driver import (
     left_alone,
 )
 from wgf_solver.driving.options import Callback, OnFailure, Options
-from wgf_solver.flow import Flow
+from wgf_solver.flow import Flow, copied
 from wgf_solver.integrators.base import Integrator
 from wgf_solver.measure import Measure
 from wgf_solver.precision import in_present_autocast
@@ -136,9 +136,8 @@ def equilibrium(
     solution = bring_to_rest(flow, mu0, integrator, adjoint, options)
     if not has_aux:
         return solution
-    mu = solution.measure
-    # Another tensor than the solution's, which a map that writes into its argument would alter.
-    return replace(solution, aux=_pair(f(mu.with_points(mu.points.clone())))[1])
+    # Other tensors than the solution's, which a map that writes into its argument would alter.
+    return replace(solution, aux=_pair(f(copied(solution.measure)))[1])
 
 
 def _pair(image: Any) -> tuple[Measure, Any]:

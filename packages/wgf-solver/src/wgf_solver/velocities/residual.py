@@ -55,9 +55,9 @@ class Residual:
         """One evaluation of ``F``.
 
         Raises:
-            ValueError: ``F`` returned another number of atoms, or other weights. On a device that
-                is not the CPU, where a look at the values would wait for it, other weights make the
-                velocity of their measure NaN instead.
+            ValueError: ``F`` returned another number of atoms, other weights or other marks. On a
+                device that is not the CPU, where a look at the values would wait for it, other
+                weights or marks make the velocity of their measure NaN instead.
         """
         image = image_of(f, mu)
         if image.points.shape != mu.points.shape:
@@ -70,6 +70,8 @@ class Residual:
         velocity = image.points - mu.points
         if image.weights is not mu.weights:
             velocity = _of_equal_weights(velocity, mu, image)
+        if image.marks is not None and mu.marks is not None and image.marks is not mu.marks:
+            velocity = _of_equal_marks(velocity, mu, image.marks, mu.marks)
         if not mu.full:
             velocity = torch.where(mu.mask[..., None], velocity, 0)
         with torch.no_grad():
@@ -97,4 +99,21 @@ def _of_equal_weights(velocity: Tensor, mu: Measure, image: Measure) -> Tensor:
             f"up to {float(apart.max()):.1e}: its root would be no fixed point of measures. "
             "Let the map keep them (mu.with_points), or take velocity=Descent(MMD(kernel))"
         )
+    return velocity
+
+
+def _of_equal_marks(velocity: Tensor, mu: Measure, marks: Tensor, own: Tensor) -> Tensor:
+    """``velocity``; raises, or is NaN, where ``F(μ)`` has other marks than ``μ``."""
+    message = (
+        "Residual moves atoms and keeps their marks, but the map returned other marks: its root "
+        "would be no fixed point of marked measures. Let the map keep them (mu.with_points)"
+    )
+    if marks.shape != own.shape:
+        raise ValueError(f"{message}; shape {tuple(marks.shape)} for {tuple(own.shape)}")
+    there = mu.mask[..., None]
+    other = (there & (marks != own) & ~(marks.isnan() & own.isnan())).flatten(-2).any(-1)
+    if not may_look(other):
+        return torch.where(other[..., None, None], torch.nan, velocity)
+    if bool(other.any()):
+        raise ValueError(message)
     return velocity
