@@ -9,12 +9,17 @@ import torch
 from torch import nn
 
 from wgf_solver import (
+    LBFGS,
     MMD,
+    Anderson,
+    BarzilaiBorwein,
     Descent,
+    DistanceTo,
     Energy,
     Euler,
     Evaluation,
     Gaussian,
+    GeometricDecay,
     Implicit,
     InverseMultiquadric,
     Laplacian,
@@ -27,6 +32,7 @@ from wgf_solver import (
     Sinkhorn,
     SlicedMMD,
     SlicedWasserstein,
+    Unrolled,
     Wasserstein,
     equilibrium,
     gradient_flow,
@@ -284,3 +290,40 @@ def test_a_tensor_from_inference_mode_that_autograd_needs_is_named():
     field = Descent(MMD(Gaussian(1.0)), "through")
     with torch.no_grad(), pytest.raises(RuntimeError, match=r"take torch\.no_grad\(\) there"):
         equilibrium(f, Measure(torch.zeros(2, 1)), velocity=field)
+
+
+def test_numbers_that_are_none_and_types_that_do_not_fit_are_said():
+    for make in (LBFGS, BarzilaiBorwein, Anderson, lambda step: Unrolled(3, step)):
+        with pytest.raises(TypeError, match="takes a number as its step"):
+            make(step=GeometricDecay(1.0, 0.9))
+        with pytest.raises(ValueError, match="step must be positive"):
+            make(step=-1.0)
+    with pytest.raises(TypeError, match="takes a number as its p"):
+        SlicedWasserstein(p=torch.nn.Identity())
+    with pytest.raises(TypeError, match="wants one"):
+        SlicedWasserstein(p=torch.ones((), requires_grad=True))
+    mu = Measure(torch.randn(4, 2))
+    with pytest.raises(ValueError, match="one floating-point type"):
+        gradient_flow(DistanceTo(MMD(Multiquadric(0.1)), Measure(torch.randn(4, 2).double())), mu)
+
+
+def test_a_factor_of_a_functional_is_of_the_measure_or_refused():
+    bowl = Potential(lambda z: z.square().sum(-1))
+    mu = Measure(torch.randn(4, 2))
+    exact = gradient_flow(2.0 * bowl, mu).measure.points
+    double = gradient_flow(torch.tensor(2.0).double() * bowl, mu).measure.points
+    assert double.dtype == torch.float32
+    torch.testing.assert_close(double, exact)
+    with pytest.raises(ValueError, match="one for each measure"):
+        gradient_flow(torch.ones(3) * bowl, mu)
+    with pytest.raises(ValueError, match="one for each measure"):
+        (torch.ones(2) * bowl)(Measure(torch.randn(3, 4, 2)))
+
+
+def test_the_number_of_a_measure_is_one_of_them():
+    mu = Measure(torch.randn(2, 3, 4, 1))
+    solution = equilibrium(lambda mu: mu.with_points(0.5 * mu.points), mu)
+    assert solution.message(5) == solution.message((1, 2)) == solution.message(-1)
+    for index in (6, -7):
+        with pytest.raises(IndexError, match="0 to 5"):
+            solution.message(index)

@@ -133,8 +133,15 @@ class Solution:
         Args:
             index: of the measure in the batch shape, or its number in a flat count, as `summary`
                 prints it; ``()`` if there is no batch.
+
+        Raises:
+            IndexError: there is no such measure.
         """
         if isinstance(index, int) and self.status.dim() > 1:
+            count = self.status.numel()
+            if not -count <= index < count:
+                raise IndexError(f"there are {count} measures, 0 to {count - 1}; got {index}")
+            index %= count
             place = torch.unravel_index(torch.tensor(index, device="cpu"), self.status.shape)
             index = tuple(int(i) for i in place)
         status = Status(int(self.status[index]))

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from wgf_solver.adjoints.base import AdjointReport, beside_points
 from wgf_solver.flow import Flow
+from wgf_solver.integrators.base import check_step
+from wgf_solver.kernels.constants import hold_constants
 from wgf_solver.measure import Measure
 
 
@@ -36,8 +38,9 @@ class Unrolled:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1; got {self.steps}")
-        if self.step is not None and not self.step > 0:
-            raise ValueError(f"step must be positive; got {self.step}")
+        if self.step is not None:
+            hold_constants(self, "step")
+            check_step(self.step)
 
     def attach(
         self, flow: Flow, mu: Measure, usable: Tensor, step: Tensor | float

@@ -84,13 +84,18 @@ def checked_pair(mu: Measure, nu: Measure, who: str) -> tuple[Measure, Measure]:
 
     Raises:
         TypeError: one of them is no measure.
-        ValueError: they have different batch shapes or dimensions.
+        ValueError: they have different batch shapes, dimensions or floating-point types.
     """
     for one in (mu, nu):
         device_of(one, who)
     if mu.dim != nu.dim or mu.batch_shape != nu.batch_shape:
         raise ValueError(
             f"{who} compares measures of one batch shape and one dimension; got {mu!r} and {nu!r}"
+        )
+    if mu.points.dtype != nu.points.dtype:
+        raise ValueError(
+            f"{who} compares measures of one floating-point type; got {mu.points.dtype} and "
+            f"{nu.points.dtype}. Use nu.to(dtype=mu.points.dtype)"
         )
     return mu.zero_padding(), nu.zero_padding()
 

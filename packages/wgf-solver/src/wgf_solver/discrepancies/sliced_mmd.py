@@ -39,7 +39,8 @@ class SlicedMMD:
     Value and velocity have closed-form first derivatives: the value with respect to points and
     weights. The velocity is *piecewise constant* in the points: its derivative is 0 almost
     everywhere, which says nothing of how the energy distance curves. So differentiating the
-    velocity raises; an implicit gradient of an equilibrium wants ``MMD(Energy())``.
+    velocity raises; an implicit gradient of an equilibrium wants ``MMD(Multiquadric(c))``, the
+    same without the corner where points meet.
 
     Args:
         slices: ``P``.
@@ -234,5 +235,5 @@ class _Guard(torch.autograd.Function):
         raise RuntimeError(
             "the velocity of SlicedMMD was differentiated, and it is piecewise constant: its "
             "derivative is 0 almost everywhere and no use. For an implicit gradient take "
-            "MMD(Energy()); for a phantom one, Phantom() with its default velocity"
+            "MMD(Multiquadric(c)); for a phantom one, Phantom() with its default velocity"
         )

@@ -12,6 +12,7 @@ from wgf_solver.discrepancies.base import centred, device_of
 from wgf_solver.discrepancies.slices import argsort, chunks, directions, project
 from wgf_solver.discrepancies.transport_plans import transport_pull
 from wgf_solver.evaluation import Evaluation
+from wgf_solver.kernels.constants import hold_constants
 from wgf_solver.measure import Measure
 from wgf_solver.precision import full_precision
 
@@ -44,6 +45,7 @@ class SlicedWasserstein:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        hold_constants(self, "p")
         if self.slices < 1:
             raise ValueError(f"SlicedWasserstein needs slices >= 1; got {self.slices}")
         if not 1 <= self.p < float("inf"):
@@ -56,8 +58,8 @@ class SlicedWasserstein:
     def pull(self, mu: Measure, nu: Measure) -> Evaluation:
         """The velocity and ``D``, from the same sorts.
 
-        The scale is ``(spread(μ) + spread(ν))^{p−1}/d^{1/2}``: what two measures would pull that
-        have nothing to do with each other.
+        The scale is ``((spread(μ) + spread(ν))/d^{1/2})^{p−1}``, per coordinate: what two measures
+        would pull that have nothing to do with each other.
         """
         value, velocity = self._sums(mu, nu)
         mu, nu = centred(mu, nu, "SlicedWasserstein")

@@ -138,6 +138,7 @@ class Iteration:
         if not known_none(leaps):
             # To where floating point does not resolve the problem no step leads but a plain one.
             step = self.plain_step(self._clock)[..., None, None]
+            assert self._evaluation is not None
             plain = self.mu.points + step * self._evaluation.velocity
             proposal = where_measure(leaps & (far < torch.inf), plain, proposal)
             far = frobenius(proposal)

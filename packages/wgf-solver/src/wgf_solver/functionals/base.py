@@ -116,7 +116,7 @@ class Combination(Functional):
         """The sum."""
         total = mu.weights.new_zeros(mu.batch_shape)
         for factor, part in self.terms:
-            total = total + factor * part(mu)
+            total = total + _factor(factor, mu) * part(mu)
         return total
 
     def slope(self, mu: Measure) -> Evaluation:
@@ -124,7 +124,8 @@ class Combination(Functional):
         velocity = torch.zeros_like(mu.points)
         energy = mu.weights.new_zeros(mu.batch_shape)
         squares, noise = torch.zeros_like(energy), torch.zeros_like(energy)
-        for factor, part in self.terms:
+        for number, part in self.terms:
+            factor = _factor(number, mu)
             each = completed(part.slope(mu), mu)
             rows = factor[..., None, None] if isinstance(factor, Tensor) else factor
             velocity = velocity + rows * each.velocity
@@ -140,6 +141,26 @@ class Combination(Functional):
     def prepared(self, mu: Measure) -> Functional:
         """The sum of the prepared parts."""
         return Combination(tuple((factor, part.prepared(mu)) for factor, part in self.terms))
+
+
+def _factor(factor: float | Tensor, mu: Measure) -> float | Tensor:
+    """``c``, where it is a tensor in the type of the measure.
+
+    Raises:
+        ValueError: it does not hold one number for each measure.
+    """
+    if not isinstance(factor, Tensor):
+        return factor
+    batch = tuple(mu.batch_shape)
+    last = tuple(factor.shape)[::-1]
+    if len(last) > len(batch) or any(
+        k not in (1, b) for k, b in zip(last, batch[::-1], strict=False)
+    ):
+        raise ValueError(
+            "the factor of a functional is a number or holds one for each measure, "
+            f"{batch or 'no dimensions'} here; got shape {tuple(factor.shape)}"
+        )
+    return factor.to(mu.weights.dtype)
 
 
 def _parts(functional: Functional) -> tuple[tuple[float | Tensor, Functional], ...]:

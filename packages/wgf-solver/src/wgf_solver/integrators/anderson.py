@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from wgf_solver.evaluation import Evaluation, size_of
+from wgf_solver.integrators.base import check_step
+from wgf_solver.kernels.constants import hold_constants
 from wgf_solver.measure import Measure
 from wgf_solver.norms import (
     clear_measures,
@@ -112,8 +114,8 @@ class Anderson:
             raise ValueError(
                 f"memory must be at least 1; got {self.memory}. 0 would be Euler(step)"
             )
-        if not self.step > 0:
-            raise ValueError(f"step must be positive; got {self.step!r}")
+        hold_constants(self, "step")
+        check_step(self.step)
         if not (self.basin > 0 and self.growth >= 1 and self.patience >= 1):
             raise ValueError(
                 "basin must be positive, growth and patience at least 1; got "

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from wgf_solver.evaluation import Evaluation, image_beside, merit_of, size_of
+from wgf_solver.integrators.base import check_step
+from wgf_solver.kernels.constants import hold_constants
 from wgf_solver.measure import Measure, extent
 from wgf_solver.norms import may_look, where_measure
 
@@ -93,7 +95,7 @@ class LBFGS:
                 "memory and inner_steps must be at least 1; got "
                 f"{self.memory}, {self.inner_steps}. Without memory: BarzilaiBorwein(step)"
             )
-        _check(self.step)
+        _check(self)
 
     def step_size(self, k: int) -> float:
         """``τ``, or 0.3 where each measure has its own."""
@@ -132,7 +134,7 @@ class BarzilaiBorwein:
     def __post_init__(self) -> None:
         if self.inner_steps < 1:
             raise ValueError(f"inner_steps must be at least 1; got {self.inner_steps}")
-        _check(self.step)
+        _check(self)
 
     def step_size(self, k: int) -> float:
         """``τ_0``, or 0.3 where each measure has its own."""
@@ -151,9 +153,10 @@ class BarzilaiBorwein:
         return _propose(state, mu, evaluation, descends, self.step)
 
 
-def _check(step: float | None) -> None:
-    if step is not None and not step > 0:
-        raise ValueError(f"step must be positive; got {step!r}")
+def _check(integrator: LBFGS | BarzilaiBorwein) -> None:
+    if integrator.step is not None:
+        hold_constants(integrator, "step")
+        check_step(integrator.step)
 
 
 def _start(mu: Measure, memory: int, step: float | None, inner_steps: int) -> _Past:
