@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wgf_solver.driving.options import Options
+from wgf_solver.driving.record import Record
 from wgf_solver.driving.yardstick import (
     Yardstick,
     frobenius,
@@ -52,7 +53,6 @@ class Iteration:
         self.k = 0
         self.depends_on_something = False
         self._watch = watch and flow.map is not None
-        self.energies: list[Tensor] | None = [] if flow.map is None else None
         batch, points = self.mu.batch_shape, self.mu.points
         alive = self.mu.mask.any(-1)
         broken = ~self.mu.weights.isfinite().all(-1)
@@ -69,12 +69,10 @@ class Iteration:
         self.discrepancy = self._best_size
         self.first_discrepancy = points.new_zeros(batch)
         self._evaluation: Evaluation | None = None
-        self._wanted: list[Tensor] = []  # () bool for each evaluation: whether any measure ran
-        self.history: list[Tensor] | None = [] if options.trajectory else None
+        self.record = Record(trajectory=options.trajectory, energies=flow.map is None)
         self.probe_steps = torch.zeros_like(self._counted)
         self._perturb = getattr(integrator, "perturb", None)  # few integrators have it
         self._clock = 0
-        self._times = [0.0]
 
     def evaluate(self) -> None:
         """Evaluate the field; judge and record every measure that still runs."""
@@ -89,7 +87,7 @@ class Iteration:
             self.first_discrepancy = evaluation.discrepancy
         self.k += 1
         yardstick = self._measured(evaluation, size)
-        self._wanted.append(self._some)
+        self.record.evaluated(self._some, self.mu.points, evaluation.discrepancy)
         if perturbed is None:
             rounding = evaluation.rounding
             if self._place is not None:
@@ -109,10 +107,6 @@ class Iteration:
                 self._decide(self.status.masked_fill(good, CONVERGED))
             self._record(record, size, evaluation.discrepancy)
         self._evaluation = evaluation
-        if self.history is not None:
-            self.history.append(self.mu.points)
-        if self.energies is not None:
-            self.energies.append(evaluation.discrepancy)
         if self.callback is not None:
             self.callback(self.k, self.mu, evaluation)
 
@@ -149,7 +143,7 @@ class Iteration:
             proposal = where_measure(self.running, proposal, self.mu.points)
         self._far, self._near = far, near  # of measures that rest nobody reads them again
         self.mu = self.mu.with_points(proposal)
-        self._times.append(self._times[-1] + self.integrator.step_size(self._clock))
+        self.record.stepped(self.integrator.step_size(self._clock))
         self._clock += 1
 
     def _propose(self) -> Tensor:
@@ -248,14 +242,8 @@ class Iteration:
         return (self.status == CONVERGED) & (self.discrepancy > clear)
 
     def resume(self, chosen: Tensor, points: Tensor) -> None:
-        """Let the chosen measures run on from ``points``, each within what is left of its budget.
-
-        Evaluations after the last that was wanted do not count: how often the driver looks changes
-        no result.
-        """
-        wanted = torch.stack(self._wanted)
-        self.k = int(wanted.sum())
-        last = int(wanted.nonzero().max())
+        """Let the chosen measures run on from ``points``, each within the rest of its budget."""
+        self.k = self.record.jumped()
         self._decide(torch.where(chosen, RUNNING, self.status))
         rows = chosen[..., None, None]
         self.mu = self.mu.with_points(torch.where(rows, points, self.best_points))
@@ -263,7 +251,6 @@ class Iteration:
         self._fresh = chosen
         self.state, self._proposed = self.integrator.start(self.mu), False
         self._clock = 0
-        self._times.append(self._times[last])  # a jump takes no time
 
     def stop_spent(self, max_steps: int) -> None:
         """End measures that have used up their budget."""
@@ -285,30 +272,12 @@ class Iteration:
             steps=self.steps,
             status=ended,
             probe_steps=self.probe_steps,
-            trajectory=self._selected(self.history),
-            times=self._selected_times(),
-            energies=self._selected(self.energies),
+            trajectory=self.record.trajectory,
+            times=self.record.times,
+            energies=self.record.energies,
             of_functional=self.flow.map is None,
             at_rounding=(ended == CONVERGED) & (self._best_size > self.yardstick.tolerance),
         )
-
-    def _selected(self, each: list[Tensor] | None) -> Tensor | None:
-        """What was recorded at each evaluation that some measure wanted."""
-        if each is None:
-            return None
-        stacked, wanted = torch.stack(each), torch.stack(self._wanted)
-        return stacked if wanted.is_meta else stacked[wanted]
-
-    def _selected_times(self) -> Tensor | None:
-        """The flow's time at each point of the trajectory; on the CPU, in float64.
-
-        Not every device has float64, and a few numbers need none.
-        """
-        if self.history is None:
-            return None
-        count = len(self.history)
-        times = torch.tensor(self._times[:count], dtype=torch.float64)
-        return times[torch.stack(self._wanted).cpu()]
 
     def _field(self, mu: Measure) -> Evaluation:
         """The field at ``mu``, detached.
