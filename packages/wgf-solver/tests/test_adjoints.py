@@ -373,9 +373,12 @@ def test_plain_steps_of_an_adjoint_are_each_measures_own(adjoint):
     assert (both > 1).all()  # of 12, to which many steps would lead
 
 
-def test_plain_steps_have_the_same_part_in_every_unit():
+@pytest.mark.parametrize("there", [False, True])
+def test_plain_steps_have_the_same_part_in_every_unit(there):
     gradients = []
     base, start = torch.randn(6, 2).double(), torch.randn(6, 2).double()
+    if there:  # no step was ever made, and each measure has its own all the same
+        start = base + 1
     for unit in (1e-3, 1.0, 1e3):
         theta = torch.ones((), dtype=torch.float64, requires_grad=True)
         solution = equilibrium(

@@ -128,7 +128,8 @@ def of_places(evaluation: Evaluation, mu: Measure) -> tuple[Evaluation, Tensor |
     centred = y - (y.mean(-2, keepdim=True) if mask is None else w[..., None, :] @ y)
     if mask is not None:
         off, centred = torch.where(mask, off, 0), torch.where(mask, centred, 0)
-    leads = weighted_rms(off, w, mu.full) <= _SAME * weighted_rms(velocity, w, mu.full)
+    # Not of one that is 0 at its root, which says nothing of what its steps would lead to.
+    leads = weighted_rms(off, w, mu.full) < _SAME * weighted_rms(velocity, w, mu.full)
     spread = torch.where(leads, weighted_rms(centred, w, mu.full), 0)
     atoms = (mu.mask.sum(-1) * max(mu.dim, 1)).clamp(min=1).to(w.dtype).sqrt()
     rounding = torch.where(leads, 4 * torch.finfo(w.dtype).eps / atoms, 0)
