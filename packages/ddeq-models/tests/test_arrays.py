@@ -19,6 +19,7 @@ from ddeq_models import (
     RunFolder,
     TrainConfig,
     UserError,
+    diagnose,
     evaluate,
     predict,
     resume_run,
@@ -82,12 +83,25 @@ def test_a_run_of_clouds_in_memory(run: RunFolder, tmp_path: Path, capsys: Any) 
     assert "give them again, from Python, as sets=(train, validation, test)" in line
     with pytest.raises(UserError, match="given twice"):
         evaluate(run.path, sets=three(), data="digits")
+    # Clouds of one class alone are of the model's all the same.
+    first = [Items([item for item in one.items if item[1] == 0]) for one in three()]
+    assert evaluate(run.path, sets=first)["clouds"] == len(first[2])
+    with pytest.raises(UserError, match="the label 2, which is no class"):
+        evaluate(run.path, sets=[Items([(points, 2) for points, _ in bars(3, 1)])] * 3)
+    with pytest.raises(UserError, match=r"split must be one of .*, got 'bla'"):
+        evaluate(run.path, sets=three(), split="bla")
+    with pytest.raises(UserError, match="the solver has no x; there are velocity"):
+        evaluate(run.path, sets=three(), solver={"x": "y"})
+    assert diagnose(run.path, sets=three(), clouds=2)["clouds"]
+    with pytest.raises(UserError, match=r"split must be one of .*, got 'x'"):
+        diagnose(run.path, sets=three(), split="x")
 
 
 def test_the_model_card_says_how_it_is_trained_again(run: RunFolder, tmp_path: Path) -> None:
     folder = save_pretrained(run.path, tmp_path / "model")
     card = (folder / "README.md").read_text()
     assert "ddeq train" not in card
+    assert "Clouds for validation were given beside those for training." in card
     (call,) = re.findall(r"```python\n(config = .*?)```", card, re.DOTALL)
     space = {"RunFolder": RunFolder, "FOLDER": folder}
     space["train"] = partial(train, out=tmp_path / "again", quiet=True)
@@ -113,6 +127,8 @@ def test_validation_clouds_are_learnt_from_where_nothing_is_chosen_by_them(
     train_set, validation_set, _ = sets_of(three())
     frame = fit_frame(train_set.joined(validation_set))
     assert run.config().data.centre == frame.centre != fit_frame(train_set).centre
+    card = (save_pretrained(run.path, tmp_path / "model") / "README.md").read_text()
+    assert "It learnt from the clouds for validation as well." in card
     for choosing in (replace(PLAN, keep="best"), replace(PLAN, patience=2)):
         with pytest.raises(UserError, match="no clouds are left to choose an epoch by"):
             train(tiny_config, data, choosing, sets=three(), out=tmp_path / "none")
@@ -231,3 +247,10 @@ def test_clouds_that_are_given_twice(tiny_config: DDEQConfig, tmp_path: Path) ->
         train(tiny_config, DataConfig("digits"), PLAN, sets=three(), out=tmp_path / "run")
     with pytest.raises(UserError, match="came from memory"):
         train(tiny_config, CONFIG, PLAN, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("label", [None, b"one", 0.5])
+def test_a_label_that_is_none_is_named(label: Any) -> None:
+    sets = [Items([(points, label) for points, _ in bars(3, 1)])] * 3
+    with pytest.raises(UserError, match="the label of item 0 of train must be whole or a word"):
+        sets_of(sets)

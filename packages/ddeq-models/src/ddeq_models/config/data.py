@@ -18,6 +18,12 @@ Release = Literal["meshes", "hdf5", "resampled"]
 Normalisation = Literal["set", "z-score", "unit-sphere", "none"]
 
 
+def check_split(split: str) -> None:
+    """Raise UserError unless it is the name of a split."""
+    if split not in SPLITS:
+        raise UserError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Which clouds, how they are normalised, and how they vary during training.

@@ -93,7 +93,9 @@ def _weighed(i: int, points: Tensor, weights: Tensor | None) -> Pair:
     return points[kept], weights / weights.sum()
 
 
-def sets_of(sets: Sets, kind: TargetKind = "class") -> list[CloudDataset]:
+def sets_of(
+    sets: Sets, kind: TargetKind = "class", classes: Sequence[str] = ()
+) -> list[CloudDataset]:
     """Train, validation and test as they are trained on, of one kind.
 
     Items of a data set are (points, label) or (points, weights, label); a label is a number from 0
@@ -104,6 +106,8 @@ def sets_of(sets: Sets, kind: TargetKind = "class") -> list[CloudDataset]:
     Args:
         sets: The three sets.
         kind: What is to be known of each cloud.
+        classes: Of a model, in whose order they are where no set names its own: some may have no
+            cloud here.
 
     Raises:
         UserError: There are not three, one is no such data set or empty, or they are of several
@@ -118,7 +122,7 @@ def sets_of(sets: Sets, kind: TargetKind = "class") -> list[CloudDataset]:
         one if isinstance(one, CloudDataset) else _items(one, split, kind)
         for one, split in zip(sets, SPLITS, strict=True)
     ]
-    names = _names(read, sets, kind)
+    names = _names(read, sets, kind, classes)
     made = [
         one if isinstance(one, CloudDataset) else _labelled(one, names, split, kind)
         for one, split in zip(read, SPLITS, strict=True)
@@ -164,7 +168,7 @@ def _items(dataset: Any, split: Split, kind: TargetKind) -> list[tuple[Pair, Any
     return found
 
 
-def _names(read: Iterable[Any], sets: Sets, kind: TargetKind) -> list[str]:
+def _names(read: Iterable[Any], sets: Sets, kind: TargetKind, classes: Sequence[str]) -> list[str]:
     """The names of all classes, numbers or labels of points."""
     for one in sets:
         if hasattr(one, "classes"):
@@ -172,6 +176,8 @@ def _names(read: Iterable[Any], sets: Sets, kind: TargetKind) -> list[str]:
     if kind == "numbers":
         count = max(len(numbers) for one in read for _, numbers in one)
         return ["target"] if count == 1 else [f"target {i}" for i in range(count)]
+    if classes:
+        return list(classes)
     if kind == "points":
         read = [
             [(None, label) for _, of in one for label in np.unique(of).tolist()] for one in read

@@ -132,7 +132,8 @@ def _files(root: Path) -> list[str]:
 def _memory(config: DataConfig, split: Split) -> CloudDataset:
     raise UserError(
         "the clouds of this run came from memory, and no file holds them: give them again, from "
-        "Python, as sets=(train, validation, test)"
+        "Python, as sets=(train, validation, test), or to embed and predict as files or arrays of "
+        "their own"
     )
 
 

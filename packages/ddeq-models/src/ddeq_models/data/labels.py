@@ -65,7 +65,7 @@ def class_of(label: Any, of: str) -> Any:
             "several are for a regression or a segmentation: give such a model or task"
         )
     label = label.item() if hasattr(label, "item") else label
-    if not isinstance(label, str) and (isinstance(label, float) or label != int(label)):
+    if not isinstance(label, str | int):
         raise UserError(f"the label of {of} must be whole or a word: {label!r}")
     return label
 

@@ -21,7 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from ddeq_models._internal.device import choose_device
-from ddeq_models.data import Split, batches, moved, view
+from ddeq_models.config import SPLITS, Split
+from ddeq_models.config.data import check_split
+from ddeq_models.data import batches, check_fit, moved, view
+from ddeq_models.data.arrays import Sets, sets_of
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import CHANCE
 from ddeq_models.runs.clouds import open_clouds
@@ -48,6 +51,7 @@ def diagnose(
     clouds: int = 8,
     root: str | None = None,
     split: Split = "test",
+    sets: Sets | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Look at the equilibria of a trained model.
@@ -57,6 +61,7 @@ def diagnose(
         root: Folder of the data; None is the run's own.
         clouds: How many clouds, spread evenly over the split.
         split: ``train``, ``validation`` or ``test``.
+        sets: The three splits, of a run whose clouds came from memory; see `ddeq_models.train`.
         device: See `choose_device`.
 
     Returns:
@@ -73,13 +78,18 @@ def diagnose(
     """
     if clouds < 1:
         raise UserError(f"clouds must be at least 1, got {clouds}")
+    check_split(split)
     place = choose_device(device)
     folder = open_model(run)
     config = folder.config()
     model, task = folder.model(place), build_task(config)
     if not hasattr(model, "solver"):
         raise UserError(f"the model {config.model.kind} of {folder.path} solves nothing")
-    dataset = open_clouds(folder, split, root)
+    if sets is None:
+        dataset = open_clouds(folder, split, root)
+    else:
+        dataset = sets_of(sets, config.data.target, config.classes)[SPLITS.index(split)]
+        check_fit(dataset, config.model.point_dim, config.classes, config.data.target)
     chosen = {len(dataset) * i // clouds for i in range(clouds)}
     seen = view(config.data)
     generator = torch.Generator().manual_seed(CHANCE)

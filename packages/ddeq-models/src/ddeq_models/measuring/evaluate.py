@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from torch import nn
 
 from ddeq_models._internal.device import choose_device
 from ddeq_models.config import ARRAYS, SPLITS, Split
+from ddeq_models.config.data import check_split
 from ddeq_models.data import batches, check_fit, open_split
 from ddeq_models.data.arrays import Sets, sets_of
 from ddeq_models.errors import UserError
 from ddeq_models.measuring.measure import EVALUATION_BATCH, forward_only, measure
+from ddeq_models.models.solver import SolverConfig
 from ddeq_models.runs.calibration import read_calibration
 from ddeq_models.runs.clouds import open_clouds
 from ddeq_models.runs.pretrained import open_model
@@ -62,6 +64,7 @@ def evaluate(
             own data were changed, and chance drew the split: see `check_unchanged`.
         DataError: The files of the data are missing or damaged.
     """
+    check_split(split)
     place = choose_device(device)
     folder = open_model(run)
     config = folder.config()
@@ -82,7 +85,7 @@ def evaluate(
     elif data is not None or root is not None:
         raise UserError("the clouds were given twice; leave sets out, or data and root")
     else:
-        dataset = sets_of(sets, config.data.target)[SPLITS.index(split)]
+        dataset = sets_of(sets, config.data.target, config.classes)[SPLITS.index(split)]
     check_fit(dataset, config.model.point_dim, config.classes, config.data.target)
     loader, _ = batches(dataset, batch_size)
     start = time.perf_counter()
@@ -109,6 +112,12 @@ def _solve_otherwise(
     given = {name: value for name, value in settings.items() if value is not None}
     if not given:
         return
+    own = SolverConfig.__annotations__
+    known = [setting.name for setting in fields(SolverConfig) if setting.name in own]
+    if unknown := [name for name in given if name not in known]:
+        raise UserError(
+            f"the solver has no {', '.join(map(str, unknown))}; there are {', '.join(known)}"
+        )
     if not hasattr(model, "configure"):
         raise UserError(f"the model {kind} solves nothing; leave {' and '.join(given)} out")
     try:
