@@ -205,10 +205,12 @@ def kept_of(card: str) -> tuple[str | None, str]:
 
 def _training(config: RunConfig, result: Mapping[str, Any], unfinished: int) -> str:
     data = entry(config.data.name)
-    seen = (
-        f"{data.title or data.name}: {data.source or data.text}. A part of the training clouds was "
-        "kept for validation."
-    )
+    validated = "A part of the training clouds was kept for validation."
+    if config.data.learn_from != "train":
+        validated = "It learnt from the clouds for validation as well."
+    elif config.data.name == ARRAYS:
+        validated = "Clouds for validation were given beside those for training."
+    seen = f"{data.title or data.name}: {data.source or data.text}. {validated}"
     again, what = f"```\n{shown(train_command(config))}\n```", "command"
     if config.data.name == ARRAYS:  # of which no command knows
         other = "" if config.task.kind == TaskConfig.default_kind else ", task=config.task"
