@@ -216,3 +216,11 @@ def test_a_training_tells_of_a_class_that_its_test_lacks(
     plan = TrainConfig(epochs=1, batch_size=2)
     train(tiny_config, sets, plan, out=tmp_path / "run", quiet=True)
     assert "the test clouds have none of many, and the train clouds do" in caplog.text
+
+
+def test_many_classes_of_few_clouds_are_told_without_a_warning() -> None:
+    pytest.importorskip("sklearn")
+    labels = [i // 2 for i in range(60)]
+    clouds = [Cloud(torch.rand(4, 2), torch.full((4,), 1 / 4), label) for label in labels]
+    made = CloudDataset(PackedClouds.from_clouds(clouds), [str(i) for i in range(30)])
+    assert cheap_peer(made, made, same).train_clouds == 60

@@ -78,6 +78,7 @@ def test_another_preset() -> None:
         ({"options": {"model.width": 3}}, "the model ddeq has no key width"),
         ({"options": {"dim": 3}}, "expected SECTION.KEY"),
         ({"options": {"data.root": "x"}}, "leave data.name and data.root out"),
+        ({"options": {"data.learn_from": "train+validation"}}, "take validation_fraction=0"),
         ({"options": {"data.name": "digits"}}, "leave data.name and data.root out"),
         ({"options": {"model.velocity": "warp"}}, "velocity"),
     ],

@@ -309,3 +309,20 @@ def test_a_cheap_peer_is_as_good_in_any_unit(
     plain = cheap_peer_of_numbers(first, last, Compose([]))
     moved = [in_another_unit(one, factor, shift) for one in (first, last)]
     assert cheap_peer_of_numbers(*moved, Compose([])).r2 == pytest.approx(plain.r2, abs=0.1)
+
+
+def test_smoothing_of_classes_is_refused_where_there_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="label_smoothing is of classes, and a regression has none"):
+        train(REGRESSOR, blobs(), replace(PLAN, label_smoothing=0.1), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "r2", "said"), [(1, 0.0, 0), (4, -2.0, 0), (5, -2.0, 1), (5, 0.1, 0)]
+)
+def test_of_a_few_clouds_it_is_not_said_that_nothing_was_learnt(
+    count: int, r2: float, said: bool
+) -> None:
+    sets = {"train": blobs()[0], "test": blobs()[2]}
+    beside = task_of().aside(sets, lambda *parts: parts[:2], {"r2": r2, "clouds": count}, [])
+    assert ("note" in beside) == said

@@ -127,6 +127,11 @@ def configuration(parameters: Mapping[str, Any], task: str = TaskConfig.default_
     config = changed(config, plain)
     if config.data.name != ARRAYS or config.data.root is not None:
         raise UserError("the clouds are those that are given; leave data.name and data.root out")
+    if config.data.learn_from != "train":
+        raise UserError(
+            "an estimator learns from all clouds that it is given but for validation_fraction; "
+            f"leave data.learn_from={config.data.learn_from!r} out, or take validation_fraction=0"
+        )
     build_task(config)
     return config
 

@@ -81,6 +81,9 @@ class Task(ABC):
     command: ClassVar[str] = ""
     """The command that uses such a model on a user's files, if there is one."""
 
+    smooths: ClassVar[bool] = True
+    """Whether ``label_smoothing`` means something: not where no class is told."""
+
     def __init__(self, config: RunConfig) -> None:
         self.config = config
 
@@ -192,6 +195,11 @@ class Task(ABC):
             raise UserError(
                 "data.cut_mix mixes clouds of two classes, of which the task "
                 f"{self.config.task.kind} has none; leave it at 0"
+            )
+        if self.config.train.label_smoothing and not self.smooths:
+            raise UserError(
+                f"label_smoothing is of classes, and a {self.config.task.kind} has none; leave "
+                f"--label-smoothing {self.config.train.label_smoothing:g} out"
             )
         for name, clouds in sets.items():
             if not len(clouds):

@@ -125,6 +125,7 @@ class Completion(Task):
     """
 
     command = "complete"
+    smooths = False
 
     @property
     def _task(self) -> CompletionConfig:

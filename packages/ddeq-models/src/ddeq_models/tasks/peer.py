@@ -1,6 +1,7 @@
 """What a cheap model reaches on the same clouds: who sees it takes no low figure for good."""
 
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any, TypeAlias
@@ -132,7 +133,9 @@ def _described(dataset: CloudDataset, chosen: torch.Tensor, normalise: Transform
 def _trees(x: Table, y: Labels, test: Table) -> Labels:
     from sklearn.ensemble import ExtraTreesClassifier
 
-    model = ExtraTreesClassifier(200, random_state=0).fit(np.clip(x, -1e30, 1e30), y)
+    with warnings.catch_warnings():  # of many classes of few clouds, once for each tree
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than")
+        model = ExtraTreesClassifier(200, random_state=0).fit(np.clip(x, -1e30, 1e30), y)
     return np.asarray(model.predict(np.clip(test, -1e30, 1e30)), dtype=np.int64)
 
 

@@ -21,6 +21,8 @@ from ddeq_models.tasks.base import Card, Task, TaskConfig
 from ddeq_models.tasks.peer import cheap_peer_of_numbers
 from ddeq_models.tasks.tally import Columns, Figures, Records, mean
 
+_TELLING = 5  # clouds for validation, below which it is not said that nothing was learnt
+
 
 @dataclass(frozen=True)
 class RegressionConfig(TaskConfig):
@@ -96,6 +98,7 @@ class Regression(Task):
     """
 
     command = "predict"
+    smooths = False
 
     @property
     def _task(self) -> RegressionConfig:
@@ -199,7 +202,8 @@ class Regression(Task):
     ) -> dict[str, Any]:
         """What a cheap regression reaches, and that this one is no better than the mean, if so."""
         peer = cheap_peer_of_numbers(sets["train"], sets["test"], normalise)
-        if validated["r2"] > 0:
+        # Of a few clouds R2 is chance: of one that is not met to the bit it is 0.
+        if validated["r2"] > 0 or validated["clouds"] < _TELLING:
             return {"peer": peer.to_dict()}
         note = (
             f"the model learned nothing: on the validation clouds R2 is {validated['r2']:.3f}, and "
